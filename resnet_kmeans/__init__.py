@@ -1,0 +1,25 @@
+"""Cluster images by what they look like, with a pretrained ResNet and K-Means."""
+
+from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.exporter import export_clusters
+from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.functions import (
+    cluster_images,
+    extract_features,
+    find_and_cluster_images,
+    save_clustered_images,
+)
+from resnet_kmeans.images import find_images
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ImageFolderClusterer",
+    "ResNetFeaturizer",
+    "cluster_images",
+    "export_clusters",
+    "extract_features",
+    "find_and_cluster_images",
+    "find_images",
+    "save_clustered_images",
+]

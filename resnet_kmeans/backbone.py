@@ -1,0 +1,259 @@
+"""Turns a Keras ResNet into a fast frozen function from pixels to features."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from resnet_kmeans.exceptions import NetworkError
+from resnet_kmeans.weights import NetworkSpec, build_model, import_tensorflow
+
+CPU_BATCH, GPU_BATCH = 8, 128  # images; measured, see examples/benchmarks/throughput.py
+
+
+class Network:
+    """A frozen network: called with pixels, it returns features.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network, as Keras knows it.
+    spec : NetworkSpec
+        Its `layer`, `pooling`, `preprocess`, `precision` and `batch_size` are followed.
+
+    Attributes
+    ----------
+    n_features : int
+        Width of a row.
+    batch_size : int
+        Images that it computes at a time.
+    n_streams : int
+        Threads that may well call it at the same time.
+    precision : {"float32", "bfloat16"}
+        The type that the network computes in.
+    """
+
+    def __init__(self, model: Any, spec: NetworkSpec):
+        model = _cut(model, spec)
+        self._weights_hash = _hash_weights(model)
+        self._spec = spec
+        gpu = _has_gpu()
+        self.batch_size = _batch_size(spec, gpu)
+        # One stream leaves a processor idle between layers; measured on 2 cores, images/s
+        # with 1, 2, 3 streams: 38, 42, 44.
+        self.n_streams = 2 if gpu else joblib.cpu_count() + 1
+        self.precision = _precision(spec, gpu)
+        folded = _fold(model, self.precision)
+        if folded is None:
+            folded, self.precision = model, "float32"
+        self._function, self.n_features = _freeze(folded, spec, self.precision, self.batch_size)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights' values and all that shapes features, but for the precision.
+
+        A model fitted in bfloat16 serves on a machine that only has float32: the features
+        agree to a cosine above 0.9999.
+        """
+        spec = self._spec
+        shape = (spec.layer, spec.pooling, spec.input_shape, spec.resize, spec.preprocess)
+        return hashlib.sha256(f"{self._weights_hash} {shape!r}".encode()).hexdigest()
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the features of images; threads may call at the same time.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (n, height, width, 3), dtype uint8
+            RGB. The network sees them `batch_size` at a time and the last ones padded, so
+            always in one shape: a row does not depend on its neighbours.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), dtype float32
+        """
+        size = self.batch_size
+        batches = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+        missing = size - len(batches[-1])
+        batches[-1] = np.pad(batches[-1], ((0, missing), (0, 0), (0, 0), (0, 0)))
+        rows = np.concatenate([np.asarray(self._function(batch)) for batch in batches])
+        return rows[: len(pixels)]
+
+
+@lru_cache(maxsize=2)
+def load_network(spec: NetworkSpec, identity: str) -> Network:
+    """Build the network of `spec` once a process, and again when its file has changed.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the weights are not there and cannot be downloaded.
+    WeightsFileError
+        If they do not fit the network.
+    NetworkError
+        If `layer` or `input_shape` do not fit it, or Keras does not run on TensorFlow.
+    """
+    return Network(build_model(spec), spec)
+
+
+def _has_gpu() -> bool:
+    tensorflow = import_tensorflow().tensorflow
+    return bool(tensorflow.config.list_physical_devices("GPU"))
+
+
+def _batch_size(spec: NetworkSpec, gpu: bool) -> int:
+    if isinstance(spec.batch_size, str):
+        return GPU_BATCH if gpu else CPU_BATCH
+    return int(spec.batch_size)
+
+
+def _precision(spec: NetworkSpec, gpu: bool) -> str:
+    if spec.precision != "auto":
+        return spec.precision
+    return "bfloat16" if (_gpu_has_bfloat16() if gpu else cpu_has_bfloat16()) else "float32"
+
+
+def _gpu_has_bfloat16() -> bool:
+    config = import_tensorflow().tensorflow.config
+    (gpu, *_) = config.list_physical_devices("GPU")
+    details = config.experimental.get_device_details(gpu)
+    return bool(details.get("compute_capability", (0, 0)) >= (8, 0))  # Ampere and later
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 in hardware, as far as Linux tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
+def _cut(model: Any, spec: NetworkSpec) -> Any:
+    keras = import_tensorflow().keras
+    if not getattr(model, "outputs", None):  # a subclassed model has no graph to cut
+        return model
+    output = model.outputs[0]
+    if spec.layer is not None:
+        names = [layer.name for layer in model.layers]
+        if spec.layer not in names:
+            close = difflib.get_close_matches(spec.layer, names, n=3) or names[-3:]
+            raise NetworkError(
+                f"Expected the name of a layer of {model.name}, got {spec.layer!r}. Nothing "
+                f"was computed. Close names: {', '.join(close)}."
+            )
+        output = model.get_layer(spec.layer).output
+    return keras.Model(model.inputs, output)
+
+
+def _hash_weights(model: Any) -> str:
+    digest = hashlib.sha256()
+    for value in model.get_weights():
+        digest.update(f"{value.shape} {value.dtype}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
+
+
+def _fold(model: Any, precision: str) -> Any:
+    """Clone a model with batch normalisation folded into its convolutions.
+
+    Returns None for a model that cannot be cloned layer by layer: one with layers that are
+    shared, models themselves, or not Keras' own.
+    """
+    keras = import_tensorflow().keras
+    try:
+        inputs = [tensor for layer in model.layers for tensor in keras.tree.flatten(layer.input)]
+        producer = {id(layer.output): layer for layer in model.layers}
+    except (AttributeError, ValueError):  # what Keras raises for a layer used twice
+        return None
+    own = all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    if not own or any(isinstance(layer, keras.Model) for layer in model.layers):
+        return None
+    n_readers = Counter(id(tensor) for tensor in [*inputs, *model.outputs])
+    convolutions = {}  # name of the convolution: its batch normalisation
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            source = producer.get(id(layer.input))
+            if _is_linear_convolution(source) and n_readers[id(layer.input)] == 1:
+                convolutions[source.name] = layer
+    return _clone_folded(model, convolutions, precision)
+
+
+def _is_linear_convolution(layer: Any) -> bool:
+    keras = import_tensorflow().keras
+    return type(layer) is keras.layers.Conv2D and layer.get_config()["activation"] == "linear"
+
+
+def _clone_folded(model: Any, convolutions: dict[str, Any], precision: str) -> Any:
+    keras = import_tensorflow().keras
+    gone = {normalisation.name for normalisation in convolutions.values()}
+
+    def clone(layer: Any) -> Any:
+        config = {**layer.get_config(), "dtype": precision}
+        if layer.name in convolutions:
+            config["use_bias"] = True
+        return type(layer).from_config(config)
+
+    def call(layer: Any, *inputs: Any, **keywords: Any) -> Any:
+        return inputs[0] if layer.name in gone else layer(*inputs, **keywords)
+
+    folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    for layer in folded.layers:
+        if layer.weights:
+            source = model.get_layer(layer.name)
+            layer.set_weights(_folded_weights(source, convolutions.get(layer.name)))
+    return folded
+
+
+def _folded_weights(convolution: Any, normalisation: Any | None) -> list[np.ndarray]:
+    weights = convolution.get_weights()
+    if normalisation is None:
+        return list(weights)
+    named = {v.name: np.asarray(v, dtype=np.float64) for v in normalisation.weights}
+    scale = named.get("gamma", 1) / np.sqrt(named["moving_variance"] + normalisation.epsilon)
+    bias = weights[1] if convolution.use_bias else 0
+    shifted = (bias - named["moving_mean"]) * scale + named.get("beta", 0)
+    return [(weights[0] * scale).astype(np.float32), shifted.astype(np.float32)]
+
+
+def _freeze(
+    model: Any, spec: NetworkSpec, precision: str, batch_size: int
+) -> tuple[Callable[[np.ndarray], Any], int]:
+    tensorflow, keras, freeze = import_tensorflow()
+
+    def features(pixels: Any) -> Any:
+        scaled = keras.applications.imagenet_utils.preprocess_input(
+            tensorflow.cast(pixels, "float32"), data_format="channels_last", mode=spec.preprocess
+        )
+        maps = model(tensorflow.cast(scaled, precision), training=False)
+        return _pool(tensorflow.cast(maps, "float32"), spec.pooling)
+
+    shape = (batch_size, *spec.input_shape, 3)
+    signature = tensorflow.TensorSpec(shape, "uint8")
+    try:
+        traced = tensorflow.function(features, autograph=False).get_concrete_function(signature)
+    except ValueError as error:
+        raise NetworkError(
+            f"Expected an input_shape that the network takes, got {spec.input_shape}: "
+            f"{str(error).strip().splitlines()[0]}. Nothing was computed."
+        ) from error
+    frozen = freeze(traced)
+    n_features = int(frozen.outputs[0].shape[1])
+    return lambda pixels: frozen(tensorflow.constant(pixels))[0], n_features
+
+
+def _pool(maps: Any, pooling: str | None) -> Any:
+    tensorflow = import_tensorflow().tensorflow
+    if len(maps.shape) == 4 and pooling == "avg":
+        return tensorflow.reduce_mean(maps, axis=(1, 2))
+    if len(maps.shape) == 4 and pooling == "max":
+        return tensorflow.reduce_max(maps, axis=(1, 2))
+    return tensorflow.reshape(maps, (maps.shape[0], -1))

@@ -1,0 +1,422 @@
+"""`ImageFolderClusterer`: from a folder to clusters, and back for new images."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from resnet_kmeans.exceptions import (
+    ModelFileError,
+    NoImagesError,
+    TooFewImagesError,
+    UnreadableImagesError,
+)
+from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.images import IMAGE_EXTENSIONS, find_images, reason_unreadable
+from resnet_kmeans.model_file import read_model, write_model
+from resnet_kmeans.recipe import from_arrays, new_clusterer, new_reducer, to_arrays
+from resnet_kmeans.silhouette import mean_silhouette
+from resnet_kmeans.sources import as_sources, source_name
+from resnet_kmeans.weights import library_versions
+
+
+class ImageFolderClusterer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
+    """Group the images of a folder, or of any sequence, by what they look like.
+
+    A meta-estimator: it clones what it is given and fits the clones, featurizer, reducer
+    and clusterer, one after the other. An image that cannot be read gets the label -1 and
+    a reason; it never stops the others.
+
+    Parameters
+    ----------
+    n_clusters : int, default=5
+        Number of clusters; passed on to `clusterer`.
+    featurizer : transformer, default=None
+        Turns images into rows; None is ``ResNetFeaturizer()``.
+    reducer : {"auto", "umap"}, transformer or None, default="auto"
+        Shortens rows before they are clustered. ``"auto"``: L2-normalise, then PCA to 64
+        dimensions. ``"umap"``: 10 dimensions, cosine, min_dist 0 (`umap` extra); better
+        clusters, slower. None: the raw rows. Chosen by measurement, see
+        ``examples/benchmarks/quality.py``.
+    clusterer : clusterer, default=None
+        Anything with `fit`, `predict` and `n_clusters`; None is KMeans with 10 starts, and
+        MiniBatchKMeans from 100,000 images on.
+    unreadable : {"skip", "raise"}, default="skip"
+        Whether images that cannot be read get the label -1, or one error that names all.
+    random_state : int, RandomState instance or None, default=None
+        Makes a fit repeatable.
+
+    Attributes
+    ----------
+    pipeline_ : Pipeline
+        The fitted steps ``featurizer``, ``reducer`` and ``clusterer``.
+    image_paths_ : list of length n
+        The images of the fit; for a folder in the order of `find_images`.
+    labels_ : ndarray of shape (n,), dtype int32
+        The cluster of each image; -1 for an unreadable one.
+    unreadable_ : dict of str to str
+        Path and reason of each unreadable image.
+    cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
+        In the space of the reducer.
+    inertia_ : float
+        Sum of squared distances to the centres, in the space of the reducer.
+
+    Notes
+    -----
+    Rows that would not fit in scikit-learn's ``working_memory`` (1024 MiB by default, so
+    131,072 rows of 2048) are never held together: the reducer is fitted on a random sample
+    of that size, and rows are reduced as they come.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
+    >>> images = [np.full((64, 64, 3), grey, dtype=np.uint8) for grey in (0, 4, 250, 255)]
+    >>> featurizer = ResNetFeaturizer(weights=None, input_shape=(64, 64), cache=None)
+    >>> clusterer = ImageFolderClusterer(2, featurizer=featurizer, random_state=0)
+    >>> labels = clusterer.fit_predict(images)
+    >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "featurizer": [HasMethods(["fit", "transform"]), None],
+        "reducer": [StrOptions({"auto", "umap"}), HasMethods(["fit", "transform"]), None],
+        "clusterer": [HasMethods(["fit", "predict"]), None],
+        "unreadable": [StrOptions({"skip", "raise"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_clusters=5,
+        *,
+        featurizer=None,
+        reducer="auto",
+        clusterer=None,
+        unreadable="skip",
+        random_state=None,
+    ):
+        self.n_clusters = n_clusters
+        self.featurizer = featurizer
+        self.reducer = reducer
+        self.clusterer = clusterer
+        self.unreadable = unreadable
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Cluster images.
+
+        Parameters
+        ----------
+        X : str, path-like or sequence of length n
+            A folder, or images as `ResNetFeaturizer.transform` takes them.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : ImageFolderClusterer
+
+        Raises
+        ------
+        NoImagesError, TooFewImagesError
+            If there are no images, or fewer readable ones than clusters.
+        UnreadableImagesError
+            If images cannot be read and ``unreadable="raise"``.
+        """
+        sources = self._sources(X)
+        featurizer = self._new_featurizer().fit(sources)
+        reducer, reduced = self._fit_reducer(sources, featurizer)
+        rows = reduced[_is_readable(reduced)]
+        if len(rows) < self.n_clusters:
+            raise TooFewImagesError(len(rows), self.n_clusters)
+        clusterer = new_clusterer(self.clusterer, self.n_clusters, len(rows), self.random_state)
+        clusterer.fit(rows)
+        self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
+        self.labels_ = self._labels(reduced)
+        self._describe(sources, reduced)
+        return self
+
+    def predict(self, X):
+        """Return the cluster of each image.
+
+        Parameters
+        ----------
+        X : str, path-like or sequence of length n
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,), dtype int32
+            -1 for an image that cannot be read.
+
+        Raises
+        ------
+        WeightsMismatchError
+            If the network at hand is not the one of the fit.
+        """
+        check_is_fitted(self)
+        return self._labels(self._reduced(self._sources(X)))
+
+    def transform(self, X):
+        """Return the distances of images to the cluster centres.
+
+        Parameters
+        ----------
+        X : str, path-like or sequence of length n
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_clusters), dtype float32
+            In the space of the reducer; NaN for an image that cannot be read.
+        """
+        check_is_fitted(self)
+        return _distances(self._reduced(self._sources(X)), self.cluster_centers_)
+
+    def score(self, X, y=None):
+        """Return the mean silhouette of the predicted labels in the space of the features.
+
+        Unlike KMeans' own score it does not grow with `n_clusters`, so that GridSearchCV
+        picks a sensible number. Above 10,000 images it is that of 10,000 drawn at random.
+
+        Parameters
+        ----------
+        X : str, path-like or sequence of length n
+            As for `fit`.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        float
+            From -1 to 1; -1 where all images are in one cluster, or each in its own.
+        """
+        check_is_fitted(self)
+        featurizer, reducer = self.pipeline_["featurizer"], self.pipeline_["reducer"]
+        features = _features(featurizer, self._sources(X))
+        labels = self._labels(_reduce(reducer, features))
+        return mean_silhouette(features[labels >= 0], labels[labels >= 0])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file that holds no code.
+
+        It holds parameters, centres and the network's fingerprint; neither the network nor
+        the images of the fit with their labels. Pickle and joblib keep those too.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``.safetensors`` by custom.
+
+        Raises
+        ------
+        ModelFileError
+            If a step is a custom one, or the file cannot be written.
+        """
+        check_is_fitted(self)
+        featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
+        write_model(path, self._header(featurizer), to_arrays(reducer, clusterer))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+        **featurizer_params
+            Parameters of `ResNetFeaturizer` that differ here, ``weights=PATH`` for example.
+
+        Raises
+        ------
+        ModelFileError
+            If it is no whole and unchanged model file of a known format.
+        """
+        header, arrays = read_model(path)
+        parameters = {**header["featurizer"], **featurizer_params}
+        parameters["input_shape"] = tuple(parameters["input_shape"])
+        featurizer = ResNetFeaturizer(**parameters)
+        model = cls(featurizer=featurizer, **header["clusterer"])
+        fitted = clone(featurizer).set_params(unreadable=_featurizer_word(model.unreadable))
+        fitted.fingerprint_ = header["fingerprint"]
+        fitted.n_features_out_ = header["n_features"]
+        reducer, clusterer = from_arrays(arrays)
+        model.pipeline_ = _pipeline(fitted, reducer, clusterer)
+        model.cluster_centers_, model.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
+        return model
+
+    def _header(self, featurizer: Any) -> dict[str, Any]:
+        if type(featurizer) is not ResNetFeaturizer:
+            raise ModelFileError(
+                f"Expected a ResNetFeaturizer, got {type(featurizer).__name__}, which may hold "
+                "code. Nothing was written. Use joblib.dump(clusterer, path) instead."
+            )
+        parameters = featurizer.get_params()
+        for name in ("weights", "cache"):
+            if parameters[name] not in (None, "imagenet", "default"):
+                parameters[name] = os.path.abspath(os.fspath(parameters[name]))
+        seed = self.random_state if isinstance(self.random_state, Integral) else None
+        return {
+            "versions": library_versions(),
+            "featurizer": parameters,
+            "fingerprint": featurizer.fingerprint_,
+            "n_features": featurizer.n_features_out_,
+            "clusterer": {
+                "n_clusters": int(self.n_clusters),
+                "reducer": self.reducer,
+                "unreadable": self.unreadable,
+                "random_state": seed if seed is None else int(seed),
+            },
+        }
+
+    def _sources(self, X: Any) -> list[Any]:
+        if not isinstance(X, (str, os.PathLike)):
+            return as_sources(X)
+        sources = find_images(X)
+        if not sources:
+            raise NoImagesError(X, IMAGE_EXTENSIONS)
+        return sources
+
+    def _new_featurizer(self) -> Any:
+        given = self.featurizer
+        featurizer = ResNetFeaturizer() if given is None else clone(given)
+        if "unreadable" in featurizer.get_params(deep=False):
+            featurizer.set_params(unreadable=_featurizer_word(self.unreadable))
+        return featurizer
+
+    def _fit_reducer(self, sources: list[Any], featurizer: Any) -> tuple[Any, np.ndarray]:
+        """Fit the reducer on as many rows as fit in memory; return it with all rows reduced."""
+        sample = _draw(len(sources), _rows_in_memory(featurizer), self.random_state)
+        features = _features(featurizer, [sources[i] for i in sample])
+        readable = features[_is_readable(features)]
+        if not len(readable):
+            raise UnreadableImagesError(_reasons(sources))
+        reducer = new_reducer(self.reducer, readable.shape, self.random_state).fit(readable)
+        first = _reduce(reducer, features)
+        reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
+        reduced[sample] = first
+        rest = np.setdiff1d(np.arange(len(sources)), sample)
+        for start in range(0, len(rest), len(sample)):
+            block = rest[start : start + len(sample)]
+            reduced[block] = _reduce(reducer, _features(featurizer, [sources[i] for i in block]))
+        return reducer, reduced
+
+    def _reduced(self, sources: list[Any]) -> np.ndarray:
+        featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
+        size = _rows_in_memory(featurizer)
+        blocks = (sources[start : start + size] for start in range(0, len(sources), size))
+        width = self.cluster_centers_.shape[1]
+        return np.concatenate([_reduce(reducer, _features(featurizer, b), width) for b in blocks])
+
+    def _labels(self, reduced: np.ndarray) -> np.ndarray:
+        labels = np.full(len(reduced), -1, dtype=np.int32)
+        readable = _is_readable(reduced)
+        if readable.any():
+            labels[readable] = self.pipeline_["clusterer"].predict(reduced[readable])
+        return labels
+
+    def _describe(self, sources: list[Any], reduced: np.ndarray) -> None:
+        self.image_paths_ = [
+            source if isinstance(source, (str, os.PathLike)) else source_name(source, i)
+            for i, source in enumerate(sources)
+        ]
+        bad = np.flatnonzero(self.labels_ < 0)
+        self.unreadable_ = _reasons(sources, bad)
+        clusterer = self.pipeline_["clusterer"]
+        rows, labels = reduced[self.labels_ >= 0], self.labels_[self.labels_ >= 0]
+        if hasattr(clusterer, "cluster_centers_"):
+            self.cluster_centers_ = clusterer.cluster_centers_
+        else:
+            self.cluster_centers_ = np.stack([rows[labels == k].mean(0) for k in np.unique(labels)])
+        squares = (rows - self.cluster_centers_[labels]) ** 2
+        self.inertia_ = float(getattr(clusterer, "inertia_", squares.sum()))
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = False
+        return tags
+
+
+def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:
+    return Pipeline([("featurizer", featurizer), ("reducer", reducer), ("clusterer", clusterer)])
+
+
+def _featurizer_word(unreadable: str) -> str:
+    return "nan" if unreadable == "skip" else "raise"
+
+
+def _features(featurizer: Any, sources: list[Any]) -> np.ndarray:
+    # KMeans fitted on float32 refuses float64, so whatever a featurizer gives is float32.
+    return np.asarray(featurizer.transform(sources), dtype=np.float32)
+
+
+def _is_readable(rows: np.ndarray) -> np.ndarray:
+    return ~np.isnan(rows).any(axis=1)
+
+
+def _reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
+    """Return reduced rows, NaN where the features are; `width` is for all of them NaN."""
+    readable = _is_readable(features)
+    if not readable.any():
+        return np.full((len(features), width or 1), np.nan, dtype=np.float32)
+    rows = np.asarray(reducer.transform(features[readable]), dtype=np.float32)
+    reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
+    reduced[readable] = rows
+    return reduced
+
+
+def _distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    distances = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
+    readable = _is_readable(reduced)
+    if readable.any():
+        distances[readable] = euclidean_distances(reduced[readable], centers)
+    return distances
+
+
+def _rows_in_memory(featurizer: Any) -> int:
+    """Return how many rows of features scikit-learn's `working_memory` holds."""
+    n_features = getattr(featurizer, "n_features_out_", 2048)
+    return max(64, int(get_config()["working_memory"] * 2**20 // (4 * n_features)))
+
+
+def _draw(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
+    if n_rows <= n_drawn:
+        return np.arange(n_rows)
+    return np.sort(check_random_state(random_state).choice(n_rows, n_drawn, replace=False))
+
+
+def _reasons(sources: list[Any], positions: Any = None) -> dict[str, str]:
+    """Return why images cannot be read, by reading them once more."""
+    changed = "could not be read at first, but can be now; run again"
+    positions = range(len(sources)) if positions is None else positions
+    found = {source_name(sources[i], i): reason_unreadable(sources[i]) for i in positions}
+    return {name: reason or changed for name, reason in found.items()}

@@ -1,0 +1,216 @@
+"""Keeps features on disk, keyed by image content plus network."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_kmeans.exceptions import CacheWarning, printable
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 2 * 10**9  # 240,000 rows of 2048 float32
+LOCK_TIMEOUT = 30  # seconds to wait for another process' write
+USED_STEP = 3600  # seconds; a finer "last used" would turn every read into a write
+# A file changed within this many seconds may change again without a new time stamp.
+SETTLED_AFTER = 2
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS networks (
+    id INTEGER PRIMARY KEY, identity TEXT UNIQUE, fingerprint TEXT, n_features INTEGER);
+CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, state TEXT, digest BLOB);
+CREATE TABLE IF NOT EXISTS features (
+    network INTEGER, digest BLOB, used INTEGER, row BLOB, PRIMARY KEY (network, digest));
+"""
+
+def default_folder() -> Path:
+    """Return ``RESNET_KMEANS_CACHE``, else the user's cache folder for this package."""
+    if folder := os.environ.get("RESNET_KMEANS_CACHE"):
+        return Path(folder).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~", ".cache")
+    return Path(base, "resnet_kmeans").expanduser()
+
+
+class FeatureCache:
+    """Rows of features in one SQLite file; any failure ends its use, never the job.
+
+    Several processes may share it. A row is found by the hash of the image's content and
+    the network, so an edited file or another network never finds an old row. The least
+    recently used rows go first once the file holds `max_bytes`.
+
+    Parameters
+    ----------
+    folder : path-like, "default" or None
+        Where the file is; None is a cache that keeps nothing.
+    max_bytes : int, default=2,000,000,000
+        Bytes that the file may hold; ``RESNET_KMEANS_CACHE_BYTES`` overrides the default.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str] | None = "default", max_bytes: int | None = None
+    ):
+        self._lock = threading.RLock()
+        self._database: sqlite3.Connection | None = None
+        self.max_bytes = max_bytes or int(os.environ.get("RESNET_KMEANS_CACHE_BYTES", MAX_BYTES))
+        self.file: Path | None = None
+        if folder is not None:
+            where = default_folder() if folder == "default" else Path(folder).expanduser()
+            self.file = where / "features.sqlite3"
+            self._open(self.file)
+
+    def __enter__(self) -> FeatureCache:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _open(self, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # The lock of this class takes the place of SQLite's check on threads.
+            self._database = sqlite3.connect(
+                file, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
+            )
+            _choose_journal(self._database)
+            self._database.executescript(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.__exit__()
+        warnings.warn(
+            f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
+            "goes on without it. Clear it with `resnet-kmeans cache --clear`, or choose "
+            "another folder with the parameter `cache` or RESNET_KMEANS_CACHE.",
+            CacheWarning,
+            stacklevel=4,
+        )
+
+    def _query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._database.execute(statement, values).fetchall() if self._database else []
+            except sqlite3.Error as error:
+                self._give_up(error)
+                return []
+
+    def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        with self._lock:
+            if self._database is None:
+                return
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                with self._database:  # all of them or none
+                    self._database.executemany(statement, rows)
+            except sqlite3.Error as error:
+                self._give_up(error)
+
+    def find_network(self, identity: str) -> tuple[int, str, int] | None:
+        """Return (id, fingerprint, n_features) of a network that was used before."""
+        query = "SELECT id, fingerprint, n_features FROM networks WHERE identity = ?"
+        found = self._query(query, identity)
+        return (found[0][0], found[0][1], found[0][2]) if found else None
+
+    def add_network(self, identity: str, fingerprint: str, n_features: int) -> None:
+        """Remember a network, so that a run without new images need not load it."""
+        insert = "INSERT OR IGNORE INTO networks (identity, fingerprint, n_features)"
+        self._write(f"{insert} VALUES (?, ?, ?)", [(identity, fingerprint, n_features)])
+
+    def find_digest(self, path: str | os.PathLike[str], state: str) -> bytes | None:
+        """Return the content's digest of a file that is in the state it was read in."""
+        query = "SELECT digest FROM files WHERE path = ? AND state = ?"
+        found = self._query(query, _absolute(path), state)
+        return found[0][0] if found else None
+
+    def find_row(self, network: int, digest: bytes) -> np.ndarray | None:
+        """Return the features of an image, or None if they are not here whole."""
+        query = "SELECT row, used FROM features WHERE network = ? AND digest = ?"
+        found = self._query(query, network, digest)
+        if not found or _checksum(found[0][0][4:]) != found[0][0][:4]:
+            return None
+        if (now := int(time.time())) - found[0][1] > USED_STEP:
+            update = "UPDATE features SET used = ? WHERE network = ? AND digest = ?"
+            self._query(update, now, network, digest)
+        return np.frombuffer(found[0][0], dtype="<f4", offset=4)
+
+    def add_rows(self, network: int, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
+        """Keep rows of features, all or none of them."""
+        now = int(time.time())
+        blobs = [(digest, row.astype("<f4").tobytes()) for digest, row in rows]
+        values = [(network, digest, now, _checksum(blob) + blob) for digest, blob in blobs]
+        self._write("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", values)
+        if self.used_bytes() > self.max_bytes:
+            self._make_room()
+
+    def add_files(self, files: Iterable[tuple[str, str, bytes]]) -> None:
+        """Remember (path, state, digest) of files, so that they need not be read again."""
+        known = [(_absolute(path), state, digest) for path, state, digest in files]
+        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", known)
+
+    def _make_room(self) -> None:
+        oldest = "SELECT rowid FROM features ORDER BY used, rowid LIMIT ?"
+        self._query(f"DELETE FROM features WHERE rowid IN ({oldest})", self.n_rows() // 10 + 1)
+        self._query("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM features)")
+
+    def used_bytes(self) -> int:
+        """Return the bytes in use in the file; freed pages are used again."""
+        sizes = [self._query(f"PRAGMA {p}") for p in ("page_count", "freelist_count", "page_size")]
+        pages, free, size = (int(found[0][0]) if found else 0 for found in sizes)
+        return (pages - free) * size
+
+    def n_rows(self) -> int:
+        """Return the number of rows kept, over all networks."""
+        found = self._query("SELECT count(*) FROM features")
+        return int(found[0][0]) if found else 0
+
+    def clear(self) -> None:
+        """Forget everything; a file that is no database any more is removed."""
+        for table in ("features", "files", "networks"):
+            self._query(f"DELETE FROM {table}")
+        self._query("VACUUM")
+        if self.file is not None and self._database is None:
+            self.file.unlink(missing_ok=True)
+
+
+def _choose_journal(database: sqlite3.Connection) -> None:
+    """Write ahead, so that others read meanwhile, where the file system can."""
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise
+        # A network file system has no shared memory; every write then locks the file.
+        logger.warning("No write-ahead log on this file system (%s); writes lock it.", error)
+        database.execute("PRAGMA journal_mode=DELETE")
+
+
+def _checksum(blob: bytes) -> bytes:
+    return zlib.crc32(blob).to_bytes(4, "big")
+
+
+def file_state(path: str | os.PathLike[str]) -> tuple[str, bool]:
+    """Return what changes when a file is edited, and whether it has settled.
+
+    Taken before the file is read, so that an edit in between shows.
+    """
+    stat = os.stat(path)
+    settled = time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_AFTER
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}", settled
+
+
+def _absolute(path: str | os.PathLike[str]) -> bytes:
+    return os.fsencode(os.path.abspath(path))

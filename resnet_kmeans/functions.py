@@ -1,0 +1,106 @@
+"""The four functions that this package grew from, on top of its estimators."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.exporter import check_output_folder, export_clusters
+from resnet_kmeans.featurizer import features_of_folder
+
+
+def extract_features(
+    folder_path: str | os.PathLike[str], model: Any, input_shape: tuple[int, int] = (224, 224)
+) -> tuple[np.ndarray, list[str]]:
+    """Return what a Keras model makes of the images in a folder.
+
+    Parameters
+    ----------
+    folder_path : str or path-like
+    model : keras.Model
+        Takes RGB images prepared as ``keras.applications.resnet50.preprocess_input`` does.
+    input_shape : tuple of int, default=(224, 224)
+        Height and width, in pixels.
+
+    Returns
+    -------
+    features : ndarray of shape (n, d), dtype float32
+        The model's output, flattened.
+    file_paths : list of str
+        The n images in natural order; unreadable ones are left out, with a warning.
+
+    Raises
+    ------
+    FolderNotFoundError, NoImagesError
+        If there is no folder, or no image in it.
+    """
+    return features_of_folder(folder_path, model, input_shape)
+
+
+def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
+    """Return the K-Means label of each row of features, the same ones at every call.
+
+    Parameters
+    ----------
+    features : array-like of shape (n, d)
+    n_clusters : int, default=5
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype int32
+    """
+    return np.asarray(KMeans(n_clusters, n_init=10, random_state=0).fit_predict(features))
+
+
+def save_clustered_images(
+    labels: Sequence[int],
+    file_paths: Sequence[str | os.PathLike[str]],
+    output_folder: str | os.PathLike[str],
+) -> None:
+    """Copy images to one folder a cluster, as `export_clusters` does.
+
+    Parameters
+    ----------
+    labels : sequence of int, of length n
+    file_paths : sequence of path-like, of length n
+    output_folder : str or path-like
+        Not there yet, or empty.
+
+    Raises
+    ------
+    OutputFolderError
+        If it is not empty, or an image is gone; nothing is written then.
+    """
+    export_clusters(file_paths, labels, output_folder)
+
+
+def find_and_cluster_images(
+    input_folder: str | os.PathLike[str],
+    output_folder: str | os.PathLike[str],
+    n_clusters: int = 5,
+) -> None:
+    """Cluster the images of a folder, copying each to the folder of its cluster.
+
+    Parameters
+    ----------
+    input_folder : str or path-like
+    output_folder : str or path-like
+        Not there yet, or empty; not in `input_folder`.
+    n_clusters : int, default=5
+
+    Raises
+    ------
+    OutputFolderError, FolderNotFoundError, NoImagesError, TooFewImagesError,
+    WeightsNotFoundError
+        Nothing is written then.
+    """
+    check_output_folder(Path(output_folder), inside=Path(input_folder))
+    clusterer = ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder)
+    reasons = clusterer.unreadable_
+    export_clusters(clusterer.image_paths_, clusterer.labels_, output_folder, reasons=reasons)

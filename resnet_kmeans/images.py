@@ -1,0 +1,259 @@
+"""From a folder to pixels: lists image files, decodes one image to RGB."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from resnet_kmeans.exceptions import (
+    DecodeError,
+    FolderNotFoundError,
+)
+
+# Pillow knows more formats, but some of them run programs (EPS runs Ghostscript) or are
+# no photos (PDF, fonts, video), so the accepted ones are listed.
+FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG"),
+    *("PPM", "PSD", "TGA", "TIFF", "WEBP"),
+)
+IMAGE_EXTENSIONS = (
+    *(".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe"),
+    *(".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".tga"),
+    *(".tif", ".tiff", ".webp"),
+)
+EXPORT_JOURNAL = ".resnet-kmeans.jsonl"  # in the root of every folder that we wrote
+MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read whole, so that its hash and pixels agree
+# The mean of ImageNet: what the network's own zero padding looks like as a colour.
+PAD_COLOUR = (124, 116, 104)
+
+# What Pillow's decoders were seen to raise on broken files, by fuzzing them.
+_BROKEN = (
+    *(OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError),
+    *(TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError),
+    *(MemoryError, RuntimeError),
+)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> list[Path]:
+    """List the image files in a folder, in natural order (``img2`` before ``img10``).
+
+    Files count by their extension, without regard to case (`IMAGE_EXTENSIONS`). Hidden
+    files and folders (``.name``), folders that `export_clusters` wrote and links to
+    folders are passed over; a folder that cannot be listed warns.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder to look in.
+    recursive : bool, default=True
+        Whether to look in subfolders too.
+
+    Returns
+    -------
+    list of Path
+        Paths that begin with `folder`; empty if it holds no image.
+
+    Raises
+    ------
+    FolderNotFoundError
+        If `folder` is not a folder.
+    """
+    if not os.path.isdir(folder):
+        raise FolderNotFoundError(folder)
+    found = sorted(_walk(os.fspath(folder), recursive), key=_natural_order)
+    return [Path(path) for path in found]
+
+
+def _walk(folder: str, recursive: bool) -> Iterator[str]:
+    for root, folders, files in os.walk(folder, onerror=_warn_unlisted):
+        if EXPORT_JOURNAL in files:
+            folders.clear()
+            continue
+        folders[:] = [f for f in folders if recursive and not f.startswith(".")]
+        for name in files:
+            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
+                yield os.path.join(root, name)
+
+
+def _warn_unlisted(error: OSError) -> None:
+    message = f"{error.filename!r} cannot be listed ({error.strerror}); passed over."
+    warnings.warn(message, stacklevel=4)
+
+
+def _natural_order(path: str) -> tuple[list[list[tuple[int, str]]], str]:
+    parts = path.casefold().split(os.sep)
+    runs = [re.findall(r"(\d+)|(\D+)", part) for part in parts]
+    key = [[(int(n), "") if n else (-1, text) for n, text in run] for run in runs]
+    return key, path
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a regular file, or raise `DecodeError` with the reason."""
+
+    def without_waiting(name: str, flags: int) -> int:
+        # Opening a FIFO waits for a writer, for ever, unless told not to.
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    try:
+        with open(path, "rb", opener=without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DecodeError("not a regular file")
+            data = file.read(MAX_FILE_BYTES + 1)
+    except DecodeError:
+        raise
+    except FileNotFoundError:
+        raise DecodeError("no such file (broken link, or gone since it was listed)") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DecodeError(f"cannot be read: {reason}") from None
+    if not data or len(data) > MAX_FILE_BYTES:
+        raise DecodeError("the file is larger than 1 GiB" if data else "the file is empty")
+    return data
+
+
+def decode(
+    source: bytes | Image.Image | np.ndarray, input_shape: tuple[int, int], resize: str = "stretch"
+) -> np.ndarray:
+    """Turn one image into upright RGB pixels of one size.
+
+    EXIF rotation is applied; grey, palette, CMYK, 16-bit and float images become RGB;
+    transparency is laid over white; of an animation the first frame is taken. Resizing is
+    bilinear with antialiasing. Colour profiles are not applied.
+
+    Parameters
+    ----------
+    source : bytes, PIL image or uint8 array of shape (height, width, 3)
+        The content of an image file, or an image in memory, which stays as it is.
+    input_shape : tuple of int
+        Height and width of the result, in pixels.
+    resize : {"stretch", "crop", "pad"}, default="stretch"
+        Whether to change the proportions, to cut the longer side around the middle, or to
+        fill the shorter side with the mean colour of ImageNet.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), dtype uint8
+        Values from 0 to 255.
+
+    Raises
+    ------
+    DecodeError
+        With the reason, if the source is no image that Pillow can read.
+    """
+    height, width = input_shape
+    with open_upright(source, (width, height)) as image:
+        return np.asarray(_fit(image, (width, height), resize))
+
+
+def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
+    """Return a source as an upright RGB image, no side below `draft_size` for its sake."""
+    try:
+        if isinstance(source, np.ndarray):
+            return Image.fromarray(source)
+        image = source.copy() if isinstance(source, Image.Image) else _open(source)
+        if isinstance(image, Image.Image) and hasattr(image, "draft"):
+            # libjpeg halves while it decodes: most of the work on a large photo is spared.
+            image.draft("RGB", draft_size)
+        image.load()
+        return _to_rgb(_upright(image))
+    except UnidentifiedImageError:
+        raise DecodeError(_why_unidentified(source)) from None
+    except Image.DecompressionBombError as error:
+        raise DecodeError(f"too many pixels to decode safely: {error}") from None
+    except _BROKEN as error:
+        raise DecodeError(f"damaged: {type(error).__name__}: {error}") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=_known_formats())
+
+
+@lru_cache(maxsize=None)
+def _known_formats() -> tuple[str, ...]:
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    except ImportError:  # the `heif` extra is not installed
+        pass
+    Image.init()
+    return tuple(f for f in FORMATS if f in Image.OPEN)
+
+
+def _why_unidentified(data: Any) -> str:
+    if isinstance(data, bytes) and data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        return "HEIC needs the heif extra: pip install 'resnet-kmeans[heif]'"
+    return "not an image, or of a kind that Pillow cannot read"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _BROKEN:  # damaged metadata is no reason to lose the picture
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image.transpose(method) if method is not None else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _to_8bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_8bit(image: Image.Image) -> Image.Image:
+    """Scale wide grey values to 0..255, where Pillow's own conversion would clip them."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    low, high = (values.min(), values.max()) if image.mode == "F" else (0, 65535)
+    scaled = np.clip((values - low) * (255 / max(high - low, 1e-9)), 0, 255)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        scaled[values == clear] = 255
+    return Image.fromarray(scaled.astype(np.uint8))
+
+
+def _fit(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
+    if resize == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    if resize == "pad":
+        scale = min(size[0] / image.width, size[1] / image.height)
+        inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        canvas = Image.new("RGB", size, PAD_COLOUR)
+        corner = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+        canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), corner)
+        return canvas
+    return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def reason_unreadable(source: Any, input_shape: tuple[int, int] = (32, 32)) -> str | None:
+    """Return why a source cannot be decoded, or None if it can."""
+    try:
+        data = read_file(source) if isinstance(source, (str, os.PathLike)) else source
+        decode(data, input_shape)
+    except DecodeError as error:
+        return str(error)
+    return None
+

@@ -1,0 +1,120 @@
+"""Writes arrays with a header to one safe file, reading it back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from resnet_kmeans.exceptions import ModelFileError, printable
+
+FORMAT = 1
+MAX_BYTES = 2**30  # a model of 10,000 clusters takes 3 MB; what is larger is none
+
+
+def write_model(
+    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write a model file whole or not at all.
+
+    The file is in safetensors' format; its metadata hold the header with the number of this
+    format as JSON, and a SHA-256 over all of it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that is there already is replaced only if it is a model file.
+    header : mapping
+        What JSON can hold.
+    arrays : mapping of str to ndarray
+
+    Raises
+    ------
+    ModelFileError
+        If another kind of file is at `path`, or its folder is not there.
+    """
+    path = Path(path)
+    if path.exists() and _metadata(path) is None:
+        raise ModelFileError(
+            f"Expected a new file or an earlier model file, got {printable(path)!r}, which "
+            "is something else. Nothing was written. Choose another name."
+        )
+    text = json.dumps({"format": FORMAT, **header})
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {"resnet_kmeans": text, "sha256": _digest(text, contiguous)}
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(to_safetensors(contiguous, metadata))
+        os.replace(beside, path)
+    except OSError as error:
+        raise ModelFileError(f"The model was not written to {printable(path)!r}: {error}.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return header and arrays of a model file; no code in it is run.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file at `path`.
+    ModelFileError
+        If it is no model file, cut short, changed since it was written, or of a newer
+        format.
+    """
+    path = Path(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise ModelFileError(_refusal(path, "a file of more than 1 GiB, larger than any model"))
+    metadata = _metadata(path)
+    if metadata is None:
+        raise ModelFileError(_refusal(path, "a file of another kind, or one that is cut short"))
+    text = metadata["resnet_kmeans"]
+    try:
+        header = json.loads(text)
+        newer = header["format"] > FORMAT
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(_refusal(path, f"a damaged header ({error})")) from error
+    if newer:
+        found = f"format {header['format']}, newer than {FORMAT}; upgrade resnet-kmeans"
+        raise ModelFileError(_refusal(path, found))
+    arrays = _arrays(path)
+    if _digest(text, arrays) != metadata.get("sha256"):
+        raise ModelFileError(_refusal(path, "content that has changed since it was written"))
+    return header, arrays
+
+
+def _refusal(path: Path, got: str) -> str:
+    return (
+        f"Expected a model file written by ImageFolderClusterer.save, got {got}, in "
+        f"{printable(path)!r}. Nothing was loaded. Check the path, or save the model again."
+    )
+
+
+def _metadata(path: Path) -> dict[str, str] | None:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, UnicodeError):
+        return None
+    return metadata if "resnet_kmeans" in metadata else None
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""The steps between features and labels: which by default, how they become arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.decomposition import PCA
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
+
+from resnet_kmeans.exceptions import ModelFileError
+
+# Measured over labelled sets, examples/benchmarks/quality.py: more dimensions bring nothing.
+PCA_COMPONENTS = 64
+N_INIT = 10  # starts of KMeans; one start loses 0.01 to 0.02 AMI in the mean
+MINI_BATCH_FROM = 100_000  # rows; from here on MiniBatchKMeans spares minutes
+
+
+def new_reducer(reducer: Any, shape: tuple[int, int], random_state: Any) -> Any:
+    """Return an unfitted reducer for rows of this shape.
+
+    Parameters
+    ----------
+    reducer : {"auto", "umap"}, transformer or None
+        As `ImageFolderClusterer` takes it.
+    shape : tuple of int
+        Number of rows, number of features.
+    random_state : int, RandomState instance or None
+    """
+    if reducer is None:
+        return FunctionTransformer()
+    if reducer == "umap":
+        return _new_umap(shape[0], random_state)
+    if not isinstance(reducer, str):
+        return clone(reducer)
+    if min(shape) <= PCA_COMPONENTS:  # nothing to shorten
+        return make_pipeline(Normalizer())
+    return make_pipeline(Normalizer(), PCA(PCA_COMPONENTS, random_state=random_state))
+
+
+def _new_umap(n_rows: int, random_state: Any) -> Any:
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        message = "reducer='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
+        raise ImportError(message) from error
+    # min_dist 0 packs clusters tightly, as umap-learn's documentation advises for clustering.
+    return UMAP(
+        n_components=min(10, max(2, n_rows - 2)),
+        n_neighbors=min(15, n_rows - 1),
+        metric="cosine",
+        min_dist=0.0,
+        random_state=random_state,
+        n_jobs=1 if random_state is not None else -1,
+    )
+
+
+def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: Any) -> Any:
+    """Return an unfitted clusterer with `n_clusters`."""
+    if clusterer is not None:
+        return clone(clusterer).set_params(n_clusters=n_clusters)
+    if n_rows >= MINI_BATCH_FROM:
+        return MiniBatchKMeans(
+            n_clusters, batch_size=4096, n_init=N_INIT, random_state=random_state
+        )
+    return KMeans(n_clusters, n_init=N_INIT, random_state=random_state)
+
+
+def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
+    """Return fitted default steps as arrays, from which `from_arrays` builds them again.
+
+    Raises
+    ------
+    ModelFileError
+        If a step is not one of the default ones.
+    """
+    reducers = [FunctionTransformer] if not isinstance(reducer, Pipeline) else [
+        type(step) for _, step in reducer.steps
+    ]
+    known = reducers in ([FunctionTransformer], [Normalizer], [Normalizer, PCA])
+    if not known or type(clusterer) not in (KMeans, MiniBatchKMeans):
+        custom = type(clusterer if known else reducer).__name__
+        raise ModelFileError(
+            "Expected the reducers 'auto' or None with KMeans or MiniBatchKMeans, which can "
+            f"be saved without code, got {custom}. Nothing was written. Use "
+            "joblib.dump(clusterer, path), for those who trust the file."
+        )
+    arrays = {
+        "cluster_centers": clusterer.cluster_centers_.astype(np.float32),
+        "inertia": np.array([clusterer.inertia_]),
+        "normalize": np.array([reducers[0] is Normalizer]),
+    }
+    if PCA in reducers:
+        pca = reducer.steps[-1][1]
+        arrays |= {"pca_components": pca.components_, "pca_mean": pca.mean_}
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
+    """Return the fitted reducer and clusterer that `to_arrays` took apart.
+
+    Built by fitting and then setting public attributes alone, so that no version of
+    scikit-learn but the one at hand matters.
+    """
+    centers = arrays["cluster_centers"]
+    clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
+    clusterer.cluster_centers_ = centers
+    clusterer.inertia_ = float(arrays["inertia"][0])
+    if not arrays["normalize"][0]:
+        return FunctionTransformer().fit(centers), clusterer
+    if "pca_components" not in arrays:
+        return make_pipeline(Normalizer()).fit(centers), clusterer
+    components = arrays["pca_components"]
+    stand_in = np.eye(len(components) + 1, components.shape[1], dtype=np.float32)
+    reducer = make_pipeline(Normalizer(), PCA(len(components))).fit(stand_in)
+    reducer.steps[-1][1].components_ = components
+    reducer.steps[-1][1].mean_ = arrays["pca_mean"]
+    return reducer, clusterer

@@ -1,0 +1,55 @@
+"""Takes whatever a user passes as X apart into single images."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError
+
+
+def as_sources(X: Any) -> list[Any]:
+    """Return X as a list of single images: paths, bytes, PIL images or arrays.
+
+    Parameters
+    ----------
+    X : sequence of length n
+        List, tuple, ndarray, pandas Series or one-column DataFrame.
+
+    Raises
+    ------
+    InvalidImagesError
+        If X is one image alone, no sequence, or an item is of none of these kinds.
+    NoImagesError
+        If X is empty.
+    """
+    if isinstance(X, (str, bytes, os.PathLike, Image.Image, dict)) or not hasattr(X, "__len__"):
+        raise InvalidImagesError(f"one {type(X).__name__} alone: {X!r:.80}")
+    values = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if len(values) == 0:
+        raise NoImagesError("an empty sequence")
+    for index, source in enumerate(values):
+        if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
+            _check_array(source, index)
+    return list(values)
+
+
+def _check_array(source: Any, index: int) -> None:
+    got = f"a {type(source).__name__}"
+    if isinstance(source, np.ndarray):
+        if source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3 and source.size:
+            return
+        got = f"an array of shape {source.shape}, dtype {source.dtype}"
+    raise InvalidImagesError(f"{got} at position {index}")
+
+
+def source_name(source: Any, index: int) -> str:
+    """Return the path of a source, or its position for an image in memory."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    return f"X[{index}]"

@@ -1,0 +1,173 @@
+"""Finds the weights of a network, loads the Keras model that they belong to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from importlib.metadata import distributions, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resnet_kmeans.exceptions import (
+    NetworkError,
+    UntrainedWeightsWarning,
+    WeightsFileError,
+    WeightsNotFoundError,
+)
+
+BACKBONES = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
+DOWNLOAD_TIMEOUT = 20  # seconds without a byte before a download counts as failed
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that shapes features, under the names of `ResNetFeaturizer`'s parameters."""
+
+    weights: str | None = "imagenet"
+    backbone: str = "resnet50"
+    layer: str | None = None
+    pooling: str | None = "avg"
+    input_shape: tuple[int, int] = (224, 224)
+    resize: str = "stretch"
+    preprocess: str = "caffe"
+    precision: str = "auto"
+    batch_size: int | str = "auto"
+
+    @property
+    def file(self) -> Path:
+        """The file that the weights are read from, there or not."""
+        if self.weights == "imagenet":
+            return imagenet_file(self.backbone)
+        return Path(self.weights or "untrained").expanduser()
+
+    @property
+    def is_whole_model(self) -> bool:
+        """Whether the file holds a model of its own, so that `backbone` is not used."""
+        return self.weights is not None and self.file.suffix == ".keras"
+
+    def identity(self) -> str:
+        """Name this network on this machine, by the weights file's state, without loading it."""
+        state: tuple[Any, ...] = (self.weights,)
+        if self.weights is not None and self.file.exists():
+            stat = self.file.stat()
+            state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns)
+        return repr((astuple(self)[1:], state, library_versions(), platform.node()))
+
+
+def build_model(spec: NetworkSpec) -> Any:
+    """Return the Keras model of `spec`, with its weights, without its top."""
+    if spec.weights not in (None, "imagenet") and not spec.file.is_file():
+        raise WeightsNotFoundError(spec.file, f"there is no file {spec.weights}")
+    keras = import_tensorflow().keras
+    if spec.is_whole_model:
+        with _explained(spec, "a whole Keras model"):
+            return keras.models.load_model(spec.file, compile=False)
+    if spec.weights is None:
+        warnings.warn(UntrainedWeightsWarning(), stacklevel=2)
+        keras.utils.set_random_seed(0)
+    application = getattr(keras.applications, BACKBONES[spec.backbone])
+    keywords = {"include_top": False, "input_shape": (*spec.input_shape, 3)}
+    if spec.weights == "imagenet":
+        return _download(spec, lambda: application(weights="imagenet", **keywords))
+    model = application(weights=None, **keywords)
+    if spec.weights is not None:
+        with _explained(spec, BACKBONES[spec.backbone]):
+            model.load_weights(spec.file)
+    return model
+
+
+def imagenet_file(backbone: str) -> Path:
+    """Return where Keras keeps the ImageNet weights of a backbone, there or not."""
+    home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
+    name = f"{backbone}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    return Path(home).expanduser() / "models" / name
+
+
+def _download(spec: NetworkSpec, build: Callable[[], Any]) -> Any:
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        # Keras draws its progress bar on stdout, where results go.
+        with contextlib.redirect_stdout(sys.stderr):
+            return build()
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise WeightsNotFoundError(spec.file, error) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+@contextlib.contextmanager
+def _explained(spec: NetworkSpec, network: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # h5py, zipfile and Keras each raise their own
+        reason = str(error).strip().split("\n")[0]
+        raise WeightsFileError(spec.file, network, reason) from error
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that shape features."""
+    # TensorFlow is installed under other names too, tensorflow-cpu for one.
+    names = ("tensorflow", "tensorflow-cpu", "keras", "pillow", "numpy", "scikit-learn")
+    return {d: version(d) for d in names if any(distributions(name=d))}
+
+
+class Libraries(NamedTuple):
+    """What is used of TensorFlow."""
+
+    tensorflow: Any
+    keras: Any
+    freeze: Callable[[Any], Any]
+
+
+def import_tensorflow() -> Libraries:
+    """Return TensorFlow and Keras; the only place that imports them."""
+    # Without this TensorFlow takes the whole memory of a GPU, whatever it needs.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    with _silence_start():
+        import keras
+        import tensorflow
+
+        # No public name freezes a function that captures variables.
+        from tensorflow.python.framework.convert_to_constants import (
+            convert_variables_to_constants_v2,
+        )
+    if keras.backend.backend() != "tensorflow":
+        raise NetworkError(
+            f"Expected Keras to run on TensorFlow, got {keras.backend.backend()!r}. Nothing "
+            "was computed. Unset KERAS_BACKEND, or set it to tensorflow."
+        )
+    return Libraries(tensorflow, keras, convert_variables_to_constants_v2)
+
+
+def limit_threads(n_threads: int) -> None:
+    """Bound the threads of this process' TensorFlow, unless it has begun to compute."""
+    threading = import_tensorflow().tensorflow.config.threading
+    with contextlib.suppress(RuntimeError):
+        threading.set_intra_op_parallelism_threads(n_threads)
+        threading.set_inter_op_parallelism_threads(n_threads)
+
+
+@contextlib.contextmanager
+def _silence_start() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ code logs while it starts, where that is asked for.
+
+    It obeys TF_CPP_MIN_LOG_LEVEL only once it has started.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3" or "tensorflow" in sys.modules:
+        yield
+        return
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
