@@ -182,7 +182,7 @@ def _fold(model: Any, precision: str) -> Any:
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             source = producer.get(id(layer.input))
-            if _is_linear_convolution(source) and n_readers[id(layer.input)] == 1:
+            if source and _is_linear_convolution(source) and n_readers[id(layer.input)] == 1:
                 convolutions[source.name] = layer
     return _clone_folded(model, convolutions, precision)
 

@@ -1,0 +1,125 @@
+"""The command line: a parser around one worker for each command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import resnet_kmeans
+from resnet_kmeans import __version__, commands
+from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning
+from resnet_kmeans.exporter import ACTIONS
+from resnet_kmeans.weights import BACKBONES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 2 after one error message on stderr."""
+    # The network's own start-up lines would bury what is for the user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    args = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # Its table is printed whole, once the command is done.
+        warnings.simplefilter("ignore", UnreadableImagesWarning)
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        try:
+            args.worker(args)
+        except (ResNetKMeansError, ImportError, OSError, ValueError) as error:
+            print(f"resnet-kmeans: error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("resnet-kmeans: stopped; run it again to go on.", file=sys.stderr)
+            return 130
+    return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    if category.__module__.startswith("resnet_kmeans") or issubclass(category, UserWarning):
+        print(f"resnet-kmeans: warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="resnet-kmeans", description=resnet_kmeans.__doc__)
+    parser.add_argument("--version", action="version", version=f"resnet-kmeans {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(worker: Any) -> argparse.ArgumentParser:
+        name, summary = worker.__name__.replace("_", "-"), worker.__doc__.splitlines()[0]
+        added = subparsers.add_parser(name, help=summary, description=summary)
+        added.set_defaults(worker=worker)
+        return added
+
+    cluster = command(commands.cluster)
+    cluster.add_argument("input", metavar="IN", help="folder of images, with its subfolders")
+    _add_export_options(cluster)
+    _add_network_options(cluster)
+    cluster.add_argument(
+        "-k", "--n-clusters", type=_n_clusters, default=5, help="a number, default %(default)s"
+    )
+    cluster.add_argument(
+        "--reducer", choices=["auto", "umap", "none"], default="auto", help="see the README"
+    )
+    cluster.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    cluster.add_argument("--unreadable", choices=["skip", "raise"], default="skip")
+    cluster.add_argument("--save-model", metavar="FILE", help="keep the fitted model")
+
+    assign = command(commands.assign)
+    assign.add_argument("model", metavar="MODEL", help="file that --save-model wrote")
+    assign.add_argument("input", metavar="IN", help="folder of new images")
+    _add_export_options(assign)
+    _add_run_options(assign)
+    assign.add_argument("--weights", metavar="W", help="where the weights are on this machine")
+
+    demo = command(commands.demo)
+    demo.add_argument("output", metavar="OUT", help="new or empty folder")
+    demo.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    weights = command(commands.weights)
+    weights.add_argument("--fetch", choices=list(BACKBONES), help="let Keras download them")
+    weights.add_argument("--import", dest="import_file", metavar="FILE", help="copy a file there")
+
+    cache = command(commands.cache)
+    cache.add_argument("--clear", action="store_true", help="forget all features")
+    cache.add_argument("--cache", default="default", metavar="FOLDER")
+
+    undo = command(commands.undo)
+    undo.add_argument("output", metavar="OUT", help="folder of an export with --action move")
+    return parser
+
+
+def _n_clusters(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def _add_export_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="OUT", help="new or empty folder")
+    parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="W",
+        help="imagenet (default), a weights file, a .keras file, or none (untrained, for tests)",
+    )
+    parser.add_argument("--backbone", choices=list(BACKBONES), default="resnet50")
+    parser.add_argument("--layer", help="name of an inner Keras layer to stop at")
+    parser.add_argument("--preprocess", choices=["caffe", "tf", "torch"], default="caffe")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    _add_run_options(parser)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", default="default", metavar="FOLDER", help="or none")
+    parser.add_argument("--jobs", type=int, help="processes that run the network")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -73,6 +73,8 @@ class ImageFolderClusterer(
         The images of the fit; for a folder in the order of `find_images`.
     labels_ : ndarray of shape (n,), dtype int32
         The cluster of each image; -1 for an unreadable one.
+    distances_ : ndarray of shape (n,), dtype float32
+        Distance of each image to the centre of its cluster; NaN for an unreadable one.
     unreadable_ : dict of str to str
         Path and reason of each unreadable image.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
@@ -109,13 +111,13 @@ class ImageFolderClusterer(
 
     def __init__(
         self,
-        n_clusters=5,
+        n_clusters: int = 5,
         *,
-        featurizer=None,
-        reducer="auto",
-        clusterer=None,
-        unreadable="skip",
-        random_state=None,
+        featurizer: Any = None,
+        reducer: Any = "auto",
+        clusterer: Any = None,
+        unreadable: str = "skip",
+        random_state: Any = None,
     ):
         self.n_clusters = n_clusters
         self.featurizer = featurizer
@@ -125,7 +127,7 @@ class ImageFolderClusterer(
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> ImageFolderClusterer:
         """Cluster images.
 
         Parameters
@@ -159,7 +161,7 @@ class ImageFolderClusterer(
         self._describe(sources, reduced)
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the cluster of each image.
 
         Parameters
@@ -180,7 +182,7 @@ class ImageFolderClusterer(
         check_is_fitted(self)
         return self._labels(self._reduced(self._sources(X)))
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Return the distances of images to the cluster centres.
 
         Parameters
@@ -196,7 +198,7 @@ class ImageFolderClusterer(
         check_is_fitted(self)
         return _distances(self._reduced(self._sources(X)), self.cluster_centers_)
 
-    def score(self, X, y=None):
+    def score(self, X: Any, y: Any = None) -> float:
         """Return the mean silhouette of the predicted labels in the space of the features.
 
         Unlike KMeans' own score it does not grow with `n_clusters`, so that GridSearchCV
@@ -343,22 +345,18 @@ class ImageFolderClusterer(
             source if isinstance(source, (str, os.PathLike)) else source_name(source, i)
             for i, source in enumerate(sources)
         ]
-        bad = np.flatnonzero(self.labels_ < 0)
-        self.unreadable_ = _reasons(sources, bad)
+        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ < 0))
         clusterer = self.pipeline_["clusterer"]
-        rows, labels = reduced[self.labels_ >= 0], self.labels_[self.labels_ >= 0]
-        if hasattr(clusterer, "cluster_centers_"):
-            self.cluster_centers_ = clusterer.cluster_centers_
-        else:
-            self.cluster_centers_ = np.stack([rows[labels == k].mean(0) for k in np.unique(labels)])
-        squares = (rows - self.cluster_centers_[labels]) ** 2
-        self.inertia_ = float(getattr(clusterer, "inertia_", squares.sum()))
+        self.cluster_centers_ = _centers(clusterer, reduced, self.labels_)
+        own_centers = self.cluster_centers_[self.labels_]
+        self.distances_ = np.linalg.norm(reduced - own_centers, axis=1)
+        self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
 
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
@@ -392,6 +390,13 @@ def _reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.
     reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
     reduced[readable] = rows
     return reduced
+
+
+def _centers(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    centers: Any = getattr(clusterer, "cluster_centers_", None)
+    if centers is None:
+        centers = [reduced[labels == k].mean(axis=0) for k in range(labels.max() + 1)]
+    return np.asarray(centers)
 
 
 def _distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:

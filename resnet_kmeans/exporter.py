@@ -57,6 +57,7 @@ def export_clusters(
     action: str = "copy",
     distances: Sequence[float] | None = None,
     reasons: Mapping[str, str] | None = None,
+    n_clusters: int | None = None,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
     """Write images to one folder a cluster, ``cluster_0``, ``cluster_1``, …
@@ -78,6 +79,9 @@ def export_clusters(
         Distance of each image to its centre, for the table.
     reasons : mapping of str to str, default=None
         Why images are unreadable, for the table.
+    n_clusters : int, default=None
+        Number of clusters that the width of folder names is for; None takes the highest
+        label.
     dry_run : bool, default=False
         Whether only to check and to return what would be done.
 
@@ -100,7 +104,7 @@ def export_clusters(
             f"Expected an action of {ACTIONS} and as many labels as paths, got {action!r} with "
             f"{len(labels)} labels for {len(image_paths)} paths. Nothing was written."
         )
-    plan = plan_export(image_paths, labels, distances, reasons)
+    plan = plan_export(image_paths, labels, distances, reasons, n_clusters)
     check_output_folder(folder)
     _check_images(plan, folder, action)
     if not dry_run:
@@ -117,9 +121,10 @@ def plan_export(
     labels: Sequence[int],
     distances: Sequence[float] | None = None,
     reasons: Mapping[str, str] | None = None,
+    n_clusters: int | None = None,
 ) -> list[ExportedImage]:
     """Decide where each image goes; touches no disk."""
-    width = len(str(max((int(label) for label in labels), default=0)))
+    width = len(str(max([*(int(label) for label in labels), (n_clusters or 1) - 1])))
     taken: set[str] = set()
     plan = []
     for i, (path, label) in enumerate(zip(image_paths, labels)):
@@ -166,7 +171,9 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise OutputFolderError(f"{printable(folder)} is no folder to write to: {error}.") from error
+        raise OutputFolderError(
+            f"{printable(folder)} is no folder to write to: {error}."
+        ) from error
     if found:
         raise OutputFolderError(
             f"Expected a new or empty output folder, got {printable(folder)} with "
@@ -266,7 +273,9 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
             "you do not want it."
         )
     moved = [i for i in plan if i.exported_path and os.path.lexists(folder / i.exported_path)]
-    taken = {i.source_path: "taken by another file" for i in moved if os.path.lexists(i.source_path)}
+    taken = {
+        i.source_path: "taken by another file" for i in moved if os.path.lexists(i.source_path)
+    }
     back = [image for image in moved if image.source_path not in taken]
     for image in back:
         Path(image.source_path).parent.mkdir(parents=True, exist_ok=True)

@@ -170,10 +170,10 @@ class Extraction:
             image.digest = hashlib.blake2b(content, digest_size=16).digest()
             image.row = self._cache.find_row(self._key, image.digest)
         if image.row is None:
-            image.pixels = decode(content, self._spec.input_shape, self._spec.resize)
+            pixels = image.pixels = decode(content, self._spec.input_shape, self._spec.resize)
         if not isinstance(content, bytes):
             # The pixels are the content; the tag keeps them apart from a file's bytes.
-            hashed = hashlib.blake2b(image.pixels, digest_size=16, person=b"pixels")
+            hashed = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=b"pixels")
             image.digest = hashed.digest()
             image.row = self._cache.find_row(self._key, image.digest)
 
@@ -206,7 +206,11 @@ class Extraction:
                 yield compute(self._spec, self.fingerprint, n_threads, _take_pixels(images))
 
         parallel = joblib.Parallel(
-            self._n_jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None
+            self._n_jobs,
+            return_as="generator",
+            batch_size=1,
+            pre_dispatch="2*n_jobs",
+            max_nbytes=None,
         )
         for rows in parallel(tasks()):
             images = waiting.popleft()

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS features (
     network INTEGER, digest BLOB, used INTEGER, row BLOB, PRIMARY KEY (network, digest));
 """
 
+
 def default_folder() -> Path:
     """Return ``RESNET_KMEANS_CACHE``, else the user's cache folder for this package."""
     if folder := os.environ.get("RESNET_KMEANS_CACHE"):
@@ -102,7 +103,9 @@ class FeatureCache:
     def _query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
-                return self._database.execute(statement, values).fetchall() if self._database else []
+                return (
+                    self._database.execute(statement, values).fetchall() if self._database else []
+                )
             except sqlite3.Error as error:
                 self._give_up(error)
                 return []

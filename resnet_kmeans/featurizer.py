@@ -114,19 +114,19 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def __init__(
         self,
         *,
-        weights="imagenet",
-        backbone="resnet50",
-        layer=None,
-        pooling="avg",
-        input_shape=(224, 224),
-        resize="stretch",
-        preprocess="caffe",
-        precision="auto",
-        batch_size="auto",
-        n_jobs=None,
-        cache="default",
-        unreadable="raise",
-        verbose=0,
+        weights: str | os.PathLike[str] | None = "imagenet",
+        backbone: str = "resnet50",
+        layer: str | None = None,
+        pooling: str | None = "avg",
+        input_shape: tuple[int, int] = (224, 224),
+        resize: str = "stretch",
+        preprocess: str = "caffe",
+        precision: str = "auto",
+        batch_size: int | str = "auto",
+        n_jobs: int | None = None,
+        cache: str | os.PathLike[str] | None = "default",
+        unreadable: str = "raise",
+        verbose: int = 0,
     ):
         self.weights = weights
         self.backbone = backbone
@@ -143,7 +143,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> ResNetFeaturizer:
         """Check the parameters, find out which network they name.
 
         Parameters
@@ -169,7 +169,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.n_features_out_ = extraction.n_features
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Return the features of images.
 
         Parameters
@@ -210,7 +210,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _spec(self) -> NetworkSpec:
         shape = self.input_shape
-        if len(shape) != 2 or not all(isinstance(n, Integral) and n >= 32 for n in shape):
+        if len(shape) != 2 or not all(isinstance(n, Integral) and int(n) >= 32 for n in shape):
             raise ValueError(
                 f"Expected input_shape as (height, width), at least 32 pixels each, got {shape!r}."
             )
@@ -222,7 +222,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _n_features_out(self) -> int:
         return self.n_features_out_
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True

@@ -8,7 +8,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,7 @@ def _open(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=_known_formats())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known_formats() -> tuple[str, ...]:
     try:
         import pillow_heif
@@ -256,4 +256,3 @@ def reason_unreadable(source: Any, input_shape: tuple[int, int] = (32, 32)) -> s
     except DecodeError as error:
         return str(error)
     return None
-

@@ -54,7 +54,9 @@ def write_model(
         beside.write_bytes(to_safetensors(contiguous, metadata))
         os.replace(beside, path)
     except OSError as error:
-        raise ModelFileError(f"The model was not written to {printable(path)!r}: {error}.") from error
+        raise ModelFileError(
+            f"The model was not written to {printable(path)!r}: {error}."
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -78,9 +78,11 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
     ModelFileError
         If a step is not one of the default ones.
     """
-    reducers = [FunctionTransformer] if not isinstance(reducer, Pipeline) else [
-        type(step) for _, step in reducer.steps
-    ]
+    reducers = (
+        [FunctionTransformer]
+        if not isinstance(reducer, Pipeline)
+        else [type(step) for _, step in reducer.steps]
+    )
     known = reducers in ([FunctionTransformer], [Normalizer], [Normalizer, PCA])
     if not known or type(clusterer) not in (KMeans, MiniBatchKMeans):
         custom = type(clusterer if known else reducer).__name__

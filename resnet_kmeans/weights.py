@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import socket
@@ -22,6 +23,12 @@ from resnet_kmeans.exceptions import (
 )
 
 BACKBONES = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
+# MD5 of the files without the top, from keras/src/applications/resnet.py of Keras 3.15.
+IMAGENET_MD5 = {
+    "resnet50": "4d473c1dd8becc155b73f8504c6f6626",
+    "resnet101": "88cf7a10940856eca736dc7b7e228a21",
+    "resnet152": "ee4c566cf9a93f14d82f913c2dc6dd0c",
+}
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte before a download counts as failed
 
 
@@ -87,6 +94,28 @@ def imagenet_file(backbone: str) -> Path:
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
     name = f"{backbone}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     return Path(home).expanduser() / "models" / name
+
+
+def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
+    """Copy a file of ImageNet weights to where Keras looks for it; return that place.
+
+    Raises
+    ------
+    WeightsFileError
+        If the file is not one that Keras publishes, to the last byte.
+    """
+    content = Path(source).read_bytes()
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    backbones = [name for name, known in IMAGENET_MD5.items() if known == found]
+    if not backbones:
+        reason = f"its MD5 {found} is of no file that Keras publishes; pass it as --weights"
+        raise WeightsFileError(source, " or ".join(IMAGENET_MD5), reason)
+    target = imagenet_file(backbones[0])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(content)
+    os.replace(part, target)
+    return target
 
 
 def _download(spec: NetworkSpec, build: Callable[[], Any]) -> Any:

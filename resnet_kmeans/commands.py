@@ -1,0 +1,169 @@
+"""The workers behind the command line, one for each command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.demo import GROUPS, draw_pictures, group_of
+from resnet_kmeans.exceptions import WeightsNotFoundError, list_reasons, printable
+from resnet_kmeans.exporter import (
+    ExportedImage,
+    check_output_folder,
+    export_clusters,
+    finish_export,
+    is_unfinished,
+    undo_export,
+)
+from resnet_kmeans.feature_cache import FeatureCache
+from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.images import find_images, reason_unreadable
+from resnet_kmeans.weights import (
+    BACKBONES,
+    NetworkSpec,
+    build_model,
+    imagenet_file,
+    import_imagenet_file,
+)
+
+
+def cluster(args: argparse.Namespace) -> None:
+    """Group the images of a folder into folders."""
+    output = Path(args.output)
+    if is_unfinished(output):
+        print(f"Finishing the interrupted export to {printable(output)}, as it was planned.")
+        _print_clusters(finish_export(output), output)
+        return
+    check_output_folder(output, inside=Path(args.input))
+    clusterer = ImageFolderClusterer(
+        args.n_clusters,
+        featurizer=_featurizer(args),
+        reducer=None if args.reducer == "none" else args.reducer,
+        unreadable=args.unreadable,
+        random_state=args.seed,
+    ).fit(args.input)
+    if args.save_model:
+        clusterer.save(args.save_model)
+    distances = clusterer.distances_
+    _export(args, clusterer.image_paths_, clusterer.labels_, distances, clusterer.unreadable_)
+
+
+def assign(args: argparse.Namespace) -> None:
+    """Put new images into the clusters of a saved model."""
+    output = Path(args.output)
+    check_output_folder(output, inside=Path(args.input))
+    given = {"n_jobs": args.jobs, "cache": _cache(args), "verbose": int(not args.quiet)}
+    if args.weights:
+        given["weights"] = args.weights
+    model = ImageFolderClusterer.load(args.model, **given)
+    paths = find_images(args.input)
+    distances = model.transform(paths)
+    readable = ~np.isnan(distances).any(axis=1)
+    labels = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
+    bad = [os.fspath(paths[i]) for i in np.flatnonzero(~readable)]
+    args.n_clusters = model.n_clusters
+    reasons = {path: reason_unreadable(path) or "" for path in bad}
+    _export(args, paths, labels, distances.min(axis=1), reasons)
+
+
+def _export(
+    args: argparse.Namespace, paths: Any, labels: Any, distances: Any, reasons: dict[str, str]
+) -> None:
+    rows = export_clusters(
+        paths,
+        labels,
+        args.output,
+        action=args.action,
+        distances=distances,
+        reasons=reasons,
+        n_clusters=args.n_clusters,
+        dry_run=args.dry_run,
+    )
+    if reasons:
+        print(f"{len(reasons)} images could not be read:\n{list_reasons(reasons)}", file=sys.stderr)
+    _print_clusters(rows, Path(args.output), args.dry_run)
+
+
+def _print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
+    folders = [row.exported_path.split("/")[0] for row in rows if row.exported_path]
+    for folder in sorted(set(folders)):
+        print(f"{folder}  {folders.count(folder)} images")
+    done = "would be" if dry_run else "are"
+    n_clusters = len(set(folders))
+    print(f"{len(folders)} images {done} in {n_clusters} clusters in {printable(output)}")
+
+
+def undo(args: argparse.Namespace) -> None:
+    """Bring moved images back."""
+    print(f"{len(undo_export(args.output))} images are back where they were")
+
+
+def cache(args: argparse.Namespace) -> None:
+    """Show the feature cache, or clear it."""
+    with FeatureCache(_cache(args)) as features:
+        if args.clear:
+            features.clear()
+        print(f"{features.file}: {features.n_rows()} images, {features.used_bytes() / 1e6:.1f} MB")
+
+
+def weights(args: argparse.Namespace) -> None:
+    """Show which ImageNet weights are there, fetch or import them."""
+    if args.import_file:
+        print(f"Imported to {import_imagenet_file(args.import_file)}")
+    if args.fetch:
+        build_model(NetworkSpec(backbone=args.fetch))
+    for backbone in BACKBONES:
+        file = imagenet_file(backbone)
+        print(f"{backbone}  {'there' if file.is_file() else 'not there'}  {file}")
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Draw pictures, cluster them, tell how well the clusters match what was drawn."""
+    from sklearn.metrics import adjusted_rand_score
+
+    output = Path(args.output)
+    check_output_folder(output)
+    given: dict[str, Any] = {"cache": None, "verbose": int(not args.quiet)}
+    try:
+        build_model(NetworkSpec())
+        print("Weights: ImageNet.")
+    except WeightsNotFoundError as error:
+        given["weights"] = None
+        print(f"The ImageNet weights are not to be had ({error.args[1]}).")
+        print("THE NETWORK IS UNTRAINED: it sees little more than colour. This shows that")
+        print("everything runs, not how good it is.")
+        warnings.simplefilter("ignore")
+    paths = draw_pictures(output / "pictures")
+    featurizer = ResNetFeaturizer(**given)
+    clusterer = ImageFolderClusterer(len(GROUPS), featurizer=featurizer, random_state=0).fit(paths)
+    rows = export_clusters(paths, clusterer.labels_, output / "clusters")
+    _print_clusters(rows, output / "clusters")
+    agreement = adjusted_rand_score([group_of(path) for path in paths], clusterer.labels_)
+    print(
+        f"Agreement with the {len(GROUPS)} drawn groups: {agreement:.2f} "
+        "(adjusted Rand index; 1 is perfect, 0 chance)"
+    )
+
+
+def _featurizer(args: argparse.Namespace) -> ResNetFeaturizer:
+    return ResNetFeaturizer(
+        weights=None if args.weights == "none" else args.weights,
+        backbone=args.backbone,
+        layer=args.layer,
+        preprocess=args.preprocess,
+        precision=args.precision,
+        n_jobs=args.jobs,
+        cache=_cache(args),
+        verbose=int(not args.quiet),
+    )
+
+
+def _cache(args: argparse.Namespace) -> str | None:
+    return None if args.cache == "none" else str(args.cache)

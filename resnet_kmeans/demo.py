@@ -1,0 +1,76 @@
+"""Draws a small set of pictures in groups that differ in colour plus pattern."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+SIZE = 160  # pixels
+# Two of them share a pattern and two a colour, so that neither alone tells all groups apart.
+GROUPS = {
+    "blue_dots": ((40, 80, 200), "dots"),
+    "green_stripes": ((40, 150, 70), "stripes"),
+    "orange_dots": ((240, 140, 30), "dots"),
+    "red_rings": ((200, 40, 50), "rings"),
+    "violet_stripes": ((120, 60, 170), "stripes"),
+    "yellow_checks": ((235, 205, 60), "checks"),
+}
+
+
+def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) -> list[Path]:
+    """Draw pictures of each group to ``folder/GROUP_NUMBER.png``; return their paths.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Made if it is not there.
+    n_each : int, default=8
+        Pictures of each group.
+    seed : int, default=0
+        Of the small differences within a group.
+    """
+    random = np.random.default_rng(seed)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for group, (colour, pattern) in GROUPS.items():
+        for number in range(n_each):
+            path = Path(folder, f"{group}_{number}.png")
+            draw_picture(colour, pattern, random).save(path)
+            paths.append(path)
+    return paths
+
+
+def draw_picture(
+    colour: tuple[int, int, int], pattern: str, random: np.random.Generator
+) -> Image.Image:
+    """Draw one picture: a pattern in about this colour, on about white."""
+    shade = np.clip(np.array(colour) + random.integers(-18, 19, 3), 0, 255)
+    paper = 255 - random.integers(0, 25, 3)
+    image = Image.new("RGB", (SIZE, SIZE), tuple(int(c) for c in paper))
+    draw = ImageDraw.Draw(image)
+    ink = tuple(int(c) for c in shade)
+    step, shift = int(random.integers(22, 32)), int(random.integers(0, 20))
+    cells = [(x, y) for x in range(-shift, SIZE, step) for y in range(-shift, SIZE, step)]
+    if pattern == "stripes":
+        for y in range(-shift, SIZE, step):
+            draw.rectangle((0, y, SIZE, y + step // 2), fill=ink)
+    elif pattern == "dots":
+        for x, y in cells:
+            draw.ellipse((x, y, x + step * 0.8, y + step * 0.8), fill=ink)
+    elif pattern == "checks":
+        for x, y in cells:
+            if ((x + shift) // step + (y + shift) // step) % 2:
+                draw.rectangle((x, y, x + step - 1, y + step - 1), fill=ink)
+    else:
+        for radius in range(step // 2, SIZE, step):
+            box = [SIZE / 2 + sign * radius + shift - 10 for sign in (-1, -1, 1, 1)]
+            draw.ellipse(box, outline=ink, width=step // 3)
+    return image
+
+
+def group_of(path: str | os.PathLike[str]) -> str:
+    """Return the group that a drawn picture belongs to, by its name."""
+    return Path(path).stem.rpartition("_")[0]
