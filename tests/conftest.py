@@ -1,0 +1,73 @@
+"""Fixtures: a tiny real network, drawn pictures, folders apart from the user's own."""
+
+import os
+from pathlib import Path
+
+# Before TensorFlow is imported: its own start-up lines would bury what a test prints.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_kmeans.demo import draw_pictures
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path_factory, monkeypatch):
+    """Keep the user's cache and Keras' folder out of the tests, and the tests out of them."""
+    monkeypatch.setenv("RESNET_KMEANS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tmp_path_factory) -> Path:
+    """A whole Keras model in a file: two residual blocks, 16 features, 32x32 pixels."""
+    from resnet_kmeans.weights import import_tensorflow
+
+    keras = import_tensorflow().keras
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(16, 5, strides=2, name="stem_conv")(inputs)
+    x = keras.layers.BatchNormalization(name="stem_bn")(x)
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for block in ("block1", "block2"):
+        y = keras.layers.Conv2D(16, 3, padding="same", name=f"{block}_conv")(x)
+        y = keras.layers.BatchNormalization(name=f"{block}_bn")(y)
+        x = keras.layers.Add(name=f"{block}_add")([x, y])
+        x = keras.layers.ReLU(name=f"{block}_out")(x)
+    model = keras.Model(inputs, x, name="tiny")
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    path = tmp_path_factory.mktemp("network") / "tiny.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of 24 drawn pictures, four of each of six groups."""
+    folder = tmp_path_factory.mktemp("drawn") / "pictures"
+    draw_pictures(folder, n_each=4)
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    """A small JPEG with a gradient, in a folder of its own."""
+    ramp = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3) * 255 // (48 * 64 * 3)
+    path = tmp_path / "photos" / "photo.jpg"
+    path.parent.mkdir()
+    Image.fromarray(ramp.astype(np.uint8)).save(path, quality=95)
+    return path
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder that RESNET_KMEANS_TEST_DATA names, with images, images_hard and weights."""
+    folder = os.environ.get("RESNET_KMEANS_TEST_DATA")
+    if not folder:
+        pytest.skip("RESNET_KMEANS_TEST_DATA names no folder with real images and weights")
+    return Path(folder)
