@@ -10,16 +10,19 @@ from resnet_kmeans.functions import (
     save_clustered_images,
 )
 from resnet_kmeans.images import find_images
+from resnet_kmeans.model_selection import choose_n_clusters, silhouette_scorer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ImageFolderClusterer",
     "ResNetFeaturizer",
+    "choose_n_clusters",
     "cluster_images",
     "export_clusters",
     "extract_features",
     "find_and_cluster_images",
     "find_images",
     "save_clustered_images",
+    "silhouette_scorer",
 ]

@@ -58,16 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     cluster = command(commands.cluster)
     cluster.add_argument("input", metavar="IN", help="folder of images, with its subfolders")
     _add_export_options(cluster)
-    _add_network_options(cluster)
-    cluster.add_argument(
-        "-k", "--n-clusters", type=_n_clusters, default=5, help="a number, default %(default)s"
-    )
-    cluster.add_argument(
-        "--reducer", choices=["auto", "umap", "none"], default="auto", help="see the README"
-    )
-    cluster.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    cluster.add_argument("--unreadable", choices=["skip", "raise"], default="skip")
+    _add_recipe_options(cluster)
     cluster.add_argument("--save-model", metavar="FILE", help="keep the fitted model")
+    cluster.add_argument(
+        "-k", "--n-clusters", type=_n_clusters, default=5, help="a number (default 5) or auto"
+    )
+
+    choose_k = command(commands.choose_k)
+    choose_k.add_argument("input", metavar="IN", help="folder of images, with its subfolders")
+    choose_k.add_argument("--max", type=int, default=30, help="highest number (default 30)")
+    _add_recipe_options(choose_k)
+    choose_k.set_defaults(n_clusters="auto")
 
     assign = command(commands.assign)
     assign.add_argument("model", metavar="MODEL", help="file that --save-model wrote")
@@ -93,9 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _n_clusters(text: str) -> int:
+def _n_clusters(text: str) -> int | str:
+    if text == "auto":
+        return text
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 1 on, or auto, got {text!r}"
+        )
     return int(text)
 
 
@@ -105,7 +110,11 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 
 
-def _add_network_options(parser: argparse.ArgumentParser) -> None:
+def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    reducers = ["auto", "umap", "none"]
+    parser.add_argument("--reducer", choices=reducers, default="auto", help="see the README")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+    parser.add_argument("--unreadable", choices=["skip", "raise"], default="skip")
     parser.add_argument(
         "--weights",
         default="imagenet",

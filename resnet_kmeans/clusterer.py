@@ -309,6 +309,25 @@ class ImageFolderClusterer(
             featurizer.set_params(unreadable=_featurizer_word(self.unreadable))
         return featurizer
 
+    def fit_rows(self, X: Any) -> tuple[np.ndarray, Any]:
+        """Return what `fit` would cluster, with the unfitted clusterer it would use.
+
+        Parameters
+        ----------
+        X : str, path-like or sequence of length n
+            As for `fit`.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_readable, n_reduced), dtype float32
+            The readable images' rows, reduced.
+        clusterer : clusterer
+        """
+        sources = self._sources(X)
+        _, reduced = self._fit_reducer(sources, self._new_featurizer().fit(sources))
+        rows = reduced[_is_readable(reduced)]
+        return rows, new_clusterer(self.clusterer, self.n_clusters, len(rows), self.random_state)
+
     def _fit_reducer(self, sources: list[Any], featurizer: Any) -> tuple[Any, np.ndarray]:
         """Fit the reducer on as many rows as fit in memory; return it with all rows reduced."""
         sample = _draw(len(sources), _rows_in_memory(featurizer), self.random_state)
@@ -378,7 +397,8 @@ def _features(featurizer: Any, sources: list[Any]) -> np.ndarray:
 
 
 def _is_readable(rows: np.ndarray) -> np.ndarray:
-    return ~np.isnan(rows).any(axis=1)
+    readable: np.ndarray = ~np.isnan(rows).any(axis=1)
+    return readable
 
 
 def _reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
@@ -386,7 +406,7 @@ def _reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.
     readable = _is_readable(features)
     if not readable.any():
         return np.full((len(features), width or 1), np.nan, dtype=np.float32)
-    rows = np.asarray(reducer.transform(features[readable]), dtype=np.float32)
+    rows: np.ndarray = np.asarray(reducer.transform(features[readable]), dtype=np.float32)
     reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
     reduced[readable] = rows
     return reduced

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from resnet_kmeans.exporter import (
 from resnet_kmeans.feature_cache import FeatureCache
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import find_images, reason_unreadable
+from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.weights import (
     BACKBONES,
     NetworkSpec,
@@ -42,13 +44,16 @@ def cluster(args: argparse.Namespace) -> None:
         _print_clusters(finish_export(output), output)
         return
     check_output_folder(output, inside=Path(args.input))
-    clusterer = ImageFolderClusterer(
-        args.n_clusters,
-        featurizer=_featurizer(args),
-        reducer=None if args.reducer == "none" else args.reducer,
-        unreadable=args.unreadable,
-        random_state=args.seed,
-    ).fit(args.input)
+    with tempfile.TemporaryDirectory() as own:
+        if args.n_clusters == "auto" and args.cache == "none":
+            args.cache = own  # choosing and fitting need the features, the network runs once
+        clusterer = _clusterer(args)
+        if args.n_clusters == "auto":
+            choice = choose_n_clusters(args.input, estimator=clusterer)
+            print(f"{choice.n_clusters} clusters: {choice.reason}")
+            args.n_clusters = choice.n_clusters
+            clusterer.set_params(n_clusters=choice.n_clusters)
+        clusterer.fit(args.input)
     if args.save_model:
         clusterer.save(args.save_model)
     distances = clusterer.distances_
@@ -100,6 +105,19 @@ def _print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = Fal
     print(f"{len(folders)} images {done} in {n_clusters} clusters in {printable(output)}")
 
 
+def choose_k(args: argparse.Namespace) -> None:
+    """Show how well each number of clusters fits, and choose one."""
+    choice = choose_n_clusters(args.input, range(2, args.max + 1), estimator=_clusterer(args))
+    top = max(score.silhouette for score in choice.table)
+    print("  k  silhouette     inertia  smallest")
+    for score in choice.table:
+        bar = "#" * max(0, round(40 * score.silhouette / max(top, 1e-9)))
+        mark = "*" if score.n_clusters == choice.n_clusters else " "
+        numbers = f"{score.n_clusters:3d}  {score.silhouette:10.3f}  {score.inertia:10.4g}"
+        print(f"{numbers}  {score.smallest_cluster:8d} {mark}{bar}")
+    print(f"{choice.n_clusters} clusters: {choice.reason}")
+
+
 def undo(args: argparse.Namespace) -> None:
     """Bring moved images back."""
     print(f"{len(undo_export(args.output))} images are back where they were")
@@ -149,6 +167,16 @@ def demo(args: argparse.Namespace) -> None:
     print(
         f"Agreement with the {len(GROUPS)} drawn groups: {agreement:.2f} "
         "(adjusted Rand index; 1 is perfect, 0 chance)"
+    )
+
+
+def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:
+    return ImageFolderClusterer(
+        2 if args.n_clusters == "auto" else args.n_clusters,
+        featurizer=_featurizer(args),
+        reducer=None if args.reducer == "none" else args.reducer,
+        unreadable=args.unreadable,
+        random_state=args.seed,
     )
 
 
