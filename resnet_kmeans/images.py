@@ -6,8 +6,10 @@ import io
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from resnet_kmeans.exceptions import (
-    DecodeError,
-    FolderNotFoundError,
-)
+from resnet_kmeans.colour import to_rgb
+from resnet_kmeans.exceptions import DecodeError, FolderNotFoundError
 
 # Pillow knows more formats, but some of them run programs (EPS runs Ghostscript) or are
 # no photos (PDF, fonts, video), so the accepted ones are listed.
@@ -33,6 +33,7 @@ IMAGE_EXTENSIONS = (
 )
 EXPORT_JOURNAL = ".resnet-kmeans.jsonl"  # in the root of every folder that we wrote
 MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read whole, so that its hash and pixels agree
+LARGE_PIXELS = 2**25  # an image above 33 megapixels is decoded alone, to bound the memory
 # The mean of ImageNet: what the network's own zero padding looks like as a colour.
 PAD_COLOUR = (124, 116, 104)
 
@@ -42,6 +43,9 @@ _BROKEN = (
     *(TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError),
     *(MemoryError, RuntimeError),
 )
+_REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose values may be averaged
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_alone = threading.Lock()
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -117,16 +121,18 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         with open(path, "rb", opener=without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise DecodeError("not a regular file")
-            data = file.read(MAX_FILE_BYTES + 1)
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                raise DecodeError("the file is larger than 1 GiB")
+            data = file.read()
     except DecodeError:
         raise
     except FileNotFoundError:
         raise DecodeError("no such file (broken link, or gone since it was listed)") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DecodeError(f"cannot be read: {reason}") from None
-    if not data or len(data) > MAX_FILE_BYTES:
-        raise DecodeError("the file is larger than 1 GiB" if data else "the file is empty")
+    if not data:
+        raise DecodeError("the file is empty")
     return data
 
 
@@ -169,18 +175,30 @@ def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
     try:
         if isinstance(source, np.ndarray):
             return Image.fromarray(source)
-        image = source.copy() if isinstance(source, Image.Image) else _open(source)
-        if isinstance(image, Image.Image) and hasattr(image, "draft"):
-            # libjpeg halves while it decodes: most of the work on a large photo is spared.
-            image.draft("RGB", draft_size)
-        image.load()
-        return _to_rgb(_upright(image))
+        image = source if isinstance(source, Image.Image) else _open(source)
+        # An image in memory may not have read its file yet, which two threads cannot share.
+        is_large = image.width * image.height > LARGE_PIXELS
+        with _alone if image is source or is_large else nullcontext():
+            return _load(image.copy() if image is source else image, draft_size)
     except UnidentifiedImageError:
         raise DecodeError(_why_unidentified(source)) from None
     except Image.DecompressionBombError as error:
         raise DecodeError(f"too many pixels to decode safely: {error}") from None
     except _BROKEN as error:
         raise DecodeError(f"damaged: {type(error).__name__}: {error}") from None
+
+
+def _load(image: Image.Image, draft_size: tuple[int, int]) -> Image.Image:
+    if not image.width or not image.height:
+        raise ValueError(f"no pixels, its size is {image.width} x {image.height}")
+    # libjpeg halves while it decodes: most of the work on a large photo is spared. A square,
+    # because the image may lie on its side.
+    image.draft("RGB", (max(draft_size), max(draft_size)))
+    image.load()
+    factor = min(image.width // max(draft_size), image.height // max(draft_size))
+    if factor > 1 and image.width * image.height > LARGE_PIXELS and image.mode in _REDUCIBLE:
+        image = image.reduce(factor)
+    return to_rgb(_upright(image))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -200,7 +218,7 @@ def _known_formats() -> tuple[str, ...]:
 
 
 def _why_unidentified(data: Any) -> str:
-    if isinstance(data, bytes) and data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+    if isinstance(data, bytes) and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         return "HEIC needs the heif extra: pip install 'resnet-kmeans[heif]'"
     return "not an image, or of a kind that Pillow cannot read"
 
@@ -212,27 +230,6 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image.transpose(method) if method is not None else image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        image = _to_8bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
-
-
-def _to_8bit(image: Image.Image) -> Image.Image:
-    """Scale wide grey values to 0..255, where Pillow's own conversion would clip them."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    low, high = (values.min(), values.max()) if image.mode == "F" else (0, 65535)
-    scaled = np.clip((values - low) * (255 / max(high - low, 1e-9)), 0, 255)
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        scaled[values == clear] = 255
-    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
@@ -252,7 +249,9 @@ def reason_unreadable(source: Any, input_shape: tuple[int, int] = (32, 32)) -> s
     """Return why a source cannot be decoded, or None if it can."""
     try:
         data = read_file(source) if isinstance(source, (str, os.PathLike)) else source
-        decode(data, input_shape)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # as in Extraction
+            decode(data, input_shape)
     except DecodeError as error:
         return str(error)
     return None

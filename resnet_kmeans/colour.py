@@ -1,0 +1,40 @@
+"""Turns an image of any Pillow mode into RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import ExifTags, Image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any mode as RGB, its transparent parts white."""
+    if image.mode.startswith(("I", "F")):
+        image = _to_8bit(image)
+    if image.has_transparency_data:
+        image = image.convert("LA") if image.mode == "La" else image
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_8bit(image: Image.Image) -> Image.Image:
+    """Scale wide grey values to 0..255, where Pillow's own conversion would clip them."""
+    values = np.array(image, dtype=np.float32)
+    low, high = 0.0, float(_white(image))
+    if image.mode == "F" or values.max() > high:
+        values[~np.isfinite(values)] = 0
+        low, high = float(values.min()), float(values.max())
+    clear = image.info.get("transparency")
+    is_clear = values == clear if isinstance(clear, int) else False
+    values -= low
+    values *= 255 / max(high - low, 1e-9)
+    np.clip(values, 0, 255, out=values)
+    values[is_clear] = 255
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def _white(image: Image.Image) -> int:
+    """Return the largest grey value that an image's file can hold: 4095 in 12-bit TIFF."""
+    bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
+    return int(2 ** min(bits, 16)) - 1
