@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import csv
-import errno
-import filecmp
 import io
-import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
+from resnet_kmeans.export_actions import ACTIONS, is_same, move, put
+from resnet_kmeans.export_journal import (
+    JOURNAL,
+    Journal,
+    alone,
+    read_journal,
+    write_journal,
+    write_whole,
+)
+from resnet_kmeans.export_plan import (
+    PART,
+    ExportedImage,
+    check_images,
+    check_output_folder,
+    plan_export,
+)
 
+__all__ = [
+    "ACTIONS",
+    "ExportedImage",
+    "check_output_folder",
+    "export_clusters",
+    "finish_export",
+    "is_unfinished",
+    "undo_export",
+]
 # The journal holds the whole plan before the first file is touched, so that whatever stops
 # an export, a second run finishes it and `undo_export` takes it back.
-JOURNAL = ".resnet-kmeans.jsonl"
 TABLE = "clusters.csv"
-PART = ".resnet-kmeans.part"  # the one file being written, renamed when it is whole
-FORMAT = 1
-ACTIONS = ("copy", "hardlink", "symlink", "move")
-MAX_NAME_BYTES = 255  # of ext4, APFS, NTFS and others
-
-
-class ExportedImage(NamedTuple):
-    """One row of ``clusters.csv``.
-
-    Attributes
-    ----------
-    cluster : int
-        -1 for an image that could not be read.
-    exported_path : str or None
-        Relative to the output folder, with ``/``; None for cluster -1.
-    source_path : str
-        Absolute.
-    distance : float or None
-        To the cluster's centre, where known.
-    reason : str
-        Why the image could not be read; else empty.
-    """
-
-    cluster: int
-    exported_path: str | None
-    source_path: str
-    distance: float | None = None
-    reason: str = ""
 
 
 def export_clusters(
@@ -88,16 +81,17 @@ def export_clusters(
     Returns
     -------
     list of ExportedImage, of length n
-        What was, or would be, done.
+        What was, or would be, done. An image that vanishes meanwhile becomes cluster -1.
 
     Raises
     ------
     OutputFolderError
         If the folder is not empty, or an image or the space for it is not there; nothing
-        is written then.
+        is written then. Or if the export is stopped midway, by a full disk for example:
+        every image is then whole where it was or where it went.
     """
     folder = Path(output_folder)
-    if (folder / JOURNAL).exists() and not dry_run and is_unfinished(folder):
+    if not dry_run and is_unfinished(folder):
         return finish_export(folder)
     if action not in ACTIONS or len(image_paths) != len(labels):
         raise ValueError(
@@ -106,119 +100,22 @@ def export_clusters(
         )
     plan = plan_export(image_paths, labels, distances, reasons, n_clusters)
     check_output_folder(folder)
-    _check_images(plan, folder, action)
-    if not dry_run:
+    check_images(plan, folder, action)
+    if dry_run:
+        return plan
+    journal = Journal(action, plan, finished=False)
+    with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        header = {"format": FORMAT, "action": action}
-        lines = (json.dumps(line) + "\n" for line in [header, *plan])
-        _write_whole(folder / JOURNAL, lines)
-        finish_export(folder)
-    return plan
-
-
-def plan_export(
-    image_paths: Sequence[str | os.PathLike[str]],
-    labels: Sequence[int],
-    distances: Sequence[float] | None = None,
-    reasons: Mapping[str, str] | None = None,
-    n_clusters: int | None = None,
-) -> list[ExportedImage]:
-    """Decide where each image goes; touches no disk."""
-    width = len(str(max([*(int(label) for label in labels), (n_clusters or 1) - 1])))
-    taken: set[str] = set()
-    plan = []
-    for i, (path, label) in enumerate(zip(image_paths, labels)):
-        source = os.path.abspath(path)
-        if label < 0:
-            reason = (reasons or {}).get(os.fspath(path), "")
-            plan.append(ExportedImage(-1, None, source, None, reason))
-            continue
-        target = _free_name(f"cluster_{int(label):0{width}d}/", os.path.basename(source), taken)
-        distance = None if distances is None else float(distances[i])
-        plan.append(ExportedImage(int(label), target, source, distance))
-    return plan
-
-
-def _free_name(folder: str, name: str, taken: set[str]) -> str:
-    stem, suffix = os.path.splitext(name)
-    number = 1
-    # Compared without case: Windows and macOS would take a.JPG and a.jpg for one file.
-    while (folder + name).casefold() in taken:
-        number += 1
-        ending = f"_{number}{suffix}"
-        room = MAX_NAME_BYTES - len(os.fsencode(ending))
-        name = os.fsdecode(os.fsencode(stem)[:room]) + ending
-    taken.add((folder + name).casefold())
-    return folder + name
-
-
-def check_output_folder(folder: Path, inside: Path | None = None) -> None:
-    """Refuse a folder that is not empty, or that lies in the folder of the images.
-
-    Raises
-    ------
-    OutputFolderError
-        Nothing has been written then.
-    """
-    if inside is not None and folder.resolve().is_relative_to(inside.resolve()):
-        raise OutputFolderError(
-            f"Expected an output folder outside the input folder, got {printable(folder)} in "
-            f"{printable(inside)}, where the copies would be taken for new images. Nothing was "
-            "written. Choose another output folder."
-        )
-    try:
-        found = [name for name in os.listdir(folder) if name != PART]
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputFolderError(
-            f"{printable(folder)} is no folder to write to: {error}."
-        ) from error
-    if found:
-        raise OutputFolderError(
-            f"Expected a new or empty output folder, got {printable(folder)} with "
-            f"{len(found)} entries. Nothing was written or overwritten. Choose another folder."
-        )
-
-
-def _check_images(plan: list[ExportedImage], folder: Path, action: str) -> None:
-    there = next(p for p in [folder, *folder.absolute().parents] if p.exists())
-    bad: dict[str, str] = {} if os.access(there, os.W_OK) else {str(there): "not writable"}
-    needed = 0
-    seen: set[str] = set()
-    for image in plan:
-        source = image.source_path
-        if image.exported_path is None:
-            continue
-        if not os.access(source, os.R_OK):
-            bad[source] = "gone, or not readable"
-        elif action == "move" and (why := _why_unmovable(source, seen)):
-            bad[source] = why
-        elif action == "hardlink" and os.stat(source).st_dev != os.stat(there).st_dev:
-            bad[source] = "on another file system, where no hard link reaches"
-        elif action == "copy" or os.stat(source).st_dev != os.stat(there).st_dev:
-            needed += os.stat(source).st_size
-        seen.add(source)
-    if action != "symlink" and needed > (free := shutil.disk_usage(there).free):
-        bad[str(there)] = f"{needed} bytes are needed, {free} are free"
-    if bad:
-        raise OutputFolderError(
-            f"Expected images that can be exported with action={action!r}, got:\n"
-            f"{list_reasons(bad)}\nNothing was written."
-        )
-
-
-def _why_unmovable(source: str, seen: set[str]) -> str:
-    if os.path.islink(source):
-        return "a link, which may break where it is moved to"
-    if not os.access(os.path.dirname(source), os.W_OK):
-        return "its folder is not writable"
-    return "listed twice" if source in seen else ""
+    with alone(folder):
+        check_output_folder(folder)  # another process may have begun meanwhile
+        with _told(folder):
+            write_journal(folder, journal)
+            return _carry_out(journal, folder)
 
 
 def is_unfinished(folder: str | os.PathLike[str]) -> bool:
     """Return whether an export to this folder was interrupted."""
-    return (Path(folder) / JOURNAL).exists() and not _read_journal(Path(folder))[2]
+    return os.path.exists(Path(folder, JOURNAL)) and not read_journal(Path(folder)).finished
 
 
 def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
@@ -230,22 +127,44 @@ def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
         If the disk is full, say; every image is then whole where it was or where it went.
     """
     folder = Path(output_folder)
-    action, plan, finished = _read_journal(folder)
-    if finished:
-        return plan
+    with alone(folder):
+        journal = read_journal(folder)
+        with _told(folder):
+            return journal.plan if journal.finished else _carry_out(journal, folder)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
     try:
-        for image in plan:
-            if image.exported_path is not None:
-                _put(action, image.source_path, folder / image.exported_path, folder / PART)
-        _write_whole(folder / TABLE, _table(plan))
+        yield
     except OSError as error:
         raise OutputFolderError(
             f"The export to {printable(folder)} stopped: {printable(error)}. Every image is "
             "whole, where it was or where it went. Mend the cause, then run it again to finish."
         ) from error
-    with open(folder / JOURNAL, "a", encoding="ascii") as journal:
-        journal.write('\n"finished"\n')
-    return plan
+
+
+def _carry_out(journal: Journal, folder: Path) -> list[ExportedImage]:
+    rows = [_export(journal.action, image, folder) for image in journal.plan]
+    write_whole(folder / TABLE, _table(rows))
+    write_journal(folder, Journal(journal.action, rows, finished=True))
+    return rows
+
+
+def _export(action: str, image: ExportedImage, folder: Path) -> ExportedImage:
+    """Put one image in its place, unless it is there; return its row of the table."""
+    if image.exported_path is None:
+        return image
+    source, target = image.source_path, folder / image.exported_path
+    if os.path.lexists(target) and not (action == "move" and os.path.lexists(source)):
+        return image  # done before the interruption
+    # Where its whole folder is gone, a drive may be unplugged: that stops the export.
+    if not os.path.exists(source) and os.path.isdir(os.path.dirname(source)):
+        reason = "gone before it could be exported"
+        return image._replace(cluster=-1, exported_path=None, distance=None, reason=reason)
+    target.parent.mkdir(exist_ok=True)
+    put(action, source, target, folder / PART)
+    return image
 
 
 def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
@@ -265,93 +184,51 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
         are brought back all the same.
     """
     folder = Path(output_folder)
-    action, plan, _ = _read_journal(folder)
-    if action != "move":
-        raise OutputFolderError(
-            f"Expected images that were moved, got action={action!r} in {printable(folder)}. "
-            "The originals never left their place. Nothing was done; delete the folder if "
-            "you do not want it."
-        )
-    moved = [i for i in plan if i.exported_path and os.path.lexists(folder / i.exported_path)]
+    with alone(folder):
+        journal = read_journal(folder)
+        if journal.action != "move":
+            raise OutputFolderError(
+                f"Expected images that were moved, got action={journal.action!r} in "
+                f"{printable(folder)}. The originals never left their place. Nothing was done; "
+                "delete the folder if you do not want it."
+            )
+        with _told(folder):
+            return _bring_back(journal.plan, folder)
+
+
+def _bring_back(plan: list[ExportedImage], folder: Path) -> list[str]:
+    moved = [(i.source_path, folder / i.exported_path) for i in plan if i.exported_path]
+    moved = [(source, target) for source, target in moved if os.path.lexists(target)]
     taken = {
-        i.source_path: "taken by another file" for i in moved if os.path.lexists(i.source_path)
+        source: "taken by another file"
+        for source, target in moved
+        if os.path.lexists(source) and not is_same(source, target)
     }
-    back = [image for image in moved if image.source_path not in taken]
-    for image in back:
-        Path(image.source_path).parent.mkdir(parents=True, exist_ok=True)
-        _move(str(folder / str(image.exported_path)), Path(image.source_path), folder / PART)
+    back = [(source, target) for source, target in moved if source not in taken]
+    for source, target in back:
+        Path(source).parent.mkdir(parents=True, exist_ok=True)
+        move(str(target), Path(source), Path(source).with_name(PART))
     if taken:
         raise OutputFolderError(
             f"{len(back)} images are back. These places are taken, so their images stay in "
-            f"{printable(folder)}:\n{list_reasons(taken)}"
+            f"{printable(folder)}:\n{list_reasons(taken)}\nMove the other files away, then "
+            "undo again."
         )
     _remove_ours(folder, plan)
-    return [image.source_path for image in back]
+    return [source for source, _ in back]
 
 
 def _remove_ours(folder: Path, plan: list[ExportedImage]) -> None:
-    for name in (TABLE, PART, JOURNAL):
+    for parent in {(folder / i.exported_path).parent for i in plan if i.exported_path}:
+        _remove_empty(parent)
+    for name in (TABLE, PART, JOURNAL):  # the journal last, so that a kill leaves it
         (folder / name).unlink(missing_ok=True)
-    parents = {(folder / i.exported_path).parent for i in plan if i.exported_path}
-    for empty in [*parents, folder]:
-        if empty.is_dir() and not os.listdir(empty):
-            empty.rmdir()
+    _remove_empty(folder)
 
 
-def _put(action: str, source: str, target: Path, part: Path) -> None:
-    if os.path.lexists(target) and not (action == "move" and os.path.lexists(source)):
-        return  # done before the interruption
-    target.parent.mkdir(exist_ok=True)
-    if action == "copy":
-        shutil.copy2(source, part)
-        os.rename(part, target)
-    elif action == "hardlink":
-        os.link(os.path.realpath(source), target)
-    elif action == "symlink":
-        os.symlink(source, target)
-    else:
-        _move(source, target, part)
-
-
-def _move(source: str, target: Path, part: Path) -> None:
-    """Rename, or copy to another file system before the source goes."""
-    if os.path.lexists(target):  # killed between the copy and the removal of the source
-        if not filecmp.cmp(source, target, shallow=False):
-            raise FileExistsError(errno.EEXIST, "another file is in its place", str(target))
-        os.unlink(source)
-        return
-    try:
-        os.rename(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.copy2(source, part)
-        with open(part, "rb") as copy:
-            os.fsync(copy.fileno())
-        shutil.move(part, target)
-        os.unlink(source)
-
-
-def _read_journal(folder: Path) -> tuple[str, list[ExportedImage], bool]:
-    try:
-        with open(folder / JOURNAL, encoding="ascii") as journal:
-            header, *rows = [json.loads(line) for line in journal if line.strip()]
-        finished = bool(rows) and rows[-1] == "finished"
-        plan = [ExportedImage(*row) for row in rows if row != "finished"]
-        if header["format"] > FORMAT or not all(_is_inside(i.exported_path) for i in plan):
-            raise ValueError("of a newer format, or with paths outside the folder")
-        return header["action"], plan, finished
-    except FileNotFoundError:
-        got = "a folder without one"
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        got = f"one that cannot be read ({printable(error)})"
-    raise OutputFolderError(
-        f"Expected the journal of an export in {printable(folder)}, got {got}. Nothing was done."
-    )
-
-
-def _is_inside(path: str | None) -> bool:
-    return path is None or not (os.path.isabs(path) or ".." in Path(path).parts)
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not os.listdir(folder):
+        folder.rmdir()
 
 
 def _table(plan: list[ExportedImage]) -> Iterator[str]:
@@ -366,14 +243,4 @@ def _table(plan: list[ExportedImage]) -> Iterator[str]:
 
 def _harmless(cell: Any) -> Any:
     """Keep a spreadsheet from taking a text for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r")) else cell
-
-
-def _write_whole(path: Path, lines: Iterable[str]) -> None:
-    part = path.with_name(PART)
-    # Names that are no valid UTF-8 are kept whole in the journal, escaped in the table.
-    with open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell
