@@ -37,6 +37,8 @@ class Network:
         Images that it computes at a time.
     n_streams : int
         Threads that may well call it at the same time.
+    n_folded : int
+        Batch normalisations that were folded into convolutions.
     precision : {"float32", "bfloat16"}
         The type that the network computes in.
     """
@@ -51,10 +53,13 @@ class Network:
         # with 1, 2, 3 streams: 38, 42, 44.
         self.n_streams = 2 if gpu else joblib.cpu_count() + 1
         self.precision = _precision(spec, gpu)
-        folded = _fold(model, self.precision)
-        if folded is None:
-            folded, self.precision = model, "float32"
-        self._function, self.n_features = _freeze(folded, spec, self.precision, self.batch_size)
+        convolutions = _foldable(model) if getattr(model, "outputs", None) else None
+        self.n_folded = len(convolutions or ())
+        if convolutions is None:
+            self.precision = "float32"
+        else:
+            model = _clone_folded(model, convolutions, self.precision)
+        self._function, self.n_features = _freeze(model, spec, self.precision, self.batch_size)
 
     @property
     def fingerprint(self) -> str:
@@ -162,29 +167,27 @@ def _hash_weights(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _fold(model: Any, precision: str) -> Any:
-    """Clone a model with batch normalisation folded into its convolutions.
+def _foldable(model: Any) -> dict[str, Any] | None:
+    """Return the batch normalisation to fold into each convolution, by its name.
 
-    Returns None for a model that cannot be cloned layer by layer: one with layers that are
-    shared, models themselves, or not Keras' own.
+    None for a model that cannot be cloned layer by layer: one with layers that are shared,
+    models themselves, or not Keras' own.
     """
     keras = import_tensorflow().keras
-    try:
-        inputs = [tensor for layer in model.layers for tensor in keras.tree.flatten(layer.input)]
-        producer = {id(layer.output): layer for layer in model.layers}
-    except (AttributeError, ValueError):  # what Keras raises for a layer used twice
-        return None
     own = all(type(layer).__module__.startswith("keras.") for layer in model.layers)
     if not own or any(isinstance(layer, keras.Model) for layer in model.layers):
         return None
-    n_readers = Counter(id(tensor) for tensor in [*inputs, *model.outputs])
-    convolutions = {}  # name of the convolution: its batch normalisation
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            source = producer.get(id(layer.input))
-            if source and _is_linear_convolution(source) and n_readers[id(layer.input)] == 1:
-                convolutions[source.name] = layer
-    return _clone_folded(model, convolutions, precision)
+    read = [tensor for layer in model.layers for tensor in keras.tree.flatten(layer.input)]
+    producer = {id(layer.output): layer for layer in model.layers}
+    n_readers = Counter(id(tensor) for tensor in [*read, *model.outputs])
+    if not n_readers.keys() <= producer.keys():  # the second output of a layer used twice
+        return None
+    pairs = [
+        (producer.get(id(layer.input)), layer)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and n_readers[id(layer.input)] == 1
+    ]
+    return {conv.name: layer for conv, layer in pairs if conv and _is_linear_convolution(conv)}
 
 
 def _is_linear_convolution(layer: Any) -> bool:

@@ -1,0 +1,150 @@
+"""The frozen network computes what Keras computes, whatever is folded."""
+
+import numpy as np
+import pytest
+
+from resnet_kmeans.backbone import Network, cpu_has_bfloat16
+from resnet_kmeans.exceptions import NetworkError
+from resnet_kmeans.weights import NetworkSpec, import_tensorflow
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def keras():
+    return import_tensorflow().keras
+
+
+@pytest.fixture(scope="module")
+def tiny(keras, tiny_network):
+    return keras.models.load_model(tiny_network)
+
+
+def spec(**changes):
+    given = {"input_shape": (32, 32), "precision": "float32", "preprocess": "tf"}
+    return NetworkSpec(**{**given, **changes})
+
+
+def random_statistics(keras, model):
+    """Give batch normalisation something to do, as training would."""
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shapes = [w.shape for w in layer.get_weights()]
+            layer.set_weights([random.uniform(0.5, 1.5, shape) for shape in shapes])
+    return model
+
+
+def assert_close(rows, expected):
+    np.testing.assert_allclose(rows, expected, rtol=2e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
+def test_equals_keras_applications_with_its_own_preprocessing(keras, name):
+    model = getattr(keras.applications, name)(
+        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
+    )
+    random_statistics(keras, model)
+    prepared = keras.applications.resnet.preprocess_input(PIXELS.astype(np.float32))
+    rows = Network(model, spec(preprocess="caffe"))(PIXELS)
+    assert rows.shape == (3, 2048)
+    assert_close(rows, np.asarray(model(prepared, training=False)))
+
+
+@pytest.mark.parametrize("preprocess", ["caffe", "tf", "torch"])
+def test_equals_keras_for_a_whole_model_and_every_preprocessing(keras, tiny, preprocess):
+    scale = keras.applications.imagenet_utils.preprocess_input
+    maps = tiny.predict(scale(PIXELS.astype(np.float32), mode=preprocess), verbose=0)
+    rows = Network(tiny, spec(preprocess=preprocess))(PIXELS)
+    assert_close(rows, maps.mean(axis=(1, 2)))
+
+
+def test_stops_at_a_named_layer(keras, tiny):
+    inner = keras.Model(tiny.inputs, tiny.get_layer("block1_out").output)
+    maps = inner.predict(PIXELS / 127.5 - 1, verbose=0)
+    assert_close(Network(tiny, spec(layer="block1_out"))(PIXELS), maps.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize(("pooling", "width"), [("avg", 16), ("max", 16), (None, 14 * 14 * 16)])
+def test_pooling_decides_the_width(tiny, pooling, width):
+    network = Network(tiny, spec(pooling=pooling))
+    assert network.n_features == width
+    assert network(PIXELS).shape == (3, width)
+
+
+def test_batch_normalisation_is_gone_from_the_graph(tiny):
+    network = Network(tiny, spec())
+    assert network.n_folded == 3
+
+
+def test_names_the_layers_that_are_close_to_a_wrong_name(tiny):
+    with pytest.raises(NetworkError, match=r"got 'block1_ou'.*Close names: block1_out"):
+        Network(tiny, spec(layer="block1_ou"))
+
+
+def test_refuses_an_input_shape_that_the_network_does_not_take(tiny):
+    with pytest.raises(NetworkError, match=r"input_shape that the network takes, got \(64, 64\)"):
+        Network(tiny, spec(input_shape=(64, 64)))
+
+
+def test_a_model_with_a_shared_layer_runs_unfolded(keras):
+    inputs = keras.Input((32, 32, 3))
+    shared = keras.layers.Conv2D(3, 3, padding="same")
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(shared(shared(inputs))))
+    random_statistics(keras, model)
+    network = Network(model, spec(precision="bfloat16"))
+    assert network.precision == "float32"
+    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
+    assert_close(network(PIXELS), expected)
+
+
+def test_a_convolution_that_is_read_twice_is_not_folded(keras):
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3)(inputs)
+    model = keras.Model(inputs, keras.layers.Add()([keras.layers.BatchNormalization()(maps), maps]))
+    random_statistics(keras, model)
+    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
+    assert_close(Network(model, spec())(PIXELS), expected)
+
+
+def test_a_convolution_with_bias_and_a_normalisation_without_scale_are_folded(keras):
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, bias_initializer="ones")(inputs)
+    maps = keras.layers.BatchNormalization(scale=False)(maps)
+    model = random_statistics(keras, keras.Model(inputs, maps))
+    network = Network(model, spec())
+    assert network.n_folded == 1
+    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
+    assert_close(network(PIXELS), expected)
+
+
+def test_an_activation_between_keeps_the_normalisation(keras):
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, activation="relu")(inputs)
+    model = random_statistics(keras, keras.Model(inputs, keras.layers.BatchNormalization()(maps)))
+    network = Network(model, spec())
+    assert network.n_folded == 0
+    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
+    assert_close(network(PIXELS), expected)
+
+
+def test_a_subclassed_model_runs(keras):
+    class Halved(keras.Model):
+        def call(self, inputs):
+            return inputs / 2
+
+    rows = Network(Halved(), spec())(PIXELS)
+    assert_close(rows, (PIXELS / 127.5 - 1).mean(axis=(1, 2)) / 2)
+
+
+@pytest.mark.parametrize("n_images", [1, 2, 3])
+def test_any_number_of_images_gives_the_same_bits(tiny, n_images):
+    network = Network(tiny, spec(batch_size=2))
+    np.testing.assert_array_equal(network(PIXELS[:n_images]), network(PIXELS)[:n_images])
+
+
+def test_auto_is_bfloat16_only_where_the_processor_has_it(tiny):
+    expected = "bfloat16" if cpu_has_bfloat16() else "float32"
+    if import_tensorflow().tensorflow.config.list_physical_devices("GPU"):
+        pytest.skip("a GPU decides here, not the processor")
+    assert Network(tiny, spec(precision="auto")).precision == expected

@@ -1,0 +1,96 @@
+"""Weights are found, loaded or refused, never silently replaced."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from resnet_kmeans import weights
+from resnet_kmeans.exceptions import WeightsFileError, WeightsNotFoundError
+from resnet_kmeans.weights import (
+    NetworkSpec,
+    build_model,
+    imagenet_file,
+    import_imagenet_file,
+    import_tensorflow,
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """ResNet50 with random weights, saved as Keras saves weights, both ways."""
+    keras = import_tensorflow().keras
+    keras.utils.set_random_seed(7)
+    model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
+    folder = tmp_path_factory.mktemp("weights")
+    model.save_weights(folder / "new.weights.h5")
+    return folder, model.get_weights()
+
+
+def test_a_weights_file_is_loaded(saved):
+    folder, values = saved
+    spec = NetworkSpec(weights=str(folder / "new.weights.h5"), input_shape=(32, 32))
+    for loaded, value in zip(build_model(spec).get_weights(), values):
+        np.testing.assert_array_equal(loaded, value)
+
+
+def test_weights_of_another_network_are_refused_by_name(saved):
+    path = str(saved[0] / "new.weights.h5")
+    with pytest.raises(WeightsFileError, match=r"weights for ResNet101, got .*new\.weights\.h5"):
+        build_model(NetworkSpec(weights=path, backbone="resnet101", input_shape=(32, 32)))
+
+
+@pytest.mark.parametrize("name", ["broken.h5", "broken.weights.h5", "broken.keras"])
+def test_a_file_that_is_no_weights_file_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(WeightsFileError, match="which Keras cannot load"):
+        build_model(NetworkSpec(weights=str(path), input_shape=(32, 32)))
+
+
+def test_without_a_connection_the_three_ways_out_are_named(monkeypatch):
+    # A proxy on a closed port makes every download fail, with and without a connection.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    begin = time.monotonic()
+    with pytest.raises(WeightsNotFoundError) as error:
+        build_model(NetworkSpec())
+    assert time.monotonic() - begin < 60
+    for part in (str(imagenet_file("resnet50")), "weights=PATH", "connect to the internet"):
+        assert part in str(error.value)
+    assert not imagenet_file("resnet50").exists()
+
+
+def test_imagenet_weights_lie_under_keras_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    name = "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert imagenet_file("resnet101") == tmp_path / "models" / name
+
+
+def test_only_files_that_keras_publishes_are_imported(tmp_path):
+    path = tmp_path / "mine.h5"
+    path.write_bytes(b"mine")
+    with pytest.raises(WeightsFileError, match="no file that Keras publishes"):
+        import_imagenet_file(path)
+    assert not imagenet_file("resnet50").exists()
+
+
+def test_a_published_file_is_imported(tmp_path, monkeypatch):
+    path = tmp_path / "file.h5"
+    path.write_bytes(b"published")
+    import hashlib
+
+    md5 = hashlib.md5(b"published", usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(weights.IMAGENET_MD5, "resnet152", md5)
+    assert import_imagenet_file(path) == imagenet_file("resnet152")
+    assert imagenet_file("resnet152").read_bytes() == b"published"
+
+
+def test_the_identity_follows_the_file(tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"1")
+    spec = NetworkSpec(weights=str(path))
+    before = spec.identity()
+    assert NetworkSpec(weights=str(path)).identity() == before
+    os.utime(path, ns=(1, 1))
+    assert spec.identity() != before
