@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
 
@@ -18,7 +19,7 @@ from sklearn.base import (
 )
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -35,6 +36,10 @@ from resnet_kmeans.recipe import from_arrays, new_clusterer, new_reducer, to_arr
 from resnet_kmeans.silhouette import mean_silhouette
 from resnet_kmeans.sources import as_sources, source_name
 from resnet_kmeans.weights import library_versions
+
+# Of a block of features: itself, readable rows alone, normalised, centred by PCA.
+COPIES = 4
+BLOCK_ROWS = 65_536  # reduced rows that are worked on at a time where that makes copies
 
 
 class ImageFolderClusterer(
@@ -84,9 +89,10 @@ class ImageFolderClusterer(
 
     Notes
     -----
-    Rows that would not fit in scikit-learn's ``working_memory`` (1024 MiB by default, so
-    131,072 rows of 2048) are never held together: the reducer is fitted on a random sample
-    of that size, and rows are reduced as they come.
+    Rows that would not fit in scikit-learn's ``working_memory`` with the copies that
+    reducing them makes (1024 MiB by default, so 32,768 rows of 2048) are never held
+    together: the reducer is fitted on a random sample of that size, and rows are reduced as
+    they come. ``sklearn.config_context(working_memory=...)`` moves that border.
 
     Examples
     --------
@@ -151,7 +157,7 @@ class ImageFolderClusterer(
         sources = self._sources(X)
         featurizer = self._new_featurizer().fit(sources)
         reducer, reduced = self._fit_reducer(sources, featurizer)
-        rows = reduced[_is_readable(reduced)]
+        rows = _kept(reduced, _is_readable(reduced))
         if len(rows) < self.n_clusters:
             raise TooFewImagesError(len(rows), self.n_clusters)
         clusterer = new_clusterer(self.clusterer, self.n_clusters, len(rows), self.random_state)
@@ -180,7 +186,7 @@ class ImageFolderClusterer(
             If the network at hand is not the one of the fit.
         """
         check_is_fitted(self)
-        return self._labels(self._reduced(self._sources(X)))
+        return np.concatenate([self._labels(rows) for rows in self._reduced(self._sources(X))])
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the distances of images to the cluster centres.
@@ -196,7 +202,13 @@ class ImageFolderClusterer(
             In the space of the reducer; NaN for an image that cannot be read.
         """
         check_is_fitted(self)
-        return _distances(self._reduced(self._sources(X)), self.cluster_centers_)
+        sources, centers = self._sources(X), self.cluster_centers_
+        distances = np.empty((len(sources), len(centers)), dtype=np.float32)
+        start = 0
+        for rows in self._reduced(sources):
+            distances[start : start + len(rows)] = _distances(rows, centers)
+            start += len(rows)
+        return distances
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean silhouette of the predicted labels in the space of the features.
@@ -240,7 +252,8 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
-        write_model(path, self._header(featurizer), to_arrays(reducer, clusterer))
+        arrays = to_arrays(reducer, clusterer)
+        write_model(path, self._header(featurizer), arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -325,38 +338,39 @@ class ImageFolderClusterer(
         """
         sources = self._sources(X)
         _, reduced = self._fit_reducer(sources, self._new_featurizer().fit(sources))
-        rows = reduced[_is_readable(reduced)]
+        rows = _kept(reduced, _is_readable(reduced))
         return rows, new_clusterer(self.clusterer, self.n_clusters, len(rows), self.random_state)
 
     def _fit_reducer(self, sources: list[Any], featurizer: Any) -> tuple[Any, np.ndarray]:
         """Fit the reducer on as many rows as fit in memory; return it with all rows reduced."""
         sample = _draw(len(sources), _rows_in_memory(featurizer), self.random_state)
         features = _features(featurizer, [sources[i] for i in sample])
-        readable = features[_is_readable(features)]
+        readable = _kept(features, _is_readable(features))
         if not len(readable):
             raise UnreadableImagesError(_reasons(sources))
         reducer = new_reducer(self.reducer, readable.shape, self.random_state).fit(readable)
         first = _reduce(reducer, features)
         reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
         reduced[sample] = first
+        del features, readable, first  # before the next block comes
         rest = np.setdiff1d(np.arange(len(sources)), sample)
         for start in range(0, len(rest), len(sample)):
             block = rest[start : start + len(sample)]
             reduced[block] = _reduce(reducer, _features(featurizer, [sources[i] for i in block]))
         return reducer, reduced
 
-    def _reduced(self, sources: list[Any]) -> np.ndarray:
+    def _reduced(self, sources: list[Any]) -> Iterator[np.ndarray]:
+        """Yield the reduced rows of sources, block by block."""
         featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
-        size = _rows_in_memory(featurizer)
-        blocks = (sources[start : start + size] for start in range(0, len(sources), size))
         width = self.cluster_centers_.shape[1]
-        return np.concatenate([_reduce(reducer, _features(featurizer, b), width) for b in blocks])
+        for block in gen_batches(len(sources), _rows_in_memory(featurizer)):
+            yield _reduce(reducer, _features(featurizer, sources[block]), width)
 
     def _labels(self, reduced: np.ndarray) -> np.ndarray:
         labels = np.full(len(reduced), -1, dtype=np.int32)
         readable = _is_readable(reduced)
         if readable.any():
-            labels[readable] = self.pipeline_["clusterer"].predict(reduced[readable])
+            labels[readable] = self.pipeline_["clusterer"].predict(_kept(reduced, readable))
         return labels
 
     def _describe(self, sources: list[Any], reduced: np.ndarray) -> None:
@@ -367,8 +381,10 @@ class ImageFolderClusterer(
         self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ < 0))
         clusterer = self.pipeline_["clusterer"]
         self.cluster_centers_ = _centers(clusterer, reduced, self.labels_)
-        own_centers = self.cluster_centers_[self.labels_]
-        self.distances_ = np.linalg.norm(reduced - own_centers, axis=1)
+        self.distances_ = np.empty(len(reduced), dtype=np.float32)
+        for block in gen_batches(len(reduced), BLOCK_ROWS):
+            own_centers = self.cluster_centers_[self.labels_[block]]
+            self.distances_[block] = np.linalg.norm(reduced[block] - own_centers, axis=1)
         self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
 
     @property
@@ -397,8 +413,15 @@ def _features(featurizer: Any, sources: list[Any]) -> np.ndarray:
 
 
 def _is_readable(rows: np.ndarray) -> np.ndarray:
-    readable: np.ndarray = ~np.isnan(rows).any(axis=1)
+    readable = np.empty(len(rows), dtype=bool)
+    for block in gen_batches(len(rows), BLOCK_ROWS):
+        readable[block] = ~np.isnan(rows[block]).any(axis=1)
     return readable
+
+
+def _kept(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
+    """Return the readable rows, without a copy where all of them are."""
+    return rows if readable.all() else rows[readable]
 
 
 def _reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
@@ -406,7 +429,10 @@ def _reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.
     readable = _is_readable(features)
     if not readable.any():
         return np.full((len(features), width or 1), np.nan, dtype=np.float32)
-    rows: np.ndarray = np.asarray(reducer.transform(features[readable]), dtype=np.float32)
+    kept = _kept(features, readable)
+    rows: np.ndarray = np.asarray(reducer.transform(kept), dtype=np.float32)
+    if len(rows) == len(features):
+        return rows
     reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
     reduced[readable] = rows
     return reduced
@@ -423,14 +449,14 @@ def _distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
     distances = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
     readable = _is_readable(reduced)
     if readable.any():
-        distances[readable] = euclidean_distances(reduced[readable], centers)
+        distances[readable] = euclidean_distances(_kept(reduced, readable), centers)
     return distances
 
 
 def _rows_in_memory(featurizer: Any) -> int:
-    """Return how many rows of features scikit-learn's `working_memory` holds."""
-    n_features = getattr(featurizer, "n_features_out_", 2048)
-    return max(64, int(get_config()["working_memory"] * 2**20 // (4 * n_features)))
+    """Return how many rows of features scikit-learn's `working_memory` holds, with copies."""
+    row_bytes = 4 * getattr(featurizer, "n_features_out_", 2048)
+    return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * row_bytes)))
 
 
 def _draw(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
