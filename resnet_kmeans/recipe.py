@@ -109,9 +109,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
     scikit-learn but the one at hand matters.
     """
     centers = arrays["cluster_centers"]
-    clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
-    clusterer.cluster_centers_ = centers
-    clusterer.inertia_ = float(arrays["inertia"][0])
+    clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
     if not arrays["normalize"][0]:
         return FunctionTransformer().fit(centers), clusterer
     if "pca_components" not in arrays:
@@ -122,3 +120,18 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
     reducer.steps[-1][1].components_ = components
     reducer.steps[-1][1].mean_ = arrays["pca_mean"]
     return reducer, clusterer
+
+
+def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:
+    """Return a KMeans fitted to just these centres.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_clusters, n_reduced), dtype float32
+    inertia : float
+        Sum of squared distances of the rows of the fit to their centres.
+    """
+    clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
+    clusterer.cluster_centers_ = centers
+    clusterer.inertia_ = inertia
+    return clusterer
