@@ -187,7 +187,7 @@ def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """
     if not isinstance(estimator, Pipeline):
         return float(estimator.score(X))
-    features = np.asarray(estimator[0].transform(X), dtype=np.float32)
+    features = np.asarray(estimator[0].transform(X))
     readable = features[~np.isnan(features).any(axis=1)]
     if not len(readable):
         return -1.0

@@ -1,0 +1,309 @@
+"""ImageFolderClusterer groups a folder, and knows its clusters again."""
+
+import pickle
+import shutil
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn import config_context
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.utils import estimator_checks
+
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
+from resnet_kmeans.demo import group_of
+from resnet_kmeans.exceptions import (
+    FolderNotFoundError,
+    ModelFileError,
+    NoImagesError,
+    TooFewImagesError,
+    UnreadableImagesError,
+    UnreadableImagesWarning,
+    WeightsMismatchError,
+)
+from tests.test_featurizer import DATA_FREE_CHECKS
+
+
+class Numbers(TransformerMixin, BaseEstimator):
+    """A stand-in featurizer: an image's name is its number, its row lies near a centre."""
+
+    n_features_out_ = 100
+
+    def __init__(self, n_groups=4):
+        self.n_groups = n_groups
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        centers = np.random.default_rng(0).normal(size=(self.n_groups, 100))
+        rows = [
+            centers[int(x) % self.n_groups] + np.random.default_rng(int(x)).normal(size=100) / 9
+            for x in X
+        ]
+        return np.array(rows)
+
+
+NAMES = [str(i) for i in range(200)]
+
+
+@pytest.fixture
+def clusterer(tiny_network):
+    featurizer = ResNetFeaturizer(weights=str(tiny_network), input_shape=(32, 32), preprocess="tf")
+    return ImageFolderClusterer(6, featurizer=featurizer, random_state=0)
+
+
+@pytest.mark.parametrize("name", DATA_FREE_CHECKS)
+def test_passes_the_data_free_check(name):
+    getattr(estimator_checks, name)("ImageFolderClusterer", ImageFolderClusterer())
+
+
+def test_groups_a_folder_by_what_is_drawn(clusterer, pictures):
+    labels = clusterer.fit_predict(pictures)
+    assert clusterer.image_paths_ == find_images(pictures)
+    assert labels.shape == (24,)
+    assert adjusted_rand_score([group_of(p) for p in clusterer.image_paths_], labels) > 0.5
+
+
+def test_describes_what_was_fitted(clusterer, pictures):
+    clusterer.fit(pictures)
+    assert list(clusterer.pipeline_.named_steps) == ["featurizer", "reducer", "clusterer"]
+    assert clusterer.cluster_centers_.shape == (6, 16)
+    assert clusterer.inertia_ == clusterer.pipeline_["clusterer"].inertia_
+    np.testing.assert_allclose((clusterer.distances_**2).sum(), clusterer.inertia_, rtol=1e-4)
+    assert clusterer.unreadable_ == {}
+
+
+def test_predict_repeats_the_labels_whatever_the_form_of_the_images(clusterer, pictures):
+    labels = clusterer.fit_predict(pictures)
+    np.testing.assert_array_equal(clusterer.predict(pictures), labels)
+    paths = find_images(pictures)
+    np.testing.assert_array_equal(clusterer.predict(paths[::-1]), labels[::-1])
+    np.testing.assert_array_equal(clusterer.predict([p.read_bytes() for p in paths]), labels)
+    np.testing.assert_array_equal(clusterer.pipeline_.predict(paths), labels)
+
+
+def test_the_same_seed_gives_the_same_labels(clusterer, pictures):
+    labels = clusterer.fit_predict(pictures)
+    np.testing.assert_array_equal(clone(clusterer).fit_predict(pictures), labels)
+
+
+def test_transform_is_the_distance_to_each_centre(clusterer, pictures):
+    distances = clusterer.fit(pictures).transform(pictures)
+    assert distances.shape == (24, 6)
+    np.testing.assert_array_equal(distances.argmin(axis=1), clusterer.labels_)
+    np.testing.assert_allclose(distances.min(axis=1), clusterer.distances_, atol=1e-3)
+
+
+def test_distances_have_feature_names(clusterer, pictures):
+    frame = clusterer.set_output(transform="pandas").fit(pictures).transform(pictures)
+    assert list(frame.columns) == [f"imagefolderclusterer{i}" for i in range(6)]
+
+
+def test_score_is_the_silhouette_in_the_space_of_the_features(clusterer, pictures):
+    clusterer.fit(pictures)
+    features = clusterer.pipeline_["featurizer"].transform(find_images(pictures))
+    expected = silhouette_score(features, clusterer.labels_)
+    assert clusterer.score(pictures) == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_label_scores_minus_one(clusterer, pictures):
+    assert clusterer.set_params(n_clusters=1).fit(pictures).score(pictures) == -1
+
+
+def test_unreadable_images_are_marked_and_explained(clusterer, pictures, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(pictures, folder)
+    (folder / "blue_broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    with pytest.warns(UnreadableImagesWarning, match=r"(?s)1 images .*blue_broken\.png"):
+        clusterer.fit(folder)
+    bad = folder / "blue_broken.png"
+    assert list(clusterer.unreadable_) == [str(bad)]
+    assert clusterer.labels_[clusterer.image_paths_.index(bad)] == -1
+    assert (clusterer.labels_ == -1).sum() == 1
+    with pytest.warns(UnreadableImagesWarning):
+        assert list(clusterer.predict([bad])) == [-1]
+    with pytest.warns(UnreadableImagesWarning):
+        assert np.isnan(clusterer.transform([bad])).all()
+
+
+def test_unreadable_images_can_stop_a_fit(clusterer, pictures, tmp_path):
+    paths = [*find_images(pictures), tmp_path / "gone.png"]
+    with pytest.raises(UnreadableImagesError, match=r"gone\.png: no such file"):
+        clusterer.set_params(unreadable="raise").fit(paths)
+
+
+def test_only_unreadable_images_are_an_error_that_names_them(clusterer, tmp_path):
+    (tmp_path / "a.png").touch()
+    with (
+        pytest.warns(UnreadableImagesWarning),
+        pytest.raises(UnreadableImagesError, match="the file is empty"),
+    ):
+        clusterer.fit(tmp_path)
+
+
+def test_fewer_images_than_clusters_are_refused(clusterer, pictures):
+    with pytest.raises(TooFewImagesError, match="n_clusters=6 readable images, got 5"):
+        clusterer.fit(find_images(pictures)[:5])
+
+
+def test_a_folder_without_images_is_refused(clusterer, tmp_path):
+    with pytest.raises(NoImagesError, match=r"extensions .*\.jpg"):
+        clusterer.fit(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_refused(clusterer, tmp_path):
+    with pytest.raises(FolderNotFoundError, match="not a folder"):
+        clusterer.fit(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+def test_unfitted_is_an_error(clusterer, pictures, method):
+    with pytest.raises(NotFittedError):
+        getattr(clusterer, method)(pictures)
+
+
+def test_what_is_given_is_cloned_and_never_fitted(clusterer, pictures):
+    kmeans, pca = KMeans(3, n_init=1), PCA(2)
+    clusterer.set_params(clusterer=kmeans, reducer=pca).fit(pictures)
+    for given in (kmeans, pca, clusterer.featurizer):
+        assert not [name for name in vars(given) if name.endswith("_")]
+    assert clusterer.pipeline_["clusterer"].n_clusters == 6
+
+
+@pytest.mark.parametrize(
+    "given", [MiniBatchKMeans(n_init=3), BisectingKMeans(), KMeans(n_init=1)], ids=repr
+)
+def test_any_clusterer_with_n_clusters_serves(given):
+    clusterer = ImageFolderClusterer(4, featurizer=Numbers(), clusterer=given, random_state=0)
+    labels = clusterer.fit_predict(NAMES)
+    assert adjusted_rand_score([int(n) % 4 for n in NAMES], labels) > 0.9
+    np.testing.assert_array_equal(clusterer.predict(NAMES), labels)
+
+
+def test_umap_predicts_too():
+    pytest.importorskip("umap", reason="the umap extra is not installed")
+    clusterer = ImageFolderClusterer(4, featurizer=Numbers(), reducer="umap")
+    labels = clusterer.fit_predict(NAMES)
+    assert adjusted_rand_score([int(n) % 4 for n in NAMES], labels) > 0.9
+    np.testing.assert_array_equal(clusterer.predict(NAMES), labels)
+
+
+def test_rows_that_do_not_fit_in_memory_are_streamed_to_the_same_clusters():
+    clusterer = ImageFolderClusterer(4, featurizer=Numbers(), random_state=0)
+    whole = clusterer.fit_predict(NAMES)
+    with config_context(working_memory=0.04):  # 104 rows of 100 float32
+        streamed = clone(clusterer).fit(NAMES)
+    assert adjusted_rand_score(whole, streamed.labels_) == 1
+    np.testing.assert_array_equal(streamed.predict(NAMES), streamed.labels_)
+
+
+def test_grid_search_finds_the_number_of_clusters():
+    search = GridSearchCV(
+        ImageFolderClusterer(featurizer=Numbers(), random_state=0),
+        {"n_clusters": range(2, 8)},
+        cv=KFold(3, shuffle=True, random_state=0),
+    )
+    search.fit(NAMES)
+    assert search.best_params_ == {"n_clusters": 4}
+    assert search.predict(NAMES[:3]).shape == (3,)
+
+
+def test_grid_search_reaches_the_parameters_of_the_steps(clusterer, pictures):
+    grid = {
+        "reducer": ["auto", None],
+        "featurizer__pooling": ["avg", "max"],
+        "clusterer__n_init": [1, 2],
+    }
+    clusterer.set_params(clusterer=KMeans(random_state=0))
+    search = GridSearchCV(clusterer, grid, cv=2, error_score="raise")
+    assert len(search.fit(find_images(pictures)).cv_results_["params"]) == 8
+
+
+def test_a_search_over_cached_images_runs_the_network_once_an_image(
+    clusterer, pictures, monkeypatch
+):
+    from resnet_kmeans.backbone import Network
+
+    seen = []
+    call = Network.__call__
+    monkeypatch.setattr(Network, "__call__", lambda s, p: seen.append(len(p)) or call(s, p))
+    search = GridSearchCV(clusterer, {"n_clusters": [2, 3, 4]}, cv=3)
+    search.fit(find_images(pictures))
+    search.predict(find_images(pictures))
+    search.score(find_images(pictures))
+    assert sum(seen) == 24
+
+
+@pytest.mark.parametrize("dump", [pickle.dump, joblib.dump], ids=["pickle", "joblib"])
+def test_a_pickled_model_labels_images_in_another_process(clusterer, pictures, tmp_path, dump):
+    labels = clusterer.fit_predict(pictures)
+    with open(tmp_path / "model", "wb") as file:
+        dump(clusterer, file)
+    assert (tmp_path / "model").stat().st_size < 1e6
+    program = (
+        "import sys, joblib; m = joblib.load(sys.argv[1]);"
+        "print(*m.predict(sys.argv[2]), 'tensorflow' in sys.modules)"
+    )
+    run = [sys.executable, "-c", program, str(tmp_path / "model"), str(pictures)]
+    printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
+    # Every image is in the cache, so TensorFlow is not even imported.
+    assert printed == [*map(str, labels), "False"]
+
+
+def test_a_saved_model_is_read_back(clusterer, pictures, tmp_path):
+    labels = clusterer.fit_predict(pictures)
+    clusterer.save(tmp_path / "model.safetensors")
+    loaded = ImageFolderClusterer.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(pictures), labels)
+    np.testing.assert_allclose(loaded.transform(pictures), clusterer.transform(pictures))
+    assert loaded.get_params()["n_clusters"] == 6
+    assert loaded.inertia_ == clusterer.inertia_
+
+
+def test_a_loaded_model_takes_weights_from_where_they_are_now(
+    clusterer, pictures, tmp_path, tiny_network
+):
+    moved = shutil.copy(tiny_network, tmp_path / "moved.keras")
+    labels = clusterer.fit_predict(pictures)
+    clusterer.save(tmp_path / "model")
+    loaded = ImageFolderClusterer.load(tmp_path / "model", weights=moved)
+    np.testing.assert_array_equal(loaded.predict(pictures), labels)
+
+
+@pytest.mark.parametrize("way", ["load", "pickle"])
+def test_a_model_refuses_another_network(clusterer, pictures, tmp_path, way):
+    clusterer.fit(pictures).save(tmp_path / "model")
+    if way == "load":
+        model = ImageFolderClusterer.load(tmp_path / "model", layer="block1_out")
+    else:
+        model = pickle.loads(pickle.dumps(clusterer))
+        model.pipeline_["featurizer"].set_params(layer="block1_out")
+    with pytest.raises(WeightsMismatchError, match="the network of the fit"):
+        model.predict(pictures)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"reducer": PCA(2)}, "PCA"),
+        ({"clusterer": BisectingKMeans()}, "BisectingKMeans"),
+        ({"featurizer": Numbers()}, "Numbers"),
+    ],
+    ids=["reducer", "clusterer", "featurizer"],
+)
+def test_custom_steps_cannot_be_saved_and_the_error_says_what_can(
+    clusterer, pictures, tmp_path, changes, name
+):
+    X = NAMES if "featurizer" in changes else pictures
+    clusterer.set_params(**changes).fit(X)
+    with pytest.raises(ModelFileError, match=rf"got {name}.*joblib\.dump"):
+        clusterer.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()

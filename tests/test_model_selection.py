@@ -1,0 +1,108 @@
+"""The number of clusters is chosen from one curve, computed over features once."""
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline
+
+from resnet_kmeans import (
+    ImageFolderClusterer,
+    ResNetFeaturizer,
+    choose_n_clusters,
+    find_images,
+    silhouette_scorer,
+)
+from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
+from resnet_kmeans.model_selection import NClustersScore, _choose
+from tests.test_clusterer import NAMES, Numbers
+
+
+class Noise(Numbers):
+    """A stand-in featurizer without any structure."""
+
+    def transform(self, X):
+        return np.stack([np.random.default_rng(int(x)).normal(size=100) for x in X])
+
+
+@pytest.fixture
+def featurizer(tiny_network):
+    return ResNetFeaturizer(weights=str(tiny_network), input_shape=(32, 32), preprocess="tf")
+
+
+def scores(silhouettes, inertias):
+    rows = zip(range(2, 99), silhouettes, inertias)
+    return [NClustersScore(k, silhouette, inertia, 1, 0.01) for k, silhouette, inertia in rows]
+
+
+def test_finds_the_number_of_clear_groups():
+    estimator = ImageFolderClusterer(featurizer=Numbers(7), random_state=0)
+    choice = choose_n_clusters(NAMES, range(2, 12), estimator=estimator)
+    assert choice.n_clusters == 7
+    assert [score.n_clusters for score in choice.table] == list(range(2, 12))
+    best = max(choice.table, key=lambda score: score.silhouette)
+    assert best.n_clusters == 7
+    assert best.smallest_cluster == 28
+    assert "best silhouette" in choice.reason
+
+
+def test_a_pipeline_gives_the_choice_too():
+    pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
+    assert choose_n_clusters(NAMES, range(2, 9), estimator=pipeline).n_clusters == 5
+
+
+def test_a_clear_silhouette_decides():
+    assert _choose(scores([0.5, 0.7, 0.4], [9, 2, 1]))[0] == 3
+
+
+def test_the_knee_decides_where_silhouettes_are_low():
+    number, reason = _choose(scores([0.3, 0.2, 0.2, 0.2], [9, 3, 2.5, 2]))
+    assert number == 3
+    assert "knee" in reason
+
+
+def test_a_later_silhouette_that_is_clearly_better_decides():
+    assert _choose(scores([0.3, 0.2, 0.2, 0.23], [9, 3, 2.5, 2]))[0] == 5
+    assert _choose(scores([0.3, 0.2, 0.2, 0.219], [9, 3, 2.5, 2]))[0] == 3
+
+
+def test_noise_warns_that_no_number_stands_out():
+    estimator = ImageFolderClusterer(featurizer=Noise(), random_state=0)
+    with pytest.warns(FlatCurveWarning, match="No number of clusters stands out"):
+        choice = choose_n_clusters(NAMES, range(2, 9), estimator=estimator)
+    assert choice.is_flat
+
+
+def test_numbers_that_the_images_do_not_allow_are_left_out():
+    estimator = ImageFolderClusterer(featurizer=Numbers(3), random_state=0)
+    choice = choose_n_clusters(NAMES[:9], estimator=estimator)
+    assert [score.n_clusters for score in choice.table] == list(range(2, 9))
+
+
+def test_two_images_are_too_few():
+    estimator = ImageFolderClusterer(featurizer=Numbers())
+    with pytest.raises(TooFewImagesError, match="got 2"):
+        choose_n_clusters(NAMES[:2], estimator=estimator)
+
+
+def test_scorer_and_score_agree(featurizer, pictures):
+    paths = find_images(pictures)
+    clusterer = ImageFolderClusterer(4, featurizer=featurizer, reducer=None, random_state=0)
+    pipeline = Pipeline([("f", featurizer), ("k", KMeans(4, n_init=10, random_state=0))])
+    expected = clusterer.fit(paths).score(paths)
+    assert silhouette_scorer(pipeline.fit(paths), paths) == pytest.approx(expected)
+    assert silhouette_scorer(clusterer, paths) == expected
+
+
+def test_scorer_lets_a_grid_search_over_a_pipeline_find_the_groups():
+    pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
+    folds = KFold(3, shuffle=True, random_state=0)
+    grid = {"kmeans__n_clusters": range(2, 8)}
+    search = GridSearchCV(pipeline, grid, scoring=silhouette_scorer, cv=folds)
+    assert search.fit(NAMES).best_params_ == {"kmeans__n_clusters": 5}
+
+
+def test_scorer_gives_minus_one_for_one_label_and_for_one_row():
+    pipeline = Pipeline([("numbers", Numbers()), ("kmeans", KMeans(1))]).fit(NAMES)
+    assert silhouette_scorer(pipeline, NAMES) == -1
+    assert silhouette_scorer(pipeline, NAMES[:1]) == -1
