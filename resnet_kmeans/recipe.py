@@ -78,11 +78,8 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
     ModelFileError
         If a step is not one of the default ones.
     """
-    reducers = (
-        [FunctionTransformer]
-        if not isinstance(reducer, Pipeline)
-        else [type(step) for _, step in reducer.steps]
-    )
+    steps = [step for _, step in reducer.steps] if isinstance(reducer, Pipeline) else [reducer]
+    reducers = [type(step) for step in steps]
     known = reducers in ([FunctionTransformer], [Normalizer], [Normalizer, PCA])
     if not known or type(clusterer) not in (KMeans, MiniBatchKMeans):
         custom = type(clusterer if known else reducer).__name__

@@ -1,0 +1,200 @@
+"""The command: results on stdout, the rest on stderr, 0 or 2, no traceback."""
+
+import csv
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_files
+
+import resnet_kmeans
+from resnet_kmeans.cli import main
+from resnet_kmeans.demo import GROUPS
+
+
+@pytest.fixture
+def network(tiny_network):
+    """Options that name the tiny network."""
+    return ["--weights", str(tiny_network), "--preprocess", "tf", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch):
+    """Let the command's featurizer take 32x32 pixels, all that the tiny network takes."""
+    from resnet_kmeans import commands
+
+    small = functools.partial(commands.ResNetFeaturizer, input_shape=(32, 32))
+    monkeypatch.setattr(commands, "ResNetFeaturizer", small)
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_cluster_writes_folders_that_load_files_reads(pictures, tmp_path, network, capsys):
+    assert run("cluster", pictures, tmp_path / "out", "-k", 4, *network) == 0
+    read = load_files(tmp_path / "out", load_content=False)
+    assert read.target_names == [f"cluster_{i}" for i in range(4)]
+    assert len(read.filenames) == 24
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].startswith("24 images are in 4 clusters in")
+    assert printed.err == ""
+
+
+def test_cluster_lists_every_image_in_a_table(pictures, tmp_path, network):
+    run("cluster", pictures, tmp_path / "out", "-k", 4, *network)
+    with open(tmp_path / "out" / "clusters.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    for row in rows:
+        exported = tmp_path / "out" / row["exported_path"]
+        assert exported.read_bytes() == Path(row["source_path"]).read_bytes()
+        assert float(row["distance"]) > 0
+        assert row["reason"] == ""
+
+
+def test_unreadable_images_are_listed_with_their_reason(pictures, tmp_path, network, capsys):
+    shutil.copytree(pictures, tmp_path / "in")
+    (tmp_path / "in" / "bad\x1b[31m.png").touch()
+    assert run("cluster", tmp_path / "in", tmp_path / "out", "-k", 3, *network) == 0
+    printed = capsys.readouterr()
+    assert "1 images could not be read" in printed.err
+    assert "bad\\x1b[31m.png: the file is empty" in printed.err
+    assert "\x1b" not in printed.err + printed.out
+    with open(tmp_path / "out" / "clusters.csv", newline="") as file:
+        (bad,) = [row for row in csv.DictReader(file) if row["cluster"] == "-1"]
+    assert (bad["exported_path"], bad["reason"]) == ("", "the file is empty")
+
+
+def test_assign_puts_new_images_into_the_same_clusters(pictures, tmp_path, network):
+    model = tmp_path / "model.safetensors"
+    run("cluster", pictures, tmp_path / "a", "-k", 4, "--save-model", model, *network)
+    assert run("assign", model, pictures, tmp_path / "b", "--quiet") == 0
+    first, second = (load_files(tmp_path / n, load_content=False) for n in "ab")
+    names = [
+        [os.path.relpath(f, tmp_path / n) for f in sorted(r.filenames)]
+        for n, r in (("a", first), ("b", second))
+    ]
+    assert names[0] == names[1]
+
+
+def test_a_dry_run_writes_nothing(pictures, tmp_path, network, capsys):
+    assert run("cluster", pictures, tmp_path / "out", "--dry-run", *network) == 0
+    assert "would be" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_move_and_undo_leave_the_folder_as_it_was(pictures, tmp_path, network, capsys):
+    shutil.copytree(pictures, tmp_path / "in")
+    before = sorted(os.listdir(tmp_path / "in"))
+    run("cluster", tmp_path / "in", tmp_path / "out", "--action", "move", *network)
+    assert os.listdir(tmp_path / "in") == []
+    assert run("undo", tmp_path / "out") == 0
+    assert sorted(os.listdir(tmp_path / "in")) == before
+    assert not (tmp_path / "out").exists()
+    assert "24 images are back" in capsys.readouterr().out
+
+
+def test_auto_chooses_the_number_of_clusters(pictures, tmp_path, network, capsys):
+    options = ["-k", "auto", "--cache", "none", *network]
+    assert run("cluster", pictures, tmp_path / "out", *options) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.split()[1] == "clusters:"
+    assert len(load_files(tmp_path / "out", load_content=False).target_names) == int(
+        first.split()[0]
+    )
+
+
+def test_choose_k_prints_a_table_and_marks_the_choice(pictures, network, capsys):
+    assert run("choose-k", pictures, "--max", 8, *network) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:8]] == list("2345678")
+    (chosen,) = [line for line in lines if "*" in line]
+    assert lines[-1].startswith(f"{chosen.split()[0]} clusters:")
+
+
+def test_cache_tells_where_and_how_much_and_forgets(pictures, tmp_path, network, capsys):
+    run("cluster", pictures, tmp_path / "out", *network)
+    capsys.readouterr()
+    run("cache")
+    assert (
+        f"{os.environ['RESNET_KMEANS_CACHE']}/features.sqlite3: 24 images"
+        in capsys.readouterr().out
+    )
+    run("cache", "--clear")
+    assert ": 0 images" in capsys.readouterr().out
+
+
+def test_weights_are_listed(capsys):
+    assert run("weights") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["resnet50", "resnet101", "resnet152"]
+    assert all("not there" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cluster", "{tmp}/gone", "{tmp}/out"], "not a folder"),
+        (["cluster", "{tmp}/empty", "{tmp}/out"], "at least one image"),
+        (["cluster", "{pictures}", "{tmp}/full"], "new or empty output folder"),
+        (["cluster", "{pictures}", "{pictures}/out"], "outside the input folder"),
+        (
+            ["cluster", "{pictures}", "{tmp}/out", "-k", "99"],
+            "n_clusters=99 readable images, got 24",
+        ),
+        (["cluster", "{pictures}", "{tmp}/out", "--weights", "gone.h5"], "Three ways out"),
+        (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
+        (["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"], "No such file"),
+        (["undo", "{tmp}/empty"], "journal"),
+        (["weights", "--import", "{tmp}/full/file"], "no file that Keras publishes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_input_gives_one_message_exit_2_and_writes_nothing(
+    pictures, tmp_path, network, capsys, arguments, message
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("of the user's")
+    arguments = [a.format(tmp=tmp_path, pictures=pictures) for a in arguments]
+    if arguments[0] == "cluster":
+        arguments += network if "--weights" not in arguments else ["--quiet"]
+    assert run(*arguments) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.startswith("resnet-kmeans: error: ")
+    assert printed.out == ""
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "full" / "file").read_text() == "of the user's"
+
+
+@pytest.mark.parametrize("arguments", [[], ["cluster"], ["cluster", "a", "b", "-k", "0"]], ids=str)
+def test_usage_errors_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+    assert "usage: resnet-kmeans" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--version")
+    assert stop.value.code == 0
+    assert resnet_kmeans.__version__ in capsys.readouterr().out
+
+
+def test_demo_says_plainly_that_the_network_is_untrained(tmp_path):
+    # In a process of its own, where no test has set a logger or loaded TensorFlow before.
+    environment = {**os.environ, "https_proxy": "http://127.0.0.1:9"}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    command = [sys.executable, "-m", "resnet_kmeans", "demo", str(tmp_path / "demo"), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "THE NETWORK IS UNTRAINED" in done.stdout
+    assert f"Agreement with the {len(GROUPS)} drawn groups: 0." in done.stdout
+    assert not [line for line in done.stderr.splitlines() if "ownload" not in line]
+    assert len(load_files(tmp_path / "demo" / "clusters", load_content=False).filenames) == 48

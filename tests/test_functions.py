@@ -1,0 +1,112 @@
+"""The four original functions keep their signatures and do what they did."""
+
+import csv
+import inspect
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_files, make_blobs
+from sklearn.metrics import adjusted_rand_score
+
+from resnet_kmeans import (
+    cluster_images,
+    extract_features,
+    find_and_cluster_images,
+    find_images,
+    functions,
+    save_clustered_images,
+)
+from resnet_kmeans.exceptions import (
+    NoImagesError,
+    OutputFolderError,
+    UnreadableImagesWarning,
+    WeightsNotFoundError,
+)
+from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.weights import import_tensorflow
+
+
+@pytest.mark.parametrize(
+    ("function", "signature"),
+    [
+        (extract_features, "(folder_path, model, input_shape=(224, 224))"),
+        (cluster_images, "(features, n_clusters=5)"),
+        (save_clustered_images, "(labels, file_paths, output_folder)"),
+        (find_and_cluster_images, "(input_folder, output_folder, n_clusters=5)"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_signatures_and_defaults_stay(function, signature):
+    bare = [p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()]
+    assert str(inspect.Signature(bare)) == signature
+
+
+def test_extract_features_returns_what_the_model_predicts(pictures, tiny_network):
+    keras = import_tensorflow().keras
+    model = keras.models.load_model(tiny_network)
+    features, paths = extract_features(pictures, model, (32, 32))
+    assert paths == [str(path) for path in find_images(pictures)]
+    bilinear = Image.Resampling.BILINEAR
+    pixels = np.stack([Image.open(p).convert("RGB").resize((32, 32), bilinear) for p in paths])
+    prepared = keras.applications.resnet50.preprocess_input(pixels.astype(np.float32))
+    expected = model.predict(prepared, verbose=0).reshape(24, -1)
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4 * expected.max())
+
+
+def test_extract_features_leaves_unreadable_images_out_of_both(pictures, tiny_network, tmp_path):
+    (tmp_path / "a.png").write_bytes(find_images(pictures)[0].read_bytes())
+    (tmp_path / "b.png").touch()
+    model = import_tensorflow().keras.models.load_model(tiny_network)
+    with pytest.warns(UnreadableImagesWarning, match="the file is empty"):
+        features, paths = extract_features(tmp_path, model, (32, 32))
+    assert paths == [str(tmp_path / "a.png")]
+    assert len(features) == 1
+
+
+def test_extract_features_refuses_a_folder_without_images(tmp_path):
+    with pytest.raises(NoImagesError):
+        extract_features(tmp_path, None)
+
+
+def test_cluster_images_is_kmeans_and_repeats():
+    features, groups = make_blobs(90, 8, centers=5, random_state=0)
+    labels = cluster_images(features)
+    assert adjusted_rand_score(groups, labels) == 1
+    np.testing.assert_array_equal(cluster_images(features), labels)
+    assert set(cluster_images(features, 2)) == {0, 1}
+
+
+def test_save_clustered_images_copies_to_folders(pictures, tmp_path):
+    paths = find_images(pictures)
+    save_clustered_images(np.arange(24) % 3, paths, tmp_path / "out")
+    read = load_files(tmp_path / "out", load_content=False)
+    assert read.target_names == ["cluster_0", "cluster_1", "cluster_2"]
+    assert len(read.filenames) == 24
+    assert all(path.exists() for path in paths)
+
+
+def test_find_and_cluster_images_does_it_all(pictures, tmp_path, tiny_network, monkeypatch):
+    def featurizer():
+        return ResNetFeaturizer(weights=str(tiny_network), input_shape=(32, 32))
+
+    # The function has no parameter for the network, and the weights are not to be had here.
+    monkeypatch.setattr("resnet_kmeans.clusterer.ResNetFeaturizer", featurizer)
+    assert find_and_cluster_images(pictures, tmp_path / "out", 4) is None
+    with open(tmp_path / "out" / "clusters.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert {row["cluster"] for row in rows} == set("0123")
+    assert sorted(row["source_path"] for row in rows) == sorted(map(str, find_images(pictures)))
+
+
+def test_an_output_folder_inside_the_input_is_refused_before_any_work(pictures):
+    with pytest.raises(OutputFolderError, match="outside the input folder"):
+        find_and_cluster_images(pictures, pictures / "out")
+    assert not (pictures / "out").exists()
+
+
+def test_without_weights_nothing_is_written(pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(WeightsNotFoundError):
+        functions.find_and_cluster_images(pictures, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
