@@ -1,0 +1,529 @@
+"""Exports to one folder a cluster: what is written, refused, and survives a kill."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_files
+
+from resnet_kmeans.exceptions import OutputFolderError
+from resnet_kmeans.export_journal import JOURNAL, Journal, alone, write_journal
+from resnet_kmeans.export_plan import PART, check_output_folder, plan_export
+from resnet_kmeans.exporter import (
+    ACTIONS,
+    export_clusters,
+    finish_export,
+    is_unfinished,
+    undo_export,
+)
+from resnet_kmeans.images import EXPORT_JOURNAL, find_images
+
+MTIME_NS = 1_500_000_000_123_456_789
+
+
+def make_images(folder: Path, names=("a.png", "b.png", "sub/a.png", "c.png")) -> list[Path]:
+    paths = [folder / name for name in names]
+    for shade, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), shade).save(path, "PNG")
+        os.utime(path, ns=(MTIME_NS, MTIME_NS))
+    return paths
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file under a folder with its bytes."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "clusters.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def images(tmp_path) -> list[Path]:
+    return make_images(tmp_path / "in")
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_image_is_in_the_folder_of_its_cluster_with_its_time(images, out, action):
+    before = contents(images[0].parent)
+    rows = export_clusters(images, [0, 1, 0, 1], out, action=action)
+    assert [row.exported_path for row in rows] == [
+        *("cluster_0/a.png", "cluster_1/b.png", "cluster_0/a_2.png", "cluster_1/c.png")
+    ]
+    for row, content in zip(rows, [before[k] for k in ("a.png", "b.png", "sub/a.png", "c.png")]):
+        exported = out / row.exported_path
+        assert exported.read_bytes() == content
+        assert exported.stat().st_mtime_ns == MTIME_NS
+        assert os.path.lexists(row.source_path) == (action != "move")
+        assert exported.is_symlink() == (action == "symlink")
+        if action == "hardlink":
+            assert exported.samefile(row.source_path)
+    assert contents(images[0].parent) == ({} if action == "move" else before)
+    assert not (out / PART).exists()
+
+
+def test_the_table_lists_every_image_with_distance_or_reason(images, out):
+    reasons = {str(images[1]): "damaged: cut short"}
+    rows = export_clusters(images, [2, -1, 0, 0], out, distances=[0.5, 0, 1, 2], reasons=reasons)
+    table = rows_of(out)
+    assert list(table[0]) == ["cluster", "exported_path", "source_path", "distance", "reason"]
+    assert table[0] == {
+        "cluster": "2",
+        "exported_path": "cluster_2/a.png",
+        "source_path": str(images[0]),
+        "distance": "0.5",
+        "reason": "",
+    }
+    assert table[1] == {
+        "cluster": "-1",
+        "exported_path": "",
+        "source_path": str(images[1]),
+        "distance": "",
+        "reason": "damaged: cut short",
+    }
+    assert rows[1].exported_path is None
+    assert len(table) == len(images)
+
+
+def test_scikit_learn_reads_the_folders_back(images, out):
+    export_clusters(images, [1, 0, 1, 1], out)
+    loaded = load_files(out)
+    assert loaded.target_names == ["cluster_0", "cluster_1"]
+    assert sorted(loaded.target) == [0, 1, 1, 1]
+
+
+def test_folder_names_are_padded_for_the_highest_cluster(images, out):
+    rows = export_clusters(images, [0, 1, 2, 3], out, n_clusters=11)
+    assert rows[3].exported_path == "cluster_03/c.png"
+    rows = export_clusters(images, [0, 1, 2, 100], out.with_name("wide"))
+    assert rows[0].exported_path == "cluster_000/a.png"
+
+
+def test_equal_names_are_kept_apart_also_without_regard_to_case(tmp_path, out):
+    decomposed = "e\u0301.png"  # é as macOS writes it
+    names = ["a.png", "1/A.PNG", "2/a.png", "3/a_2.png", "é.png", f"4/{decomposed}"]
+    rows = export_clusters(make_images(tmp_path / "in", names), [0] * 6, out)
+    written = [Path(row.exported_path).name for row in rows]
+    assert written == ["a.png", "A_2.PNG", "a_3.png", "a_2_2.png", "é.png", "e\u0301_2.png"]
+    assert len(os.listdir(out / "cluster_0")) == 6
+
+
+def test_ten_thousand_equal_names_are_numbered_at_once(tmp_path):
+    paths = [f"{tmp_path}/{i}/cover.jpg" for i in range(10_000)]
+    with pytest.raises(OutputFolderError, match="gone"):  # planned before it is checked
+        export_clusters(paths, [0] * len(paths), tmp_path / "out")
+
+
+def test_a_name_of_255_bytes_is_shortened_between_characters(tmp_path, out):
+    long = "é" * 125 + ".jpeg"  # 2 bytes each
+    images = make_images(tmp_path / "in", [long, f"sub/{long}"])
+    rows = export_clusters(images, [0, 0], out)
+    name = Path(rows[1].exported_path).name
+    assert name == "é" * 124 + "_2.jpeg"
+    assert (out / rows[1].exported_path).read_bytes() == images[1].read_bytes()
+
+
+@pytest.mark.parametrize("name", ["new\nline.png", "quo\"te'.png", "🦊.png", "\udcff\udcfe.png"])
+@pytest.mark.parametrize("action", ["copy", "move"])
+def test_any_name_is_exported_and_moved_back(tmp_path, out, name, action):
+    (image,) = make_images(tmp_path / "in", [name])
+    content = image.read_bytes()
+    export_clusters([image], [0], out, action=action)
+    assert (out / "cluster_0" / name).read_bytes() == content
+    assert len(rows_of(out)) == 1
+    if action == "move":
+        assert undo_export(out) == [str(image)]
+        assert image.read_bytes() == content
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_defused(tmp_path, out):
+    reasons = {"bad.png": "=HYPERLINK(1)", "worse.png": "@SUM(1)", "tab.png": "\t=1"}
+    export_clusters(list(reasons), [-1, -1, -1], out, reasons=reasons)
+    assert [row["reason"] for row in rows_of(out)] == ["'=HYPERLINK(1)", "'@SUM(1)", "'\t=1"]
+
+
+def test_a_dry_run_returns_the_plan_and_writes_nothing(images, out):
+    before = contents(images[0].parent)
+    planned = export_clusters(images, [0, 0, 0, 1], out, action="move", dry_run=True)
+    assert contents(images[0].parent) == before
+    assert not out.exists()
+    assert export_clusters(images, [0, 0, 0, 1], out, action="move") == planned
+
+
+def test_a_folder_with_anything_in_it_is_refused(images, out):
+    out.mkdir()
+    (out / "mine.txt").write_text("precious")
+    with pytest.raises(OutputFolderError, match=r"new or empty.*with 1 entries.*Choose another"):
+        export_clusters(images, [0] * 4, out)
+    assert contents(out) == {"mine.txt": b"precious"}
+
+
+def test_a_finished_export_is_not_written_over(images, out):
+    export_clusters(images, [0] * 4, out)
+    before = contents(out)
+    with pytest.raises(OutputFolderError, match="new or empty"):
+        export_clusters(images, [1] * 4, out)
+    assert contents(out) == before
+
+
+def test_a_file_in_place_of_the_folder_is_refused(images, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OutputFolderError, match="Expected a folder to write to"):
+            export_clusters(images, [0] * 4, folder)
+
+
+def test_a_folder_inside_the_input_is_refused_through_links_too(images, tmp_path):
+    source = images[0].parent
+    (tmp_path / "link").symlink_to(source)
+    for folder in (source, source / "out", tmp_path / "link" / "out", source / "x" / ".." / "y"):
+        with pytest.raises(OutputFolderError, match="outside the input folder"):
+            check_output_folder(folder, inside=source)
+    check_output_folder(tmp_path / "input_2", inside=source)
+
+
+def test_exported_folders_are_not_found_as_images_again(images, out):
+    export_clusters(images, [0] * 4, out)
+    assert EXPORT_JOURNAL == JOURNAL
+    assert find_images(out.parent) == find_images(images[0].parent)
+
+
+def test_all_images_that_cannot_be_exported_are_named_before_a_byte_is_written(images, out):
+    images[0].unlink()
+    images[1].unlink()
+    images[1].mkdir()
+    with pytest.raises(OutputFolderError) as raised:
+        export_clusters(images, [0] * 4, out)
+    assert f"{images[0]}: gone, not a file, or not readable" in str(raised.value)
+    assert f"{images[1]}: gone, not a file, or not readable" in str(raised.value)
+    assert "Nothing was written" in str(raised.value)
+    assert not out.exists()
+
+
+def test_an_escape_code_in_a_name_reaches_no_terminal(tmp_path, out):
+    with pytest.raises(OutputFolderError) as raised:
+        export_clusters([tmp_path / "\x1b[31mred\n.png"], [0], out)
+    assert "\x1b" not in str(raised.value)
+    assert r"\x1b[31mred\n.png" in str(raised.value)
+
+
+def test_a_link_or_a_file_listed_twice_is_not_moved(images, out):
+    link = images[0].with_name("link.png")
+    link.symlink_to(images[0])
+    with pytest.raises(OutputFolderError, match="a link, which may break"):
+        export_clusters([link], [0], out, action="move")
+    with pytest.raises(OutputFolderError, match="listed twice"):
+        export_clusters([images[0], images[0]], [0, 1], out, action="move")
+    assert link.is_symlink()
+    export_clusters([link], [0], out, action="hardlink")
+    assert (out / "cluster_0" / "link.png").samefile(images[0])
+
+
+def test_an_unknown_action_or_a_missing_label_is_refused(images, out):
+    for action, labels in (("delete", [0] * 4), ("copy", [0] * 3)):
+        with pytest.raises(ValueError, match=f"got '{action}' with {len(labels)} labels for 4"):
+            export_clusters(images, labels, out, action=action)
+    assert not out.exists()
+
+
+def test_a_read_only_image_is_exported_over_the_rest_of_a_kill(images, out):
+    for image in images:
+        image.chmod(0o444)
+    out.mkdir()
+    (out / PART).write_bytes(b"half")
+    (out / PART).chmod(0o444)
+    export_clusters(images, [0] * 4, out)
+    assert not (out / PART).exists()
+    assert (out / "cluster_0" / "a.png").stat().st_mode & 0o777 == 0o444
+
+
+def interrupt(images, out, action="copy"):
+    """Stop an export after its first image, as a full disk would."""
+    blocker = out / "cluster_1"
+    out.mkdir()
+    write_journal(out, Journal(action, plan_export(images, [0, 1, 0, 1]), finished=False))
+    blocker.write_text("in the way")
+    with pytest.raises(OutputFolderError, match=r"stopped.*Every image is whole.*run it again"):
+        finish_export(out)
+    blocker.unlink()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_stopped_export_is_finished_as_it_was_planned(images, out, action):
+    interrupt(images, out, action)
+    rows = export_clusters(["not", "these"], [5, 6], out)
+    assert [row.exported_path for row in rows] == [
+        *("cluster_0/a.png", "cluster_1/b.png", "cluster_0/a_2.png", "cluster_1/c.png")
+    ]
+    assert [row["exported_path"] for row in rows_of(out)] == [row.exported_path for row in rows]
+    assert finish_export(out) == rows
+
+
+def test_an_image_that_vanished_meanwhile_is_listed_and_stops_nothing(images, out):
+    interrupt(images, out)
+    images[3].unlink()
+    rows = finish_export(out)
+    assert (rows[3].cluster, rows[3].exported_path) == (-1, None)
+    assert rows_of(out)[3]["reason"] == "gone before it could be exported"
+    assert len(contents(out / "cluster_0") | contents(out / "cluster_1")) == 3
+
+
+def test_a_vanished_drive_stops_the_export_until_it_is_back(images, out):
+    interrupt(images, out)
+    images[0].parent.rename(images[0].parent.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(OutputFolderError, match="No such file"):
+            finish_export(out)
+    images[0].parent.with_name("away").rename(images[0].parent)
+    assert all(row.exported_path for row in finish_export(out))
+
+
+def test_one_process_at_a_time_exports_to_a_folder(images, out):
+    interrupt(images, out)
+    with alone(out):
+        for work in (finish_export, undo_export):
+            with pytest.raises(OutputFolderError, match="another one exports to it now"):
+                work(out)
+    finish_export(out)
+
+
+def test_undo_brings_moved_images_back_and_leaves_no_folder(images, out):
+    before = contents(images[0].parent)
+    export_clusters(images, [0, 1, 0, 1], out, action="move")
+    shutil.rmtree(images[0].parent)  # empty by now
+    assert sorted(undo_export(out)) == sorted(map(str, images))
+    assert contents(images[0].parent) == before
+    assert images[0].stat().st_mtime_ns == MTIME_NS
+    assert not out.exists()
+
+
+def test_undo_leaves_what_others_put_there(images, out):
+    export_clusters(images, [0, 1, 0, 1], out, action="move")
+    (out / "cluster_0" / "mine.txt").write_text("precious")
+    images[1].write_text("another b")
+    with pytest.raises(OutputFolderError, match=r"3 images are back.*(?s:.*)b\.png: taken by"):
+        undo_export(out)
+    assert images[1].read_text() == "another b"
+    assert (out / "cluster_1" / "b.png").exists()
+    images[1].unlink()
+    assert undo_export(out) == [str(images[1])]
+    assert contents(out) == {"cluster_0/mine.txt": b"precious"}
+
+
+def test_undo_of_copies_says_that_nothing_is_to_be_done(images, out):
+    export_clusters(images, [0] * 4, out)
+    before = contents(out)
+    with pytest.raises(OutputFolderError, match=r"got action='copy'.*never left their place"):
+        undo_export(out)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("journal", "reason"),
+    [
+        (None, "a folder without one"),
+        ("", "cannot be read"),
+        ("not json\n", "cannot be read"),
+        ('{"format": 99, "action": "move", "finished": true}\n', "newer format"),
+        ('{"format": 1, "action": "shred", "finished": true}\n', "newer format"),
+        ('{"format": 1, "action": "move", "finished": true}\n[0, "../x", "/y"]\n', "outside"),
+        ('{"format": 1, "action": "move", "finished": true}\n[0, "/etc/x", "/y"]\n', "outside"),
+        ('{"format": 1, "action": "move", "finished": true}\n[0]\n', "cannot be read"),
+        ("[" * 100_000 + "\n", "cannot be read"),
+    ],
+)
+def test_a_journal_that_is_none_is_refused(out, journal, reason):
+    out.mkdir()
+    if journal is not None:
+        (out / JOURNAL).write_text(journal)
+    with pytest.raises(OutputFolderError, match=reason):
+        undo_export(out)
+    with pytest.raises(OutputFolderError, match=r"got .*: No such file"):
+        undo_export(out / "nowhere")
+
+
+# Forks a process for each job (to import the package once); the fork counts what it asks the
+# system to change and ends itself with SIGKILL at the n-th time, before it is done.
+KILLED = """
+import json, os, signal, sys
+from resnet_kmeans.exporter import export_clusters, undo_export
+changes = {"os.rename", "os.remove", "os.link", "os.symlink", "os.mkdir", "os.rmdir",
+           "os.utime", "os.chmod", "shutil.copyfile"}
+def work(n, kind, images, out, action):
+    seen = 0
+    def count(event, args):
+        nonlocal seen
+        writes = event == "open" and isinstance(args[2], int) and args[2] & os.O_ACCMODE
+        if event in changes or writes:
+            seen += 1
+            if seen == n:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    undo_export(out) if kind == "undo" else export_clusters(images, [0, 1, 0], out, action=action)
+for line in sys.stdin:
+    if not (child := os.fork()):
+        work(*json.loads(line))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def killed_at():
+    """Run an export or undo in a process that is killed at its n-th change of the disk."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdin=pipe, stdout=pipe) as process:
+
+        def run(n, work, images, out, action) -> bool:
+            job = json.dumps([n, work, [str(image) for image in images], str(out), action])
+            process.stdin.write(f"{job}\n".encode())
+            process.stdin.flush()
+            code = int(process.stdout.readline())
+            assert code in (0, -signal.SIGKILL)
+            return code != 0
+
+        yield run
+
+
+def memory_folder(tmp_path) -> Path | None:
+    """Return a folder on another file system than `tmp_path`."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK) or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system at /dev/shm")
+    return Path(tempfile.mkdtemp(dir=shared))
+
+
+@pytest.mark.parametrize(
+    ("work", "action", "elsewhere"),
+    [
+        ("export", "copy", False),
+        ("export", "move", False),
+        ("export", "move", True),
+        ("undo", "move", False),
+        ("undo", "move", True),
+    ],
+)
+def test_a_kill_at_any_step_loses_nothing_and_a_second_run_finishes(
+    tmp_path, killed_at, work, action, elsewhere
+):
+    base = memory_folder(tmp_path) if elsewhere else tmp_path
+    for n in range(1, 200):
+        source, out = tmp_path / f"in{n}", base / f"out{n}"
+        images = make_images(source, ["a.png", "b.png", "sub/a.png"])
+        before = contents(source)
+        if work == "undo":
+            export_clusters(images, [0, 1, 0], out, action=action)
+        killed = killed_at(n, work, images, out, action)
+        for path, content in before.items():
+            kept = [*contents(source).values(), *contents(out).values()]
+            assert content in kept, f"{path} is lost by a kill at step {n}"
+        if work == "undo":
+            if killed and (out / JOURNAL).exists():
+                undo_export(out)
+            assert contents(source) == before
+            assert not contents(out)
+        else:
+            finished = not is_unfinished(out) and (out / JOURNAL).exists()
+            rows = (
+                finish_export(out)
+                if finished
+                else export_clusters(images, [0, 1, 0], out, action=action)
+            )
+            assert [(out / row.exported_path).read_bytes() for row in rows] == [
+                before[str(image.relative_to(source))] for image in images
+            ]
+            assert contents(source) == ({} if action == "move" else before)
+            assert set(contents(out)) == {JOURNAL, "clusters.csv", *(r.exported_path for r in rows)}
+            if action == "move":
+                undo_export(out)
+                assert contents(source) == before
+                assert not out.exists()
+        if not killed:
+            break
+    if elsewhere:
+        shutil.rmtree(base)
+    assert not killed
+    assert n > 10, "the kills were too few to be true"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small file system takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("action", ["copy", "move"])
+def test_a_disk_that_fills_up_stops_the_export_until_there_is_room(tmp_path, small_disk, action):
+    images = make_images(tmp_path / "in")
+    images[2].write_bytes(bytes(range(256)) * 64)
+    before = contents(tmp_path / "in")
+    big = tmp_path / "in" / "big.png"
+    big.write_bytes(b"0" * 100_000)
+    with pytest.raises(OutputFolderError, match=r"bytes are needed, \d+ are free"):
+        export_clusters([big], [0], small_disk / "never", action=action)
+    big.unlink()
+    assert not os.listdir(small_disk)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"0" * 44_000)
+    out = small_disk / "out"
+    with pytest.raises(OutputFolderError, match="No space left"):
+        export_clusters(images, [0, 1, 0, 1], out, action=action)
+    kept = [*contents(tmp_path / "in").values(), *contents(out).values()]
+    assert all(content in kept for content in before.values())
+    ballast.unlink()
+    rows = export_clusters(images, [0, 1, 0, 1], out, action=action)
+    assert [(out / r.exported_path).read_bytes() for r in rows] == [
+        before[str(image.relative_to(tmp_path / "in"))] for image in images
+    ]
+
+
+def test_permission_that_is_missing_is_told_before_and_mended_after(tmp_path):
+    """Root may write anywhere, so this runs as another user, in a process of its own."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to become a user without rights")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        images = make_images(Path(folder, "in"))
+        closed = Path(folder, "closed")
+        closed.mkdir(mode=0o755)
+        images[0].chmod(0o000)
+        code = (
+            "import os, sys\n"
+            "from resnet_kmeans.exporter import export_clusters\n"
+            "os.setgid(65534); os.setuid(65534)\n"
+            "images, closed = sys.argv[1:5], sys.argv[5]\n"
+            "for given, out, action in ((images, closed + '/out', 'copy'),\n"
+            "        (images[:2], closed + '/../out', 'copy'),\n"
+            "        (images[1:], closed + '/../out', 'move')):\n"
+            "    try: export_clusters(given, [0] * len(given), out, action=action)\n"
+            "    except Exception as error: print(type(error).__name__, error)\n"
+        )
+        command = [sys.executable, "-c", code, *map(str, images), str(closed)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout.count("OutputFolderError") == 3, done.stderr
+        assert f"{closed}: not writable" in done.stdout
+        assert f"{images[0]}: gone, not a file, or not readable" in done.stdout
+        assert "its folder is not writable" in done.stdout
+        assert not Path(folder, "out").exists()
