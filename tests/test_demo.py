@@ -1,0 +1,29 @@
+"""The drawn pictures differ by group and repeat by seed."""
+
+import numpy as np
+from PIL import Image
+
+from resnet_kmeans.demo import GROUPS, SIZE, draw_pictures, group_of
+
+
+def test_draws_each_group(tmp_path):
+    paths = draw_pictures(tmp_path / "new", n_each=2)
+    assert len(paths) == 2 * len(GROUPS)
+    assert {group_of(path) for path in paths} == set(GROUPS)
+    assert {np.asarray(Image.open(path)).shape for path in paths} == {(SIZE, SIZE, 3)}
+
+
+def test_the_same_seed_draws_the_same_pictures(tmp_path):
+    for seed, folder in ((3, "a"), (3, "b"), (4, "c")):
+        draw_pictures(tmp_path / folder, n_each=1, seed=seed)
+    pixels = {
+        folder: [np.asarray(Image.open(p)) for p in sorted((tmp_path / folder).iterdir())]
+        for folder in "abc"
+    }
+    np.testing.assert_array_equal(pixels["a"], pixels["b"])
+    assert not np.array_equal(pixels["a"], pixels["c"])
+
+
+def test_pictures_of_a_group_are_not_copies(tmp_path):
+    first, second = draw_pictures(tmp_path, n_each=2)[:2]
+    assert first.read_bytes() != second.read_bytes()

@@ -1,0 +1,157 @@
+"""Every image passes the network once, and a killed run goes on where it was."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from resnet_kmeans import find_images
+from resnet_kmeans.backbone import Network
+from resnet_kmeans.extraction import Extraction
+from resnet_kmeans.feature_cache import FeatureCache
+from resnet_kmeans.weights import NetworkSpec
+
+
+@pytest.fixture
+def spec(tiny_network):
+    return NetworkSpec(
+        weights=str(tiny_network), input_shape=(32, 32), preprocess="tf", batch_size=4
+    )
+
+
+@pytest.fixture
+def passed(monkeypatch):
+    """The number of images in each call of the network."""
+    seen = []
+    call = Network.__call__
+    monkeypatch.setattr(
+        Network, "__call__", lambda s, pixels: seen.append(len(pixels)) or call(s, pixels)
+    )
+    return seen
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with FeatureCache(tmp_path / "cache") as cache:
+        yield cache
+
+
+def test_identical_images_are_computed_once_without_a_cache(spec, passed, pictures, tmp_path):
+    paths = find_images(pictures)[:3]
+    copy = shutil.copy(paths[0], tmp_path / "copy.png")
+    rows = Extraction(spec, FeatureCache(None)).run([*paths, copy, paths[1].read_bytes()])
+    assert sum(passed) == 3
+    np.testing.assert_array_equal(rows[3:], rows[:2])
+
+
+def test_a_second_run_reads_rows_from_the_cache(spec, passed, pictures, cache):
+    paths = find_images(pictures)
+    rows = Extraction(spec, cache).run(paths)
+    np.testing.assert_array_equal(Extraction(spec, cache).run(paths), rows)
+    assert sum(passed) == 24
+
+
+def test_only_new_images_pass_the_network(spec, passed, pictures, cache):
+    paths = find_images(pictures)
+    Extraction(spec, cache).run(paths[:20])
+    Extraction(spec, cache).run(paths)
+    assert sum(passed) == 24
+
+
+def test_a_moved_file_is_known_by_its_content(spec, passed, pictures, cache, tmp_path):
+    paths = find_images(pictures)
+    Extraction(spec, cache).run(paths)
+    moved = [shutil.copy(path, tmp_path) for path in paths]
+    Extraction(spec, cache).run(moved)
+    assert sum(passed) == 24
+
+
+def test_an_image_in_memory_is_known_by_its_pixels(spec, passed, cache):
+    image = np.full((40, 50, 3), 7, dtype=np.uint8)
+    Extraction(spec, cache).run([image])
+    Extraction(spec, cache).run([image.copy()])
+    assert passed == [1]
+
+
+def test_another_network_finds_no_row(spec, passed, pictures, cache):
+    paths = find_images(pictures)[:4]
+    Extraction(spec, cache).run(paths)
+    other = NetworkSpec(**{**spec.__dict__, "pooling": "max"})
+    Extraction(other, cache).run(paths)
+    assert sum(passed) == 8
+
+
+def test_unreadable_images_are_nan_and_the_others_are_not_held_up(spec, pictures, tmp_path):
+    paths = find_images(pictures)[:3]
+    extraction = Extraction(spec, FeatureCache(None))
+    rows = extraction.run([paths[0], tmp_path / "gone.png", paths[1], b"no image", paths[2]])
+    assert set(extraction.reasons) == {1, 3}
+    assert np.isnan(rows).all(axis=1).tolist() == [False, True, False, True, False]
+
+
+def test_every_image_is_reported_once(spec, pictures, cache, tmp_path):
+    paths = find_images(pictures)
+    done = []
+    sources = [*paths, paths[0], tmp_path / "gone.png"]
+    Extraction(spec, cache, report=done.append).run(sources)
+    assert sum(done) == len(sources)
+
+
+def test_the_network_is_not_loaded_where_the_cache_knows_all(spec, pictures, cache):
+    paths = [str(path) for path in find_images(pictures)]
+    Extraction(spec, cache).run(paths)
+    program = (
+        "import sys; from resnet_kmeans.extraction import *\n"
+        f"cache = FeatureCache({str(cache.file.parent)!r})\n"
+        f"assert Extraction({spec!r}, cache).run({paths!r}).shape == (24, 16)\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_killed_run_loses_the_batches_in_flight_alone(spec, pictures, tmp_path, passed):
+    paths = [str(path) for path in find_images(pictures)]
+    # The network waits before its fourth batch, and is killed there.
+    program = (
+        "import time\nfrom resnet_kmeans.extraction import *\n"
+        "calls = []; call = Network.__call__\n"
+        "def slow(self, pixels):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) > 3: print('waiting', flush=True); time.sleep(600)\n"
+        "    return call(self, pixels)\n"
+        "Network.__call__ = slow\n"
+        f"cache = FeatureCache({str(tmp_path / 'cache')!r})\n"
+        f"Extraction({spec!r}, cache).run({paths!r})\n"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert killed.stdout.readline() == b"waiting\n"
+    with FeatureCache(tmp_path / "cache") as cache:
+        deadline = time.monotonic() + 60
+        while cache.n_rows() < 12 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+        killed.stdout.close()
+        assert cache.n_rows() == 12
+        Extraction(spec, cache).run(paths)
+    assert sum(passed) == 12
+
+
+def test_dask_workers_give_the_same_rows(spec, pictures):
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    import joblib
+
+    paths = find_images(pictures)
+    rows = Extraction(spec, FeatureCache(None)).run(paths)
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        others = Extraction(spec, FeatureCache(None), n_jobs=2).run(paths)
+    np.testing.assert_array_equal(others, rows)
