@@ -8,7 +8,6 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -18,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from resnet_kmeans.exceptions import DecodeError, printable
+from resnet_kmeans.fitted import read_clusterer, read_facts
 from resnet_kmeans.images import open_upright, read_file
 from resnet_kmeans.summary import ClusteringSummary, summarize
-from resnet_kmeans.weights import library_versions
 
 GENERATOR = "resnet-kmeans report"
 # Width and height in pixels to try in turn, until a thumbnail is small enough: a photo's is
@@ -29,7 +28,6 @@ THUMBNAIL_SIZES = ((320, 224), (240, 168), (160, 112), (80, 56))
 QUALITY = 72  # of the JPEG; below it, edges begin to ring at this size
 # 1,000 of these stay under 20 MB: base64 makes four bytes of three.
 MAX_THUMBNAIL_BYTES = 14_000
-BLOCK = 4096  # images whose features are held together
 
 
 class Thumbnail(NamedTuple):
@@ -101,11 +99,16 @@ def write_report(
     """
     page = Path(path)
     _check_free(page)
-    given = dict(images=images, features=features, distances=distances, reasons=reasons)
-    known = {name: value for name, value in given.items() if value is not None}
+    known: dict[str, Any] = {
+        "images": images,
+        "features": features,
+        "distances": distances,
+        "reasons": reasons,
+    }
+    known = {name: value for name, value in known.items() if value is not None}
     if hasattr(clustering, "fit"):
-        known = {**_knowledge(clustering, images, features), **known}
-        facts = {**_facts(clustering), **(facts or {})}
+        known = {**read_clusterer(clustering, images, features), **known}
+        facts = {**read_facts(clustering), **(facts or {})}
     else:
         known["labels"] = clustering
     if "images" not in known:
@@ -183,49 +186,6 @@ def _points(summary: ClusteringSummary) -> list[list[Any]]:
         [round(float(x), 4), round(float(y), 4), int(labels[i]), int(i), names[i]]
         for (x, y), i in zip(summary.positions, summary.mapped)
     ]
-
-
-def _knowledge(clusterer: Any, images: Any, features: Any) -> dict[str, Any]:
-    """Return what a fitted clusterer knows of its images."""
-    if not hasattr(clusterer, "labels_"):
-        raise ValueError(
-            "Expected a clusterer that knows the labels of its images, got a "
-            f"{type(clusterer).__name__} without labels_: it was not fitted, or was loaded from "
-            "a model file. Nothing was written. Fit it, or pass labels: "
-            "write_report(clusterer.predict(paths), path, images=paths)."
-        )
-    names = {
-        "images": "image_paths_",
-        "labels": "labels_",
-        "distances": "distances_",
-        "reasons": "unreadable_",
-    }
-    known = {n: getattr(clusterer, name) for n, name in names.items() if hasattr(clusterer, name)}
-    images = known.get("images") if images is None else images
-    if features is None and images is not None and hasattr(clusterer, "pipeline_"):
-        known["features"] = _features(clusterer.pipeline_, images, known["labels"])
-    return known
-
-
-def _features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> np.ndarray:
-    """Return the rows that the last step of a pipeline sees; NaN for unreadable images."""
-    readable = np.flatnonzero(np.asarray(labels) >= 0)
-    blocks = [readable[start : start + BLOCK] for start in range(0, len(readable), BLOCK)]
-    rows = [pipeline[:-1].transform([images[i] for i in block]) for block in blocks]
-    features = np.full((len(labels), rows[0].shape[1]), np.nan, dtype=np.float32)
-    features[readable] = np.concatenate(rows)
-    return features
-
-
-def _facts(clusterer: Any) -> dict[str, str]:
-    facts = {"Clusterer": repr(clusterer)}
-    if hasattr(clusterer, "pipeline_"):
-        steps = [repr(step) for _, step in clusterer.pipeline_.steps]
-        facts["Fitted steps"] = "\n".join(steps)
-        facts["Network"] = getattr(clusterer.pipeline_[0], "fingerprint_", "of your own")
-    versions = {"resnet-kmeans": version("resnet-kmeans"), **library_versions()}
-    facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return facts
 
 
 def _check_free(page: Path) -> None:

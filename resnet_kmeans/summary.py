@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import euclidean_distances
-from threadpoolctl import threadpool_limits
 
 from resnet_kmeans.exceptions import printable
+from resnet_kmeans.projection import project
 from resnet_kmeans.silhouette import silhouette_sample
 from resnet_kmeans.sources import source_name
 
 MAX_SHOWN = 1000  # images; above that a sample of each cluster
 MAX_MAPPED = 2500  # points; t-SNE of these takes about 10 s on one core
-MIN_TSNE = 10  # points; t-SNE of fewer shows nothing that PCA does not
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def summarize(
     distances: Sequence[float] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
     facts: Mapping[str, Any] | None = None,
-    projection: str = "auto",
+    projection: str | None = "auto",
 ) -> ClusteringSummary:
     """Sum a clustering up.
 
@@ -135,9 +133,9 @@ def summarize(
         Why images belong to no cluster.
     facts : mapping of str, default=None
         How the clustering was made, to be told.
-    projection : {"auto", "pca", "tsne", "umap"}, default="auto"
-        How rows become a map; ``"auto"`` is t-SNE. Of 1,319 rows of 64 t-SNE took 3 s on
-        two cores and UMAP, with its import, 72 s.
+    projection : {"auto", "pca", "tsne", "umap"} or None, default="auto"
+        How rows become a map; ``"auto"`` is t-SNE, None makes no map. Of 1,319 rows of 64
+        t-SNE took 3 s on two cores and UMAP, with its import, 72 s.
 
     Returns
     -------
@@ -149,34 +147,27 @@ def summarize(
         If lengths differ, or labels are no integers.
     """
     labels = _check(images, labels, features, distances)
-    n_images, folder = len(labels), _common_folder(images)
-    silhouettes, rivals = np.full(n_images, np.nan), np.full(n_images, -1)
     rows = np.flatnonzero(labels >= 0)
-    mapped, positions, drawn = rows[:0], np.empty((0, 2)), ""
-    if features is not None and len(rows):
-        distances = _distances(features, labels, rows) if distances is None else distances
-        silhouettes[rows] = _silhouettes(np.asarray(features)[rows], labels[rows])
-    order = np.arange(n_images) if distances is None else np.asarray(distances, dtype=float)
+    known = None if features is None or not len(rows) else np.asarray(features)
+    silhouettes, gaps = _judge(known, labels, rows)
+    order = gaps if distances is None else np.asarray(distances, dtype=float)
     clusters = _clusters(labels, order, silhouettes)
     shown = np.array([i for cluster in clusters for i in cluster.shown], dtype=int)
-    if features is not None and len(rows):
-        rivals[shown] = _rivals(features, labels, shown)
-        mapped = _draw_points(rows, shown)
-        positions, drawn = project(np.asarray(features)[mapped], projection)
+    mapped, positions, drawn = _draw_map(known, rows, shown, projection)
+    folder = _common_folder(images)
     names = [_name(image, i, folder) for i, image in enumerate(images)]
-    told = {source_name(images[i], i): names[i] for i in np.flatnonzero(labels < 0)}
     return ClusteringSummary(
         images=list(images),
         names=names,
         folder=printable(folder),
         labels=labels,
         silhouettes=silhouettes,
-        rivals=rivals,
+        rivals=_rivals(known, labels, shown),
         cohesion=_mean(silhouettes),
         clusters=clusters,
         unreadable={
-            name: printable((reasons or {}).get(path, "no reason is known"))
-            for path, name in told.items()
+            names[i]: printable((reasons or {}).get(source_name(images[i], i), "reason unknown"))
+            for i in np.flatnonzero(labels < 0).tolist()
         },
         mapped=mapped,
         positions=positions,
@@ -212,33 +203,34 @@ def _name(image: Any, position: int, folder: str) -> str:
     return printable(name)
 
 
-def _distances(features: Any, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _judge(
+    features: np.ndarray | None, labels: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return silhouettes, and distances to the own centre; NaN where unknown."""
+    silhouettes, distances = np.full((2, len(labels)), np.nan)
+    if features is None:
+        return silhouettes, distances
     found, own = np.unique(labels[rows], return_inverse=True)
-    distances = np.full(len(labels), np.nan)
-    gaps = np.asarray(features)[rows] - _centers(features, labels, found)[own]
-    distances[rows] = np.linalg.norm(gaps, axis=1)
-    return distances
+    own_centers = _centers(features, labels, found)[own]
+    distances[rows] = np.linalg.norm(features[rows] - own_centers, axis=1)
+    if 1 < len(found) < len(rows):
+        drawn, values = silhouette_sample(features[rows], labels[rows])
+        silhouettes[rows[drawn]] = values
+    return silhouettes, distances
 
 
-def _centers(features: Any, labels: np.ndarray, found: np.ndarray) -> np.ndarray:
-    return np.array([np.asarray(features)[labels == label].mean(axis=0) for label in found])
+def _centers(features: np.ndarray, labels: np.ndarray, found: np.ndarray) -> np.ndarray:
+    return np.array([features[labels == label].mean(axis=0) for label in found])
 
 
-def _silhouettes(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    silhouettes = np.full(len(rows), np.nan)
-    if 1 < len(np.unique(labels)) < len(rows):
-        drawn, values = silhouette_sample(rows, labels)
-        silhouettes[drawn] = values
-    return silhouettes
-
-
-def _rivals(features: Any, labels: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    found = np.unique(labels[labels >= 0])
-    if len(found) < 2:
-        return np.full(len(shown), -1)
-    gaps = euclidean_distances(np.asarray(features)[shown], _centers(features, labels, found))
-    gaps[labels[shown][:, None] == found] = np.inf
-    return np.asarray(found[gaps.argmin(axis=1)])
+def _rivals(features: np.ndarray | None, labels: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return the nearest other cluster of each shown image, -1 for the others."""
+    rivals, found = np.full(len(labels), -1), np.unique(labels[labels >= 0])
+    if features is not None and len(found) > 1:
+        gaps = euclidean_distances(features[shown], _centers(features, labels, found))
+        gaps[labels[shown][:, None] == found] = np.inf
+        rivals[shown] = found[gaps.argmin(axis=1)]
+    return rivals
 
 
 def _clusters(
@@ -249,7 +241,7 @@ def _clusters(
     clusters = []
     for label, size in zip(found.tolist(), sizes.tolist()):
         members = np.flatnonzero(labels == label)
-        typical = members[np.argsort(order[members], kind="stable")].tolist()
+        typical = members[np.argsort(order[members], kind="stable")].tolist()  # NaN last
         n_typical = size if size <= share else share - share // 4
         rest = np.array(typical[n_typical:], dtype=int)
         known = rest[~np.isnan(silhouettes[rest])]
@@ -276,63 +268,11 @@ def _mean(silhouettes: np.ndarray) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _draw_points(rows: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    others = np.setdiff1d(rows, shown)
-    drawn = np.random.RandomState(0).permutation(others)[: max(0, MAX_MAPPED - len(shown))]
-    return np.sort(np.concatenate([shown, drawn]))
-
-
-def project(rows: np.ndarray, projection: str = "auto") -> tuple[np.ndarray, str]:
-    """Return rows as points of a map, and in words how that was made.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d)
-    projection : {"auto", "pca", "tsne", "umap"}, default="auto"
-        ``"auto"`` is t-SNE, or PCA below 10 rows.
-
-    Returns
-    -------
-    points : ndarray of shape (n, 2)
-        From 0 to 1, proportions kept.
-    words : str
-    """
-    if projection not in ("auto", "pca", "tsne", "umap"):
-        raise ValueError(
-            f"Expected a projection of 'auto', 'pca', 'tsne' or 'umap', got {projection!r}. "
-            "Nothing was drawn."
-        )
-    if min(rows.shape) < 3 or (projection == "auto" and len(rows) < MIN_TSNE):
-        projection = "pca"
-    points, words = {"umap": _umap, "pca": _pca}.get(projection, _tsne)(rows)
-    points = points - points.min(axis=0)
-    return points / max(float(points.max()), 1e-9), words
-
-
-def _pca(rows: np.ndarray) -> tuple[np.ndarray, str]:
-    n_components = min(2, *rows.shape)
-    points = np.zeros((len(rows), 2))
-    if len(rows) > 1:
-        points[:, :n_components] = PCA(n_components).fit_transform(rows)
-    return points, "PCA: the two directions in which the images differ most"
-
-
-def _tsne(rows: np.ndarray) -> tuple[np.ndarray, str]:
-    from sklearn.manifold import TSNE
-
-    perplexity = min(30.0, (len(rows) - 1) / 3)  # scikit-learn's default, fewer for few rows
-    # Its threads wait for each other in a loop: on a busy machine 28 s instead of 4 s.
-    with threadpool_limits(1, user_api="openmp"):
-        points = TSNE(perplexity=perplexity, random_state=0).fit_transform(rows)
-    return points, "t-SNE: neighbours stay together, distances between groups mean little"
-
-
-def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        message = "projection='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
-        raise ImportError(message) from error
-    n_neighbors = min(15, len(rows) - 1)
-    points = UMAP(n_neighbors=n_neighbors, random_state=0, n_jobs=1).fit_transform(rows)
-    return points, "UMAP: neighbours stay together, distances between groups mean little"
+def _draw_map(
+    features: np.ndarray | None, rows: np.ndarray, shown: np.ndarray, projection: str | None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    if features is None or projection is None:
+        return rows[:0], np.empty((0, 2)), ""
+    others = np.random.RandomState(0).permutation(np.setdiff1d(rows, shown))
+    mapped = np.sort(np.concatenate([shown, others[: max(0, MAX_MAPPED - len(shown))]]))
+    return mapped, *project(features[mapped], projection)

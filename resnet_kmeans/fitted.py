@@ -1,0 +1,75 @@
+"""Reads from a fitted clusterer what a summary of it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from resnet_kmeans.weights import library_versions
+
+BLOCK = 4096  # images whose features are held together
+
+
+def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> dict[str, Any]:
+    """Return what a fitted clusterer knows of its images, as `summarize` takes it.
+
+    Parameters
+    ----------
+    clusterer : fitted ImageFolderClusterer
+        Or whatever else has `labels_`; `image_paths_`, `distances_`, `unreadable_` and
+        `pipeline_` are used where they are.
+    images : sequence of length n, default=None
+        The images of the fit, where they lay in memory or lie elsewhere now.
+    features : ndarray of shape (n, d), default=None
+        The rows that were clustered; None computes them.
+
+    Raises
+    ------
+    ValueError
+        If it knows no labels.
+    """
+    if not hasattr(clusterer, "labels_"):
+        raise ValueError(
+            "Expected a clusterer that knows the labels of its images, got a "
+            f"{type(clusterer).__name__} without labels_: it was not fitted, or was loaded from "
+            "a model file. Nothing was drawn. Fit it, or pass images and "
+            "labels=clusterer.predict(images)."
+        )
+    names = {
+        "images": "image_paths_",
+        "labels": "labels_",
+        "distances": "distances_",
+        "reasons": "unreadable_",
+    }
+    known = {n: getattr(clusterer, name) for n, name in names.items() if hasattr(clusterer, name)}
+    if images is not None:
+        known["images"] = images
+    images = known.get("images")
+    if features is None and images is not None and hasattr(clusterer, "pipeline_"):
+        known["features"] = _features(clusterer.pipeline_, images, known["labels"])
+    return known
+
+
+def _features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> np.ndarray:
+    """Return the rows that the last step of a pipeline sees; NaN for unreadable images."""
+    readable = np.flatnonzero(np.asarray(labels) >= 0)
+    blocks = [readable[start : start + BLOCK] for start in range(0, len(readable), BLOCK)]
+    rows = [pipeline[:-1].transform([images[i] for i in block]) for block in blocks]
+    features = np.full((len(labels), rows[0].shape[1]), np.nan, dtype=np.float32)
+    features[readable] = np.concatenate(rows)
+    return features
+
+
+def read_facts(clusterer: Any) -> dict[str, str]:
+    """Return how a clustering was made: parameters, fitted steps, network, versions."""
+    facts = {"Clusterer": repr(clusterer)}
+    if hasattr(clusterer, "pipeline_"):
+        steps = [repr(step) for _, step in clusterer.pipeline_.steps]
+        facts["Fitted steps"] = "\n".join(steps)
+        facts["Network"] = getattr(clusterer.pipeline_[0], "fingerprint_", "of your own")
+    versions = {"resnet-kmeans": version("resnet-kmeans"), **library_versions()}
+    facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return facts
