@@ -1,0 +1,50 @@
+"""I have a million images and one machine: will it fit, and what if it stops half-way?
+
+    python examples/6_a_million_images.py photos/ --weights imagenet --jobs 4
+
+Stop it whenever you like: run again, it goes on where it stopped.
+"""
+
+import argparse
+
+from sklearn import config_context
+from sklearn.cluster import MiniBatchKMeans
+
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, export_clusters
+from resnet_kmeans.demo import draw_pictures
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
+parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
+parser.add_argument("--jobs", type=int, help="processes that run the network")
+args = parser.parse_args()
+weights = None if args.weights == "none" else args.weights
+if args.folder is None:
+    args.folder = "pictures"
+    draw_pictures(args.folder, n_each=20)
+
+featurizer = ResNetFeaturizer(
+    weights=weights,
+    n_jobs=args.jobs,
+    cache="features",  # 4 KB an image; what is in it never passes the network again
+    verbose=1,
+)
+clusterer = ImageFolderClusterer(
+    n_clusters=6,
+    featurizer=featurizer,
+    clusterer=MiniBatchKMeans(batch_size=4096, n_init=10, random_state=0),
+    random_state=0,
+)
+# Rows of 2,048 are held together only as far as they fit in these MiB.
+with config_context(working_memory=1):
+    clusterer.fit(args.folder)
+
+# A hard link takes no space. One bad file stops nothing: the table says why it was bad.
+rows = export_clusters(
+    clusterer.image_paths_,
+    clusterer.labels_,
+    "clusters",
+    action="hardlink",
+    reasons=clusterer.unreadable_,
+)
+print(f"{len(rows)} images in clusters/, listed in clusters/clusters.csv")
