@@ -196,10 +196,11 @@ def _load(image: Image.Image, draft_size: tuple[int, int]) -> Image.Image:
     # because the image may lie on its side.
     image.draft("RGB", (max(draft_size), max(draft_size)))
     image.load()
+    turn = _turn(image)
     factor = min(image.width // max(draft_size), image.height // max(draft_size))
-    if factor > 1 and image.width * image.height > LARGE_PIXELS and image.mode in _REDUCIBLE:
-        image = image.reduce(factor)
-    return to_rgb(_upright(image))
+    if factor > 1 and image.width * image.height > LARGE_PIXELS:
+        image = (image if image.mode in _REDUCIBLE else to_rgb(image)).reduce(factor)
+    return to_rgb(image if turn is None else image.transpose(turn))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -219,18 +220,19 @@ def _known_formats() -> tuple[str, ...]:
 
 
 def _why_unidentified(data: Any) -> str:
-    if isinstance(data, bytes) and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+    is_heif = isinstance(data, bytes) and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+    if is_heif and "HEIF" not in _known_formats():
         return "HEIC needs the heif extra: pip install 'resnet-kmeans[heif]'"
     return "not an image, or of a kind that Pillow cannot read"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return how an image is set upright, as its EXIF tells."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except _BROKEN:  # damaged metadata is no reason to lose the picture
-        return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image.transpose(method) if method is not None else image
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
