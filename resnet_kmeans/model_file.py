@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,19 +47,31 @@ def write_model(
             f"Expected a new file or an earlier model file, got {printable(path)!r}, which "
             "is something else. Nothing was written. Choose another name."
         )
-    text = json.dumps({"format": FORMAT, **header})
+    text = json.dumps({"format": FORMAT, **header}, default=_plain)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {"resnet_kmeans": text, "sha256": _digest(text, contiguous)}
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(to_safetensors(contiguous, metadata))
+        with open(beside, "wb") as file:
+            file.write(to_safetensors(contiguous, metadata))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        raise ModelFileError(
-            f"The model was not written to {printable(path)!r}: {error}."
-        ) from error
-    finally:
         beside.unlink(missing_ok=True)
+        raise ModelFileError(
+            f"Expected a place for the model, got {printable(path)!r}: {error.strerror}. What "
+            "was there is unchanged. Choose another folder, or make room."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ModelFileError(
+        f"Expected parameters that need no code, got {type(value).__name__}. Nothing was "
+        "written. Use joblib.dump(clusterer, path), for those who trust the file."
+    )
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -73,20 +86,24 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         format.
     """
     path = Path(path)
-    if path.stat().st_size > MAX_BYTES:
+    if not stat.S_ISREG((found := path.stat()).st_mode):
+        raise ModelFileError(_refusal(path, "what is no file"))
+    if found.st_size > MAX_BYTES:
         raise ModelFileError(_refusal(path, "a file of more than 1 GiB, larger than any model"))
     metadata = _metadata(path)
     if metadata is None:
-        raise ModelFileError(_refusal(path, "a file of another kind, or one that is cut short"))
+        raise ModelFileError(_refusal(path, _why_none(path, found.st_size)))
     text = metadata["resnet_kmeans"]
     try:
         header = json.loads(text)
         newer = header["format"] > FORMAT
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError(_refusal(path, f"a damaged header ({error})")) from error
     if newer:
-        found = f"format {header['format']}, newer than {FORMAT}; upgrade resnet-kmeans"
-        raise ModelFileError(_refusal(path, found))
+        raise ModelFileError(
+            _refusal(path, f"one of format {header['format']}, newer than {FORMAT}")
+            + " Or upgrade resnet-kmeans."
+        )
     arrays = _arrays(path)
     if _digest(text, arrays) != metadata.get("sha256"):
         raise ModelFileError(_refusal(path, "content that has changed since it was written"))
@@ -100,6 +117,24 @@ def _refusal(path: Path, got: str) -> str:
     )
 
 
+def _why_none(path: Path, size: int) -> str:
+    """Return what is the matter with a file that safetensors does not take for ours."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        begin = file.read(min(length, 2**20))
+    if not begin.startswith(b'{"__metadata__":') or b'"resnet_kmeans"' not in begin:
+        return "a file of another kind"
+    try:
+        ends = [spec["data_offsets"][1] for spec in json.loads(begin).values() if "dtype" in spec]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        ends = []
+    expected = 8 + length + max(ends, default=0)
+    if size < expected < MAX_BYTES:
+        at_least = "" if ends else "at least "
+        return f"one that is cut short, {size} of {at_least}{expected} bytes"
+    return "one that is damaged"
+
+
 def _metadata(path: Path) -> dict[str, str] | None:
     try:
         with safe_open(path, framework="numpy") as file:
@@ -110,8 +145,11 @@ def _metadata(path: Path) -> dict[str, str] | None:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise ModelFileError(_refusal(path, f"arrays that cannot be read ({error})")) from error
 
 
 def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
