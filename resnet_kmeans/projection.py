@@ -21,7 +21,7 @@ def project(rows: np.ndarray, projection: str = "auto") -> tuple[np.ndarray, str
     Returns
     -------
     points : ndarray of shape (n, 2)
-        From 0 to 1, proportions kept.
+        From 0 to 1, in the middle of the square, proportions kept.
     words : str
     """
     if projection not in ("auto", "pca", "tsne", "umap"):
@@ -33,7 +33,8 @@ def project(rows: np.ndarray, projection: str = "auto") -> tuple[np.ndarray, str
         projection = "pca"
     points, words = {"umap": _umap, "pca": _pca}.get(projection, _tsne)(rows)
     points = points - points.min(axis=0)
-    return points / max(float(points.max()), 1e-9), words
+    points = points / max(float(points.max()), 1e-9)
+    return points + (1 - points.max(axis=0)) / 2, words
 
 
 def _pca(rows: np.ndarray) -> tuple[np.ndarray, str]:

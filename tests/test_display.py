@@ -1,0 +1,152 @@
+"""Displays draw what a summary says, on axes of their own or given ones."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.model_selection import GridSearchCV
+
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
+from resnet_kmeans.display import (
+    ClusterMapDisplay,
+    ContactSheetDisplay,
+    NClustersDisplay,
+    SilhouetteDisplay,
+)
+from resnet_kmeans.model_selection import NClustersScore
+
+matplotlib = pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+CLUSTERING_DISPLAYS = [ClusterMapDisplay, ContactSheetDisplay, SilhouetteDisplay]
+TABLE = [NClustersScore(k, 0.3 - 0.1 * abs(k - 4), 10.0 / k, 2, 0.01) for k in range(2, 7)]
+
+
+@pytest.fixture(autouse=True)
+def _no_windows():
+    matplotlib.use("Agg")
+    yield
+    matplotlib.pyplot.close("all")
+
+
+@pytest.fixture
+def clustering():
+    """Images in two grey tones with labels and rows to match."""
+    tones = [0, 10, 20, 235, 245, 255]
+    images = [np.full((30, 40, 3), tone, dtype=np.uint8) for tone in tones]
+    return {"images": images, "labels": [0, 0, 0, 1, 1, 1], "features": np.c_[tones, tones]}
+
+
+@pytest.fixture(scope="module")
+def clusterer(pictures, tiny_network):
+    featurizer = ResNetFeaturizer(weights=tiny_network, input_shape=(32, 32))
+    return ImageFolderClusterer(3, featurizer=featurizer, random_state=0).fit(pictures)
+
+
+@pytest.mark.parametrize("display", CLUSTERING_DISPLAYS)
+def test_a_fitted_clusterer_is_drawn(display, clusterer, tmp_path):
+    drawn = display.from_estimator(clusterer)
+    assert drawn.figure_ is drawn.ax_.figure
+    drawn.figure_.savefig(tmp_path / "drawn.png", dpi=40)
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("display", CLUSTERING_DISPLAYS)
+def test_given_axes_are_drawn_on(display, clustering):
+    axes = matplotlib.pyplot.figure().subplots(1, 2)
+    drawn = display.from_predictions(**clustering, ax=axes[1])
+    assert drawn.ax_ is axes[1]
+    assert not axes[0].has_data()
+    assert len(matplotlib.pyplot.get_fignums()) == 1
+
+
+def test_a_contact_sheet_shows_the_most_typical_images_first(clustering):
+    drawn = ContactSheetDisplay.from_predictions(**clustering, n_images=2)
+    sheet = drawn.ax_.images[0].get_array()
+    assert sheet.shape == (256, 256, 3)
+    assert [sheet[60, 60, 0], sheet[60, 190, 0]] == [10, 0]
+    assert [sheet[190, 60, 0], sheet[190, 190, 0]] == [245, 235]
+    assert [label.get_text() for label in drawn.ax_.get_yticklabels()] == [
+        "cluster 0\n3 images",
+        "cluster 1\n3 images",
+    ]
+
+
+def test_a_contact_sheet_needs_no_features_and_shows_grey_for_an_image_that_has_gone(tmp_path):
+    drawn = ContactSheetDisplay.from_predictions([tmp_path / "gone.jpg"], [0], n_images=1)
+    assert drawn.ax_.images[0].get_array()[60, 60].tolist() == [211, 211, 211]
+
+
+def test_silhouettes_are_drawn_with_their_mean(clustering):
+    drawn = SilhouetteDisplay.from_predictions(**clustering)
+    mean = drawn.summary.cohesion
+    assert drawn.ax_.lines[0].get_xdata()[0] == mean
+    assert drawn.ax_.get_title() == f"mean {mean:.2f}"
+    assert len(drawn.ax_.collections) == 2
+
+
+def test_a_map_draws_every_image_once(clustering):
+    drawn = ClusterMapDisplay.from_predictions(**clustering)
+    assert [len(points.get_offsets()) for points in drawn.ax_.collections] == [3, 3]
+    assert len(drawn.ax_.artists) == 2
+    bare = ClusterMapDisplay.from_predictions(**clustering, thumbnails=False)
+    assert len(bare.ax_.artists) == 0
+
+
+@pytest.mark.parametrize("display", [ClusterMapDisplay, SilhouetteDisplay])
+def test_what_needs_features_says_so(display, clustering):
+    with pytest.raises(ValueError, match=rf"got none that {display.__name__} could draw\. Noth"):
+        display.from_predictions(clustering["images"], clustering["labels"])
+
+
+def test_a_table_of_numbers_of_clusters_is_drawn():
+    drawn = NClustersDisplay.from_predictions(TABLE, 4)
+    silhouettes, chosen = drawn.ax_.lines
+    assert silhouettes.get_xdata().tolist() == [2, 3, 4, 5, 6]
+    np.testing.assert_allclose(silhouettes.get_ydata(), [0.1, 0.2, 0.3, 0.2, 0.1])
+    assert chosen.get_xdata()[0] == 4
+    assert drawn.figure_.axes[1].lines[0].get_ydata()[0] == 5
+
+
+def test_a_choice_is_drawn():
+    drawn = NClustersDisplay.from_estimator(SimpleNamespace(table=TABLE, n_clusters=4))
+    assert drawn.ax_.get_title() == "4 clusters"
+
+
+class _Scores(ClusterMixin, BaseEstimator):
+    def __init__(self, n_clusters=2):
+        self.n_clusters = n_clusters
+
+    def fit(self, X, y=None):
+        return self
+
+    def score(self, X, y=None):
+        return 1 / (1 + abs(self.n_clusters - 3))
+
+
+def test_a_grid_search_is_drawn():
+    search = GridSearchCV(_Scores(), {"n_clusters": [5, 2, 3]}, cv=2).fit(np.zeros((6, 1)))
+    drawn = NClustersDisplay.from_estimator(search)
+    assert drawn.ax_.lines[0].get_xdata().tolist() == [2, 3, 5]
+    assert drawn.chosen == 3
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch, clustering):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"pip install 'resnet-kmeans\[plot\]'"):
+        ContactSheetDisplay.from_predictions(**clustering)
+
+
+@pytest.mark.parametrize("estimator", [ImageFolderClusterer(3), ResNetFeaturizer(layer="x")])
+def test_notebooks_show_an_estimator_as_a_diagram(estimator):
+    page = estimator._repr_html_()
+    assert f"<div>{type(estimator).__name__}</div>" in page
+    assert "sk-estimator" in page
+    # A featurizer needs no fit, so only the clusterer tells whether it was.
+    assert (">Not fitted<" in page) == isinstance(estimator, ImageFolderClusterer)
+
+
+def test_notebooks_show_the_steps_of_a_fitted_clusterer(clusterer):
+    page = clusterer.pipeline_._repr_html_()
+    assert all(step in page for step in ("ResNetFeaturizer", "Normalizer", "KMeans"))
+    assert ">Fitted<" in clusterer._repr_html_()
