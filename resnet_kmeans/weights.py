@@ -63,7 +63,8 @@ class NetworkSpec:
         state: tuple[Any, ...] = (self.weights,)
         if self.weights is not None and self.file.exists():
             stat = self.file.stat()
-            state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns)
+            # Fine-tuned weights have the size of the old ones, and may be given their time.
+            state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         return repr((astuple(self)[1:], state, library_versions(), platform.node()))
 
 
@@ -143,7 +144,8 @@ def _explained(spec: NetworkSpec, network: str) -> Iterator[None]:
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that shape features."""
     # TensorFlow is installed under other names too, tensorflow-cpu for one.
-    names = ("tensorflow", "tensorflow-cpu", "keras", "pillow", "numpy", "scikit-learn")
+    tensorflow = ("tensorflow", "tensorflow-cpu", "keras")
+    names = ("resnet-kmeans", *tensorflow, "pillow", "numpy", "scikit-learn")
     return {d: version(d) for d in names if any(distributions(name=d))}
 
 
