@@ -1,6 +1,8 @@
 """Fixtures: a tiny real network, drawn pictures, folders apart from the user's own."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 # Before TensorFlow is imported: its own start-up lines would bury what a test prints.
@@ -62,6 +64,18 @@ def photo(tmp_path) -> Path:
     path.parent.mkdir()
     Image.fromarray(ramp.astype(np.uint8)).save(path, quality=95)
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB, to fill."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small file system takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

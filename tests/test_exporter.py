@@ -462,18 +462,6 @@ def test_a_kill_at_any_step_loses_nothing_and_a_second_run_finishes(
     assert n > 10, "the kills were too few to be true"
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("action", ["copy", "move"])
 def test_a_disk_that_fills_up_stops_the_export_until_there_is_room(tmp_path, small_disk, action):
     images = make_images(tmp_path / "in")
