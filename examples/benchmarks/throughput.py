@@ -1,0 +1,298 @@
+"""Measures images a second: this package beside what else runs the same Keras network.
+
+    python examples/benchmarks/throughput.py                    # drawn pictures
+    python examples/benchmarks/throughput.py --images PHOTOS    # your own JPEG files
+
+Needs the `benchmark` extra. Every contestant reads the same files with the same network,
+each in a process of its own; rounds go round robin, so that a drifting machine hits all
+alike, and medians are quoted. Import, building and the first images are not timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import joblib
+import numpy as np
+from PIL import Image
+
+from resnet_kmeans import ResNetFeaturizer, find_images
+from resnet_kmeans.extraction import _ahead
+from resnet_kmeans.images import decode
+from resnet_kmeans.weights import import_tensorflow
+
+SIDE, BATCH, WARM = 224, 8, 16
+CONTESTANTS = (
+    *("predict one by one", "predict in batches", "ours float32", "ours auto"),
+    *("OpenVINO bf16", "ONNX Runtime"),
+)
+
+
+def draw_photos(folder, n_images, size, seed=0):
+    """Write JPEG files of smooth noise, which compress as photos do."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(n_images):
+        coarse = random.integers(0, 256, (size[1] // 12, size[0] // 12, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+        image.save(folder / f"{number}.jpg", quality=90)
+    return folder
+
+
+def keras_model(weights):
+    keras = import_tensorflow().keras
+    if weights and weights.endswith(".keras"):
+        return keras.models.load_model(weights, compile=False)
+    return keras.applications.ResNet50(
+        weights=weights, include_top=False, pooling="avg", input_shape=(SIDE, SIDE, 3)
+    )
+
+
+def predict_one_by_one(paths, weights):
+    """Do what the original script did."""
+    keras, model = import_tensorflow().keras, keras_model(weights)
+    prepare = keras.applications.resnet50.preprocess_input
+
+    def run(some):
+        for path in some:
+            image = keras.utils.load_img(path, target_size=(SIDE, SIDE))
+            model.predict(prepare(keras.utils.img_to_array(image)[None]), verbose=0)
+
+    return run
+
+
+def predict_in_batches(paths, weights):
+    keras, model = import_tensorflow().keras, keras_model(weights)
+    prepare = keras.applications.resnet50.preprocess_input
+
+    def run(some):
+        for batch in batches(some, 32):
+            images = [keras.utils.load_img(path, target_size=(SIDE, SIDE)) for path in batch]
+            arrays = np.stack([keras.utils.img_to_array(image) for image in images])
+            model.predict(prepare(arrays), verbose=0)
+
+    return run
+
+
+def ours(precision, **given):
+    def build(paths, weights):
+        featurizer = ResNetFeaturizer(
+            weights=weights, precision=precision, cache=None, unreadable="nan", **given
+        )
+        return featurizer.transform
+
+    return build
+
+
+def openvino(paths, weights):
+    import openvino as ov
+
+    core = ov.Core()
+    exported = export(weights, "saved_model")
+    network = ov.convert_model(exported, input=[BATCH, SIDE, SIDE, 3])
+    hints = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "THROUGHPUT"}
+    compiled = core.compile_model(network, "CPU", hints)
+
+    def run(some):
+        queue = ov.AsyncInferQueue(compiled)
+        rows = []
+        queue.set_callback(lambda request, _: rows.append(request.get_output_tensor().data.copy()))
+        for batch in prepared_batches(some):
+            queue.start_async(batch)
+        queue.wait_all()
+        assert len(rows) == -(-len(some) // BATCH)
+
+    return run
+
+
+def onnx_runtime(paths, weights):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(export(weights, "onnx"))
+    name = session.get_inputs()[0].name
+
+    def run(some):
+        for batch in prepared_batches(some):
+            session.run(None, {name: batch})
+
+    return run
+
+
+BUILDERS = dict(
+    zip(
+        CONTESTANTS,
+        (
+            *(predict_one_by_one, predict_in_batches, ours("float32"), ours("auto")),
+            *(openvino, onnx_runtime),
+        ),
+    )
+)
+
+
+def export(weights, kind):
+    """Write the network where the two runtimes read it, once for all rounds."""
+    target = Path(tempfile.gettempdir(), f"throughput-{os.getuid()}", kind)
+    target = target.with_suffix(".onnx") if kind == "onnx" else target
+    if not target.exists():
+        target.parent.mkdir(exist_ok=True)
+        model = keras_model(weights)
+        model.export(target, format="onnx" if kind == "onnx" else "tf_saved_model", verbose=False)
+    return str(target)
+
+
+def batches(items, size):
+    items = iter(items)
+    return iter(lambda: list(itertools.islice(items, size)), [])
+
+
+def prepared_batches(paths):
+    """Decode in as many threads as this package does, prepare as Keras does."""
+    prepare = import_tensorflow().keras.applications.resnet50.preprocess_input
+
+    def read(path):
+        return decode(Path(path).read_bytes(), (SIDE, SIDE))
+
+    pixels = _ahead(read, iter(paths), 64, joblib.cpu_count())
+    for batch in batches(pixels, BATCH):
+        full = np.zeros((BATCH, SIDE, SIDE, 3), dtype=np.float32)
+        full[: len(batch)] = np.stack(batch)
+        yield prepare(full)
+
+
+def flops(weights):
+    """Return the floating-point operations of the convolutions, for one image."""
+    total = 0
+    for layer in keras_model(weights).layers:
+        if hasattr(layer, "kernel") and len(layer.kernel.shape) == 4:
+            total += 2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:3])
+    return float(total)
+
+
+def matrix_product_flops(dtype, size=4096):
+    """Return operations a second of a large matrix product: the arithmetic limit."""
+    tensorflow = import_tensorflow().tensorflow
+    a = tensorflow.cast(tensorflow.random.normal((size, size)), dtype)
+    product = tensorflow.function(lambda: tensorflow.linalg.matmul(a, a)[0, 0])
+    product()
+    times = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        product().numpy()
+        times.append(time.perf_counter() - begin)
+    return 2 * size**3 / statistics.median(times)
+
+
+def work(args):
+    """Time one contestant in this process; print its figures."""
+    paths = [str(path) for path in find_images(args.images)][: args.n]
+    if args.work == "limit":
+        figures = {
+            d: matrix_product_flops(d) / flops(args.weights) for d in ("bfloat16", "float32")
+        }
+    else:
+        if args.no_draft:
+            from PIL import JpegImagePlugin
+
+            JpegImagePlugin.JpegImageFile.draft = lambda *ignored: None
+        given = json.loads(args.given)
+        build = ours(**given) if given else BUILDERS[args.work]
+        if args.work == "predict one by one":
+            paths = paths[: max(WARM * 2, len(paths) // 5)]
+        run = build(paths, args.weights)
+        run(paths[:WARM])
+        begin = time.perf_counter()
+        run(paths)
+        figures = {"images/s": len(paths) / (time.perf_counter() - begin)}
+    figures["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print("RESULT", json.dumps(figures))
+
+
+def measure(args, name, images, n, given=None, no_draft=False):
+    command = [sys.executable, "-W", "ignore", __file__, "--work", name, "--images", str(images)]
+    command += ["--n", str(n), "--given", json.dumps(given or {})]
+    command += ["--weights", args.weights] if args.weights else []
+    done = subprocess.run(
+        command + ["--no-draft"] * no_draft,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    if not lines:
+        print(f"  {name}: failed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    return json.loads(lines[0][7:])
+
+
+def table(args, title, jobs):
+    """Measure jobs in turns, print the median of each and its ratio to the first."""
+    rounds = [{name: measure(args, *job) for name, job in jobs.items()} for _ in range(args.rounds)]
+    print(f"\n{title}\n{'':32}images/s   ratio  peak MB")
+    first = None
+    for name in jobs:
+        figures = [r[name] for r in rounds if r[name]]
+        if figures:
+            speed = statistics.median(f["images/s"] for f in figures)
+            first = first or speed
+            memory = max(f["MB"] for f in figures)
+            print(f"{name:32}{speed:8.1f}{speed / first:8.2f}{memory:9.0f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", help="folder of JPEG files; default: drawn ones")
+    parser.add_argument("--weights", help="ResNet50 weights; default: untrained, as fast")
+    parser.add_argument("--n", type=int, default=400, help="images")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["contestants", "large", "settings", "memory"])
+    for hidden in ("--work", "--given"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--no-draft", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        return work(args)
+    with tempfile.TemporaryDirectory() as folder:
+        photos = args.images or draw_photos(Path(folder, "small"), args.n, (500, 375))
+        if args.only in (None, "contestants"):
+            limit = measure(args, "limit", photos, 1)
+            print(
+                f"Arithmetic limit: bfloat16 {limit['bfloat16']:.0f}, float32 {limit['float32']:.0f} images/s"
+            )
+            table(args, "Contestants", {name: (name, photos, args.n) for name in CONTESTANTS})
+        if args.only in (None, "large"):
+            large = draw_photos(Path(folder, "large"), 60, (4000, 3000))
+            auto = {"precision": "auto"}
+            jobs = {
+                d: ("ours", large, 60, auto, d == "without draft")
+                for d in ("without draft", "with draft")
+            }
+            table(args, "12-megapixel JPEG files", jobs)
+        if args.only in (None, "memory"):
+            many = draw_photos(Path(folder, "many"), 2000, (500, 375))
+            auto = {"precision": "auto"}
+            table(args, "Memory", {f"{n} images": ("ours", many, n, auto) for n in (500, 2000)})
+        if args.only in (None, "settings"):
+            settings = [{"precision": "auto", "batch_size": n} for n in (1, 2, 4, 8, 16, 32)]
+            settings += [{"precision": p} for p in ("float32", "bfloat16")]
+            settings += [{"precision": "auto", "input_shape": [n, n]} for n in (160, 224, 320)]
+            jobs = {
+                " ".join(map(str, s.values())): ("ours", photos, args.n // 2, s) for s in settings
+            }
+            table(args, "Settings", jobs)
+    return None
+
+
+if __name__ == "__main__":
+    main()
