@@ -81,6 +81,7 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
     steps = [step for _, step in reducer.steps] if isinstance(reducer, Pipeline) else [reducer]
     reducers = [type(step) for step in steps]
     known = reducers in ([FunctionTransformer], [Normalizer], [Normalizer, PCA])
+    known = known and all(_is_default(step) for step in steps)
     if not known or type(clusterer) not in (KMeans, MiniBatchKMeans):
         custom = type(clusterer if known else reducer).__name__
         raise ModelFileError(
@@ -97,6 +98,13 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
         pca = reducer.steps[-1][1]
         arrays |= {"pca_components": pca.components_, "pca_mean": pca.mean_}
     return arrays
+
+
+def _is_default(step: Any) -> bool:
+    """Return whether `from_arrays` would build a step that does the same."""
+    settings = {"func": None, "norm": "l2", "whiten": False}
+    parameters = step.get_params()
+    return all(parameters.get(name, value) == value for name, value in settings.items())
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
