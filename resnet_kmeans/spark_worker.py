@@ -1,0 +1,150 @@
+"""Runs in Spark's Python workers: batches of images become features, those labels."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from resnet_kmeans.exceptions import UnreadableImagesWarning
+from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.images import reason_unreadable
+from resnet_kmeans.weights import NetworkSpec, limit_threads
+
+# Columns of what `Featurize`, `reduce_batches` and `assign_batches` yield.
+FEATURES = "path string, features array<float>, reason string"
+REDUCED = "path string, reduced array<float>"
+ASSIGNED = "path string, cluster int, distance float, reason string"
+
+Batches = Iterator[Any]  # of pyarrow.RecordBatch
+
+
+def ship(spark: Any, featurizer: ResNetFeaturizer) -> Featurize:
+    """Return what the workers run, once Spark has the weights to send them."""
+    if featurizer.weights is None:
+        return Featurize(featurizer, None)
+    from pyspark import SparkFiles
+
+    source = NetworkSpec(str(featurizer.weights), featurizer.backbone).file
+    # Named by the network: Spark refuses another file of the same name.
+    name = f"{featurizer.fingerprint_[:16]}-{source.name}"
+    context = spark.sparkContext
+    if not any(file.endswith(name) for file in context.listFiles):
+        # In Spark's own folder, which goes when the session does.
+        folder = tempfile.mkdtemp(dir=SparkFiles.getRootDirectory())
+        context.addFile(shutil.copyfile(source, Path(folder, name)).as_posix())
+    return Featurize(featurizer, name)
+
+
+@dataclass(frozen=True)
+class Featurize:
+    """From batches of (path, content) to batches of `FEATURES`; runs in a Python worker."""
+
+    featurizer: ResNetFeaturizer
+    weights_file: str | None
+
+    def __call__(self, batches: Batches) -> Batches:
+        featurizer = self._here()
+        for batch in batches:
+            contents = [content or b"" for content in batch.column("content").to_pylist()]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UnreadableImagesWarning)  # each has its reason
+                rows = featurizer.transform(contents) if contents else np.empty((0, 1))
+            yield _features_batch(batch.column("path"), contents, rows, featurizer.input_shape)
+
+    def _here(self) -> ResNetFeaturizer:
+        """Return the featurizer with this worker's weights, on this task's share of cores."""
+        from pyspark import SparkFiles, TaskContext
+
+        task = TaskContext.get()
+        n_cores = task.cpus() if task else 1
+        os.environ["LOKY_MAX_CPU_COUNT"] = str(n_cores)  # bounds the threads that decode
+        limit_threads(n_cores)
+        changed = {"cache": None, "n_jobs": None, "verbose": 0}
+        if self.weights_file is not None:
+            changed["weights"] = SparkFiles.get(self.weights_file)
+        here: ResNetFeaturizer = clone(self.featurizer).set_params(**changed)
+        here.fingerprint_ = self.featurizer.fingerprint_  # so that `transform` compares it
+        return here
+
+
+def _features_batch(
+    paths: Any, contents: list[bytes], rows: np.ndarray, input_shape: tuple[int, int]
+) -> Any:
+    import pyarrow
+
+    bad = np.isnan(rows).any(axis=1)
+    reasons = [_reason(contents[i], input_shape) if bad[i] else None for i in range(len(bad))]
+    return pyarrow.RecordBatch.from_arrays(
+        [paths.cast("string"), _lists(rows, ~bad), pyarrow.array(reasons, "string")],
+        ["path", "features", "reason"],
+    )
+
+
+def _reason(content: bytes, input_shape: tuple[int, int]) -> str:
+    if not content:
+        return "the file is empty"
+    return reason_unreadable(content, input_shape) or "the network gives NaN for it"
+
+
+def _lists(rows: np.ndarray, valid: np.ndarray) -> Any:
+    """Return rows as Arrow lists, null where they are not valid."""
+    import pyarrow
+
+    values = np.ascontiguousarray(rows[valid], dtype=np.float32)
+    offsets = np.concatenate([[0], np.cumsum(valid * rows.shape[1])]).astype(np.int32)
+    return pyarrow.ListArray.from_arrays(offsets, values.ravel(), mask=pyarrow.array(~valid))
+
+
+def matrix(lists: Any) -> np.ndarray:
+    """Return those of Arrow's lists that are not null as an array of shape (n, d)."""
+    n_rows = len(lists) - lists.null_count
+    values: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(n_rows, -1)
+
+
+def reduce_batches(reducer: Any, batches: Batches) -> Batches:
+    """From batches with readable features to batches of `REDUCED`."""
+    import pyarrow
+
+    for batch in batches:
+        if batch.num_rows:
+            rows = reducer.transform(matrix(batch.column("features")))
+            lists = _lists(rows, np.ones(len(rows), dtype=bool))
+            yield pyarrow.RecordBatch.from_arrays(
+                [batch.column("path"), lists], ["path", "reduced"]
+            )
+
+
+def assign_batches(reducer: Any, kmeans: Any, centers: np.ndarray, batches: Batches) -> Batches:
+    """From batches of `FEATURES` to batches of `ASSIGNED`."""
+    import pyarrow
+
+    for batch in batches:
+        valid = batch.column("features").is_valid().to_numpy(zero_copy_only=False)
+        labels = np.full(len(valid), -1, dtype=np.int32)
+        distances = np.full(len(valid), np.nan, dtype=np.float32)
+        if valid.any():
+            rows = np.asarray(reducer.transform(matrix(batch.column("features"))), np.float32)
+            labels[valid] = kmeans.predict(rows)
+            distances[valid] = np.linalg.norm(rows - centers[labels[valid]], axis=1)
+        columns = [batch.column("path"), labels, pyarrow.array(distances, mask=~valid)]
+        yield pyarrow.RecordBatch.from_arrays(
+            [*map(pyarrow.array, columns), batch.column("reason")],
+            ["path", "cluster", "distance", "reason"],
+        )
+
+
+def compose(
+    first: Callable[..., Batches], then: Callable[..., Batches], batches: Batches
+) -> Batches:
+    """Run two steps in one Python worker, so that features need not leave it between them."""
+    return then(first(batches))
