@@ -113,7 +113,7 @@ class ContactSheetDisplay(_ClusteringDisplay):
     def plot(self, ax: Any = None, *, n_images: int = 8) -> ContactSheetDisplay:
         """Draw on `ax`, or on a figure of its own, at most `n_images` of each cluster."""
         clusters = self.summary.clusters
-        ax = self._start(ax, (1 + n_images, 1.0 * len(clusters)))
+        ax = self._start(ax, (n_images + 1.5, len(clusters) + 0.2))
         sheet = Image.new("RGB", (TILE * n_images, TILE * len(clusters)), "white")
         for row, cluster in enumerate(clusters):
             for column, i in enumerate(cluster.shown[: min(n_images, cluster.n_typical)]):

@@ -65,11 +65,14 @@ def _features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> np.nd
 
 def read_facts(clusterer: Any) -> dict[str, str]:
     """Return how a clustering was made: parameters, fitted steps, network, versions."""
-    facts = {"Clusterer": repr(clusterer)}
+    facts: dict[str, Any] = {"Clusters": len(getattr(clusterer, "cluster_centers_", [])) or None}
     if hasattr(clusterer, "pipeline_"):
-        steps = [repr(step) for _, step in clusterer.pipeline_.steps]
-        facts["Fitted steps"] = "\n".join(steps)
-        facts["Network"] = getattr(clusterer.pipeline_[0], "fingerprint_", "of your own")
+        featurizer, *steps = (step for _, step in clusterer.pipeline_.steps)
+        facts["Weights"] = getattr(featurizer, "weights", type(featurizer).__name__)
+        facts["Network"] = getattr(featurizer, "fingerprint_", None)
+        facts["Recipe"] = "\n".join(repr(step) for step in steps)
+    facts["Seed"] = getattr(clusterer, "random_state", None)
+    facts["Clusterer"] = repr(clusterer)
     versions = {"resnet-kmeans": version("resnet-kmeans"), **library_versions()}
     facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return facts
+    return {name: str(value) for name, value in facts.items()}
