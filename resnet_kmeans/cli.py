@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export_options(cluster)
     _add_recipe_options(cluster)
     cluster.add_argument("--save-model", metavar="FILE", help="keep the fitted model")
+    cluster.add_argument("--report", action="store_true", help="write OUT/report.html too")
     cluster.add_argument(
         "-k", "--n-clusters", type=_n_clusters, default=5, help="a number (default 5) or auto"
     )
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_export_options(assign)
     _add_run_options(assign)
     assign.add_argument("--weights", metavar="W", help="where the weights are on this machine")
+
+    report = command(commands.report)
+    report.add_argument("output", metavar="OUT", help="folder of an export")
 
     demo = command(commands.demo)
     demo.add_argument("output", metavar="OUT", help="new or empty folder")

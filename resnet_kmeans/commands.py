@@ -27,6 +27,7 @@ from resnet_kmeans.feature_cache import FeatureCache
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import find_images, reason_unreadable
 from resnet_kmeans.model_selection import choose_n_clusters
+from resnet_kmeans.report import write_report
 from resnet_kmeans.weights import (
     BACKBONES,
     NetworkSpec,
@@ -45,8 +46,8 @@ def cluster(args: argparse.Namespace) -> None:
         return
     check_output_folder(output, inside=Path(args.input))
     with tempfile.TemporaryDirectory() as own:
-        if args.n_clusters == "auto" and args.cache == "none":
-            args.cache = own  # choosing and fitting need the features, the network runs once
+        if args.cache == "none" and (args.report or args.n_clusters == "auto"):
+            args.cache = own  # features are needed twice, the network runs once
         clusterer = _clusterer(args)
         if args.n_clusters == "auto":
             choice = choose_n_clusters(args.input, estimator=clusterer)
@@ -54,10 +55,28 @@ def cluster(args: argparse.Namespace) -> None:
             args.n_clusters = choice.n_clusters
             clusterer.set_params(n_clusters=choice.n_clusters)
         clusterer.fit(args.input)
-    if args.save_model:
-        clusterer.save(args.save_model)
-    distances = clusterer.distances_
-    _export(args, clusterer.image_paths_, clusterer.labels_, distances, clusterer.unreadable_)
+        if args.save_model:
+            clusterer.save(args.save_model)
+        paths, reasons = clusterer.image_paths_, clusterer.unreadable_
+        rows = _export(args, paths, clusterer.labels_, clusterer.distances_, reasons)
+        if args.report and not args.dry_run:
+            _write_report(clusterer, rows, output)
+
+
+def _write_report(clustering: Any, rows: list[ExportedImage], output: Path) -> None:
+    images = [output / row.exported_path if row.exported_path else row.source_path for row in rows]
+    distances = [np.nan if row.distance is None else row.distance for row in rows]
+    reasons = {row.source_path: row.reason for row in rows if row.reason}
+    page = output / "report.html"
+    write_report(clustering, page, images=images, distances=distances, reasons=reasons)
+    print(f"Report: {printable(page)}")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write the page that shows the clusters of an export, from what it exported alone."""
+    output = Path(args.output)
+    rows = finish_export(output)
+    _write_report([row.cluster for row in rows], rows, output)
 
 
 def assign(args: argparse.Namespace) -> None:
@@ -94,6 +113,7 @@ def _export(
     if reasons:
         print(f"{len(reasons)} images could not be read:\n{list_reasons(reasons)}", file=sys.stderr)
     _print_clusters(rows, Path(args.output), args.dry_run)
+    return rows
 
 
 def _print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:

@@ -198,3 +198,17 @@ def test_demo_says_plainly_that_the_network_is_untrained(tmp_path):
     assert f"Agreement with the {len(GROUPS)} drawn groups: 0." in done.stdout
     assert not [line for line in done.stderr.splitlines() if "ownload" not in line]
     assert len(load_files(tmp_path / "demo" / "clusters", load_content=False).filenames) == 48
+
+
+def test_a_report_shows_the_exported_images_wherever_they_came_from(
+    pictures, tmp_path, network, capsys
+):
+    shutil.copytree(pictures, tmp_path / "in")
+    options = ["--report", "--action", "move", "--cache", "none", *network]
+    assert run("cluster", tmp_path / "in", tmp_path / "out", *options) == 0
+    page = tmp_path / "out" / "report.html"
+    assert "cluster_0/" in page.read_text()
+    assert capsys.readouterr().out.endswith(f"Report: {page}\n")
+    page.unlink()
+    assert run("report", tmp_path / "out") == 0
+    assert "cluster_0/" in page.read_text()
