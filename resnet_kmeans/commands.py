@@ -99,7 +99,7 @@ def assign(args: argparse.Namespace) -> None:
 
 def _export(
     args: argparse.Namespace, paths: Any, labels: Any, distances: Any, reasons: dict[str, str]
-) -> None:
+) -> list[ExportedImage]:
     rows = export_clusters(
         paths,
         labels,
