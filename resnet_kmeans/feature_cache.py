@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import os
 import sqlite3
 import threading
@@ -15,23 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from resnet_kmeans.cache_file import connect
 from resnet_kmeans.exceptions import CacheWarning, printable
 
-logger = logging.getLogger(__name__)
-
 MAX_BYTES = 2 * 10**9  # 240,000 rows of 2048 float32
-LOCK_TIMEOUT = 30  # seconds to wait for another process' write
 USED_STEP = 3600  # seconds; a finer "last used" would turn every read into a write
 # A file changed within this many seconds may change again without a new time stamp.
 SETTLED_AFTER = 2
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS networks (
-    id INTEGER PRIMARY KEY, identity TEXT UNIQUE, fingerprint TEXT, n_features INTEGER);
-CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, state TEXT, digest BLOB);
-CREATE TABLE IF NOT EXISTS features (
-    network INTEGER, digest BLOB, used INTEGER, row BLOB, PRIMARY KEY (network, digest));
-"""
+# A message about a damaged file may hold parts of it.
+_FAILURES = (sqlite3.Error, OSError, UnicodeError)
 
 
 def default_folder() -> Path:
@@ -62,7 +55,8 @@ class FeatureCache:
     ):
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
-        self.max_bytes = max_bytes or int(os.environ.get("RESNET_KMEANS_CACHE_BYTES", MAX_BYTES))
+        self.max_bytes = _max_bytes() if max_bytes is None else max_bytes
+        self._is_damaged = False
         self.file: Path | None = None
         if folder is not None:
             where = default_folder() if folder == "default" else Path(folder).expanduser()
@@ -81,17 +75,14 @@ class FeatureCache:
     def _open(self, file: Path) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # The lock of this class takes the place of SQLite's check on threads.
-            self._database = sqlite3.connect(
-                file, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
-            )
-            _choose_journal(self._database)
-            self._database.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
+            self._database = connect(file)
+        except _FAILURES as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         self.__exit__()
+        # Its subclasses are for what passes: locked, full, read-only.
+        self._is_damaged = type(error) is sqlite3.DatabaseError
         warnings.warn(
             f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
             "goes on without it. Clear it with `resnet-kmeans cache --clear`, or choose "
@@ -106,7 +97,7 @@ class FeatureCache:
                 return (
                     self._database.execute(statement, values).fetchall() if self._database else []
                 )
-            except sqlite3.Error as error:
+            except _FAILURES as error:
                 self._give_up(error)
                 return []
 
@@ -118,19 +109,23 @@ class FeatureCache:
                 self._database.execute("BEGIN IMMEDIATE")
                 with self._database:  # all of them or none
                     self._database.executemany(statement, rows)
-            except sqlite3.Error as error:
+            except _FAILURES as error:
                 self._give_up(error)
 
     def find_network(self, identity: str) -> tuple[int, str, int] | None:
         """Return (id, fingerprint, n_features) of a network that was used before."""
-        query = "SELECT id, fingerprint, n_features FROM networks WHERE identity = ?"
-        found = self._query(query, identity)
-        return (found[0][0], found[0][1], found[0][2]) if found else None
+        key = _network_id(identity)
+        query = "SELECT id, fingerprint, n_features, checksum FROM networks WHERE id = ?"
+        for *found, checksum in self._query(query, key):
+            if checksum == _checksum(repr(found).encode()):
+                return key, found[1], found[2]
+        return None
 
     def add_network(self, identity: str, fingerprint: str, n_features: int) -> None:
         """Remember a network, so that a run without new images need not load it."""
-        insert = "INSERT OR IGNORE INTO networks (identity, fingerprint, n_features)"
-        self._write(f"{insert} VALUES (?, ?, ?)", [(identity, fingerprint, n_features)])
+        row = [_network_id(identity), fingerprint, n_features]
+        values = (*row, _checksum(repr(row).encode()))
+        self._write("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?)", [values])
 
     def find_digest(self, path: str | os.PathLike[str], state: str) -> bytes | None:
         """Return the content's digest of a file that is in the state it was read in."""
@@ -140,20 +135,24 @@ class FeatureCache:
 
     def find_row(self, network: int, digest: bytes) -> np.ndarray | None:
         """Return the features of an image, or None if they are not here whole."""
-        query = "SELECT row, used FROM features WHERE network = ? AND digest = ?"
-        found = self._query(query, network, digest)
-        if not found or _checksum(found[0][0][4:]) != found[0][0][:4]:
+        query = "SELECT row, used < ? FROM features WHERE network = ? AND digest = ?"
+        now = int(time.time())
+        found = self._query(query, now - USED_STEP, network, digest)
+        if not found or not isinstance(found[0][0], bytes):
             return None
-        if (now := int(time.time())) - found[0][1] > USED_STEP:
+        checksum, blob = found[0][0][:4], found[0][0][4:]
+        if checksum != _row_checksum(network, digest, blob):
+            return None
+        if found[0][1]:
             update = "UPDATE features SET used = ? WHERE network = ? AND digest = ?"
             self._query(update, now, network, digest)
-        return np.frombuffer(found[0][0], dtype="<f4", offset=4)
+        return np.frombuffer(blob, dtype="<f4")
 
     def add_rows(self, network: int, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
         """Keep rows of features, all or none of them."""
         now = int(time.time())
         blobs = [(digest, row.astype("<f4").tobytes()) for digest, row in rows]
-        values = [(network, digest, now, _checksum(blob) + blob) for digest, blob in blobs]
+        values = [(network, d, now, _row_checksum(network, d, blob) + blob) for d, blob in blobs]
         self._write("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", values)
         if self.used_bytes() > self.max_bytes:
             self._make_room()
@@ -184,25 +183,33 @@ class FeatureCache:
         for table in ("features", "files", "networks"):
             self._query(f"DELETE FROM {table}")
         self._query("VACUUM")
-        if self.file is not None and self._database is None:
-            self.file.unlink(missing_ok=True)
+        if self.file is not None and self._is_damaged:
+            for ending in ("", "-wal", "-shm"):
+                Path(f"{self.file}{ending}").unlink(missing_ok=True)
 
 
-def _choose_journal(database: sqlite3.Connection) -> None:
-    """Write ahead, so that others read meanwhile, where the file system can."""
-    try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise
-        # A network file system has no shared memory; every write then locks the file.
-        logger.warning("No write-ahead log on this file system (%s); writes lock it.", error)
-        database.execute("PRAGMA journal_mode=DELETE")
+def _max_bytes() -> int:
+    text = os.environ.get("RESNET_KMEANS_CACHE_BYTES", str(MAX_BYTES))
+    if not text.isdecimal():
+        raise ValueError(
+            f"Expected a whole number of bytes in RESNET_KMEANS_CACHE_BYTES, got {text!r}. "
+            "Nothing was done. Mend or unset it."
+        )
+    return int(text)
+
+
+def _network_id(identity: str) -> int:
+    digest = hashlib.blake2b(identity.encode(errors="surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)  # as SQLite's integers are
 
 
 def _checksum(blob: bytes) -> bytes:
     return zlib.crc32(blob).to_bytes(4, "big")
+
+
+def _row_checksum(network: int, digest: bytes, blob: bytes) -> bytes:
+    # With its key, since a flipped bit in an index would lead to another image's row.
+    return _checksum(network.to_bytes(8, "big", signed=True) + digest + blob)
 
 
 def file_state(path: str | os.PathLike[str]) -> tuple[str, bool]:
@@ -212,7 +219,7 @@ def file_state(path: str | os.PathLike[str]) -> tuple[str, bool]:
     """
     stat = os.stat(path)
     settled = time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_AFTER
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}", settled
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}", settled
 
 
 def _absolute(path: str | os.PathLike[str]) -> bytes:
