@@ -7,9 +7,13 @@ writes one folder a cluster to clusters/, and the page clusters/report.html to l
 
 import argparse
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, export_clusters
+from resnet_kmeans import (
+    ImageFolderClusterer,
+    ResNetFeaturizer,
+    export_clusters,
+    write_report,
+)
 from resnet_kmeans.demo import draw_pictures
-from resnet_kmeans.report import write_report
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")

@@ -1,4 +1,9 @@
-"""Matplotlib displays of a clustering, as scikit-learn's Display objects."""
+"""Matplotlib displays of a clustering, as scikit-learn's Display objects.
+
+>>> from resnet_kmeans.display import ContactSheetDisplay
+>>> display = ContactSheetDisplay.from_estimator(clusterer)  # doctest: +SKIP
+>>> display.figure_.savefig("clusters.png")  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
@@ -48,10 +53,8 @@ class _ClusteringDisplay:
         estimator : fitted ImageFolderClusterer
         X : sequence of length n, default=None
             The images of the fit, where they were in memory; None takes `image_paths_`.
-        ax : matplotlib Axes, default=None
-            None makes a figure.
-        **options
-            Of `plot`.
+        ax, **options
+            As `plot` takes them; without axes a figure is made.
         """
         summary = summarize(**read_clusterer(estimator, X), projection=cls._projection)
         return cls(summary).plot(ax, **options)
@@ -79,19 +82,12 @@ class _ClusteringDisplay:
             The rows that were clustered; only a contact sheet does without them.
         distances : array-like of shape (n,), default=None
             To the centre of the cluster; None computes them from `features`.
-        ax : matplotlib Axes, default=None
-            None makes a figure.
-        **options
-            Of `plot`.
+        ax, **options
+            As `plot` takes them; without axes a figure is made.
         """
         known: dict[str, Any] = {"features": features, "distances": distances}
         summary = summarize(images, labels, **known, projection=cls._projection)
         return cls(summary).plot(ax, **options)
-
-    def _start(self, ax: Any, size: tuple[float, float]) -> Any:
-        self.ax_ = _new_axes(size) if ax is None else ax
-        self.figure_ = self.ax_.figure
-        return self.ax_
 
     def _check_features(self, known: Any) -> None:
         if not known:
@@ -102,18 +98,12 @@ class _ClusteringDisplay:
 
 
 class ContactSheetDisplay(_ClusteringDisplay):
-    """A row of images for each cluster, the most typical ones first.
-
-    Examples
-    --------
-    >>> from resnet_kmeans.display import ContactSheetDisplay
-    >>> display = ContactSheetDisplay.from_estimator(clusterer)  # doctest: +SKIP
-    """
+    """A row of images for each cluster, the most typical ones first."""
 
     def plot(self, ax: Any = None, *, n_images: int = 8) -> ContactSheetDisplay:
         """Draw on `ax`, or on a figure of its own, at most `n_images` of each cluster."""
         clusters = self.summary.clusters
-        ax = self._start(ax, (n_images + 1.5, len(clusters) + 0.2))
+        ax = _take_axes(self, ax, (n_images + 1.5, len(clusters) + 0.2))
         sheet = Image.new("RGB", (TILE * n_images, TILE * len(clusters)), "white")
         for row, cluster in enumerate(clusters):
             for column, i in enumerate(cluster.shown[: min(n_images, cluster.n_typical)]):
@@ -131,17 +121,12 @@ class SilhouetteDisplay(_ClusteringDisplay):
     """The silhouettes of all images, cluster by cluster; below 0 another one is nearer.
 
     Above 10,000 images a sample of them.
-
-    Examples
-    --------
-    >>> from resnet_kmeans.display import SilhouetteDisplay
-    >>> display = SilhouetteDisplay.from_estimator(clusterer)  # doctest: +SKIP
     """
 
     def plot(self, ax: Any = None) -> SilhouetteDisplay:
         """Draw on `ax`, or on a figure of its own."""
         self._check_features(self.summary.cohesion is not None)
-        ax = self._start(ax, (6.4, 4.8))
+        ax = _take_axes(self, ax, (6.4, 4.8))
         start, ticks = 0, []
         for number, cluster in enumerate(self.summary.clusters):
             values = self.summary.silhouettes[self.summary.labels == cluster.label]
@@ -161,11 +146,6 @@ class ClusterMapDisplay(_ClusteringDisplay):
     """All images as points of a map, coloured by cluster.
 
     Above 2,500 images a sample of them.
-
-    Examples
-    --------
-    >>> from resnet_kmeans.display import ClusterMapDisplay
-    >>> display = ClusterMapDisplay.from_estimator(clusterer)  # doctest: +SKIP
     """
 
     _projection = "auto"
@@ -174,7 +154,7 @@ class ClusterMapDisplay(_ClusteringDisplay):
         """Draw on `ax`, or on a figure of its own, with each cluster's most typical image."""
         summary = self.summary
         self._check_features(len(summary.mapped))
-        ax = self._start(ax, (7.0, 7.0))
+        ax = _take_axes(self, ax, (7.0, 7.0))
         for number, cluster in enumerate(summary.clusters):
             own = summary.labels[summary.mapped] == cluster.label
             points = summary.positions[own]
@@ -199,12 +179,6 @@ class NClustersDisplay:
     ----------
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
-
-    Examples
-    --------
-    >>> from resnet_kmeans.display import NClustersDisplay
-    >>> choice = choose_n_clusters("photos")  # doctest: +SKIP
-    >>> NClustersDisplay.from_predictions(choice.table, choice.n_clusters)  # doctest: +SKIP
     """
 
     def __init__(self, table: Sequence[Any], chosen: int | None = None):
@@ -230,28 +204,31 @@ class NClustersDisplay:
 
     def plot(self, ax: Any = None) -> NClustersDisplay:
         """Draw on `ax`, or on a figure of its own."""
-        self.ax_ = _new_axes((6.4, 4.0)) if ax is None else ax
-        self.figure_ = self.ax_.figure
+        ax = _take_axes(self, ax, (6.4, 4.0))
         numbers, silhouettes, *others = zip(*self.table)
-        self.ax_.plot(numbers, silhouettes, marker="o", color=_colour(0), label="silhouette")
+        ax.plot(numbers, silhouettes, marker="o", color=_colour(0))
         if self.chosen is not None:
-            self.ax_.axvline(self.chosen, color="0.4", linestyle="--", linewidth=1)
-            self.ax_.set_title(f"{self.chosen} clusters")
-        self.ax_.set(xlabel="number of clusters", ylabel="mean silhouette")
+            ax.axvline(self.chosen, color="0.4", linestyle="--", linewidth=1)
+            ax.set_title(f"{self.chosen} clusters")
+        ax.set(xlabel="number of clusters", ylabel="mean silhouette")
         if others:
-            other = self.ax_.twinx()
+            other = ax.twinx()
             other.plot(numbers, others[0], color="0.65", zorder=0)
             other.set_ylabel("inertia", color="0.5")
         return self
 
 
-def _new_axes(size: tuple[float, float]) -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        message = "Displays need the plot extra: pip install 'resnet-kmeans[plot]'"
-        raise ImportError(message) from error
-    return plt.subplots(figsize=size, layout="constrained")[1]
+def _take_axes(display: Any, ax: Any, size: tuple[float, float]) -> Any:
+    """Let a display draw on `ax`, or on a figure of this size in inches."""
+    if ax is None:
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            message = "Displays need the plot extra: pip install 'resnet-kmeans[plot]'"
+            raise ImportError(message) from error
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    display.ax_, display.figure_ = ax, ax.figure
+    return ax
 
 
 def _colour(number: int) -> Any:

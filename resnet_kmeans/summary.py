@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
 from resnet_kmeans.exceptions import printable
+from resnet_kmeans.naming import common_folder, short_name
 from resnet_kmeans.projection import project
 from resnet_kmeans.silhouette import silhouette_sample
 from resnet_kmeans.sources import source_name
@@ -25,9 +25,8 @@ class ClusterSummary:
 
     Attributes
     ----------
-    label : int
-    size : int
-        Number of images.
+    label, size : int
+        Its number, and that of its images.
     cohesion : float or None
         Mean silhouette, from -1 to 1; None where it is not defined.
     n_uncertain : int
@@ -54,7 +53,6 @@ class ClusteringSummary:
     Attributes
     ----------
     images : list of length n
-        Paths, bytes, PIL images or arrays.
     names : list of str, of length n
         Paths from `folder` on, fit to be printed.
     folder : str
@@ -146,7 +144,7 @@ def summarize(
     ValueError
         If lengths differ, or labels are no integers.
     """
-    labels = _check(images, labels, features, distances)
+    images, labels = list(images), _check(images, labels, features, distances)
     rows = np.flatnonzero(labels >= 0)
     known = None if features is None or not len(rows) else np.asarray(features)
     silhouettes, gaps = _judge(known, labels, rows)
@@ -154,10 +152,10 @@ def summarize(
     clusters = _clusters(labels, order, silhouettes)
     shown = np.array([i for cluster in clusters for i in cluster.shown], dtype=int)
     mapped, positions, drawn = _draw_map(known, rows, shown, projection)
-    folder = _common_folder(images)
-    names = [_name(image, i, folder) for i, image in enumerate(images)]
+    folder = common_folder([images[i] for i in rows.tolist()])
+    names = [short_name(image, i, folder) for i, image in enumerate(images)]
     return ClusteringSummary(
-        images=list(images),
+        images=images,
         names=names,
         folder=printable(folder),
         labels=labels,
@@ -176,8 +174,8 @@ def summarize(
     )
 
 
-def _check(images: Any, labels: Any, features: Any, distances: Any) -> np.ndarray:
-    labels = np.asarray(labels)
+def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray:
+    labels: np.ndarray = np.asarray(given)
     lengths = [len(x) for x in (images, labels, features, distances) if x is not None]
     if len(set(lengths)) != 1 or not lengths[0] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -186,21 +184,6 @@ def _check(images: Any, labels: Any, features: Any, distances: Any) -> np.ndarra
             "order, with the label -1 for an image that belongs to no cluster."
         )
     return labels
-
-
-def _common_folder(images: Any) -> str:
-    paths = [os.path.abspath(i) for i in images if isinstance(i, (str, os.PathLike))]
-    try:
-        return os.path.commonpath([os.path.dirname(path) for path in paths])
-    except ValueError:  # no paths, or on several drives
-        return ""
-
-
-def _name(image: Any, position: int, folder: str) -> str:
-    name = source_name(image, position)
-    if folder and isinstance(image, (str, os.PathLike)):
-        name = os.path.abspath(name)[len(folder) :].lstrip(os.sep)
-    return printable(name)
 
 
 def _judge(

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
 from resnet_kmeans.fitted import read_clusterer
 from resnet_kmeans.projection import project
-from resnet_kmeans.report import MAX_THUMBNAIL_BYTES, make_thumbnail, render, write_report
+from resnet_kmeans.report import MAX_THUMBNAIL_BYTES, make_thumbnail, render
 from resnet_kmeans.summary import MAX_MAPPED, MAX_SHOWN, summarize
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -73,6 +73,18 @@ def test_images_without_a_cluster_are_listed_with_their_reasons():
     assert summary.unreadable == {"b\\n.jpg": "the file is empty"}
     assert summary.mapped.tolist() == [0, 2, 3]
     assert summary.folder == os.path.abspath("p")
+
+
+def test_names_begin_where_the_clustered_images_part():
+    summary = summarize(["out/0/a.jpg", "out/1/b.jpg", "in/c.jpg"], [0, 1, -1])
+    assert summary.names == ["0/a.jpg", "1/b.jpg", os.path.abspath("in/c.jpg")]
+    assert summary.folder == os.path.abspath("out")
+
+
+def test_a_pandas_series_of_paths_is_taken_by_position():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    paths = pandas.Series(["p/a.jpg", "p/b.jpg"], index=[7, 8])
+    assert summarize(paths, [0, -1]).names == ["a.jpg", "b.jpg"]
 
 
 def test_above_a_thousand_images_each_cluster_shows_a_sample():
@@ -158,7 +170,9 @@ def test_a_page_tells_all_that_a_clusterer_knows(page, clusterer):
         assert f"Cluster {label}</strong><small>{size} image" in text
     assert "<dt>broken.jpg</dt><dd>the file is empty</dd>" in text
     assert clusterer.pipeline_["featurizer"].fingerprint_ in text
-    assert "n_clusters" not in clusterer.unreadable_
+    assert "<dt>Clusters</dt><dd>5</dd>" in text
+    assert "<dt>Seed</dt><dd>0</dd>" in text
+    assert "KMeans(n_clusters=5, n_init=10, random_state=0)" in text
     assert "scikit-learn 1." in text
     assert text.count("data:image/jpeg;base64,") == 26
 

@@ -17,10 +17,9 @@ from PIL import Image
 from selenium import webdriver
 from sklearn.datasets import load_sample_image
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
 from resnet_kmeans.demo import draw_pictures
 from resnet_kmeans.display import ContactSheetDisplay
-from resnet_kmeans.report import write_report
 
 HERE = Path(__file__).parent
 SIZE = (1280, 1240)  # pixels of the screenshot
