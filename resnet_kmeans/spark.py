@@ -7,7 +7,6 @@ back is an ordinary `ImageFolderClusterer`. The package is to be installed on th
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Any
 
@@ -18,14 +17,14 @@ from sklearn.utils import check_random_state
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import (
-    InvalidImagesError,
     NoImagesError,
     OutputFolderError,
     TooFewImagesError,
 )
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import IMAGE_EXTENSIONS, MAX_FILE_BYTES
+from resnet_kmeans.images import IMAGE_EXTENSIONS
 from resnet_kmeans.recipe import new_fitted_kmeans, new_reducer
+from resnet_kmeans.spark_images import read_images, reason_where
 from resnet_kmeans.spark_worker import (
     ASSIGNED,
     FEATURES,
@@ -41,7 +40,6 @@ SAMPLE_ROWS = 20_000  # that PCA is fitted on, 160 MB; spark.driver.maxResultSiz
 N_STARTS = 5  # of k-means||, which begins better than the k-means++ that recipe.N_INIT counts
 MAX_ITERATIONS = 100  # of a start; MLlib's own 20 end some of them too early
 PARTITION_ROWS = 5_000  # reduced rows in a partition, whatever the size of the cluster
-LOST = "Spark could not read the file, or it is larger than 1 GiB"
 
 
 def fit(
@@ -91,11 +89,11 @@ def fit(
             f"Expected n_clusters from 2 on, got {n_clusters}, which MLlib does not take. "
             "Nothing was computed. Raise n_clusters."
         )
-    frame, listing = _read(images)
+    frame, listing = read_images(images)
     fitted = _fit_featurizer(featurizer)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     features = _features(frame, listing, fitted, features_path)
-    held = features_path is None and features is not frame
+    held = features_path is None and not features.is_cached
     if held:
         features = features.persist()
     try:
@@ -131,7 +129,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
         image that cannot be read; ``distance`` to the cluster's centre; ``reason``, null
         for a readable image. Nothing is computed before it is asked for.
     """
-    frame, listing = _read(images)
+    frame, listing = read_images(images)
     featurizer, reducer, kmeans = (step for _, step in clusterer.pipeline_.steps)
     assigned = partial(assign_batches, reducer, kmeans, clusterer.cluster_centers_)
     if "features" in frame.columns:
@@ -141,7 +139,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     if listing is None:
         return rows
     # A file that Spark passed over has no row; the listing gives it one.
-    filled = "path", "coalesce(cluster, -1) cluster", "distance", _reason_where("cluster is null")
+    filled = "path", "coalesce(cluster, -1) cluster", "distance", reason_where("cluster is null")
     return listing.join(rows, "path", "left").selectExpr(*filled)
 
 
@@ -169,7 +167,7 @@ def extract_features(
     OutputFolderError
         If there is something at `features_path`.
     """
-    frame, listing = _read(images)
+    frame, listing = read_images(images)
     return _features(frame, listing, _fit_featurizer(featurizer), features_path)
 
 
@@ -178,44 +176,9 @@ def _features(frame: Any, listing: Any, fitted: ResNetFeaturizer, features_path:
         return frame
     rows = frame.select("path", "content").mapInArrow(ship(frame.sparkSession, fitted), FEATURES)
     if listing is not None:
-        filled = "path", "features", _reason_where("features is null and reason is null")
+        filled = "path", "features", reason_where("features is null and reason is null")
         rows = listing.join(rows, "path", "left").selectExpr(*filled)
     return rows if features_path is None else _written(rows, features_path)
-
-
-def _read(images: Any) -> tuple[Any, Any]:
-    """Return a frame of images or features; for a path also the listing of its files."""
-    session = _session_class()
-    if hasattr(images, "mapInArrow"):
-        if not ({"path", "content"} <= set(images.columns) or "features" in images.columns):
-            raise InvalidImagesError(f"a DataFrame with the columns {images.columns}")
-        return images, None
-    spark = session.getActiveSession() or session.builder.getOrCreate()
-    reader = spark.read.format("binaryFile").option("recursiveFileLookup", True)
-    reader = reader.option("pathGlobFilter", _glob(IMAGE_EXTENSIONS))
-    # One file that cannot be read is no reason to lose a stage; the listing still has it.
-    reader = reader.option("ignoreCorruptFiles", True).option("ignoreMissingFiles", True)
-    files = reader.load(os.fspath(images))
-    return files.where(f"length <= {MAX_FILE_BYTES}"), files.select("path")
-
-
-def _session_class() -> Any:
-    try:
-        from pyspark.sql import SparkSession
-    except ImportError as error:
-        message = "resnet_kmeans.spark needs the spark extra: pip install 'resnet-kmeans[spark]'"
-        raise ImportError(message) from error
-    return SparkSession
-
-
-def _glob(extensions: tuple[str, ...]) -> str:
-    """Return Hadoop's pattern for file names with these extensions, in any case."""
-    letters = ("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in e) for e in extensions)
-    return f"*{{{','.join(letters)}}}"
-
-
-def _reason_where(condition: str) -> str:
-    return f"if({condition}, coalesce(reason, '{LOST}'), reason) reason"
 
 
 def _fit_featurizer(featurizer: ResNetFeaturizer | None) -> ResNetFeaturizer:

@@ -1,0 +1,61 @@
+"""Reads images, or features that were made of them, with Spark."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from resnet_kmeans.exceptions import InvalidImagesError
+from resnet_kmeans.images import IMAGE_EXTENSIONS, MAX_FILE_BYTES
+
+LOST = "Spark could not read the file, or it is larger than 1 GiB"
+
+
+def read_images(images: Any) -> tuple[Any, Any]:
+    """Return a DataFrame of images or features; for a path also the listing of its files.
+
+    Parameters
+    ----------
+    images : str or pyspark.sql.DataFrame
+        As `resnet_kmeans.spark.fit` takes them.
+
+    Returns
+    -------
+    frame : pyspark.sql.DataFrame
+        With the columns ``path`` and ``content``, or ``path``, ``features`` and ``reason``.
+    listing : pyspark.sql.DataFrame or None
+        The ``path`` of each file, of those too that Spark cannot read. Files without a byte
+        and names that begin with ``.`` or ``_`` are none to Spark.
+    """
+    session = _session_class()
+    if hasattr(images, "mapInArrow"):
+        if not ({"path", "content"} <= set(images.columns) or "features" in images.columns):
+            raise InvalidImagesError(f"a DataFrame with the columns {images.columns}")
+        return images, None
+    spark = session.getActiveSession() or session.builder.getOrCreate()
+    reader = spark.read.format("binaryFile").option("recursiveFileLookup", True)
+    reader = reader.option("pathGlobFilter", _glob(IMAGE_EXTENSIONS))
+    # One file that cannot be read is no reason to lose a stage; the listing still has it.
+    reader = reader.option("ignoreCorruptFiles", True).option("ignoreMissingFiles", True)
+    files = reader.load(os.fspath(images))
+    return files.where(f"length <= {MAX_FILE_BYTES}"), files.select("path")
+
+
+def _session_class() -> Any:
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        message = "resnet_kmeans.spark needs the spark extra: pip install 'resnet-kmeans[spark]'"
+        raise ImportError(message) from error
+    return SparkSession
+
+
+def _glob(extensions: tuple[str, ...]) -> str:
+    """Return Hadoop's pattern for file names with these extensions, in any case."""
+    letters = ("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in e) for e in extensions)
+    return f"*{{{','.join(letters)}}}"
+
+
+def reason_where(condition: str) -> str:
+    """Return the expression of a ``reason`` for rows that only the listing has."""
+    return f"if({condition}, coalesce(reason, '{LOST}'), reason) reason"
