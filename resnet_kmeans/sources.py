@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ def as_sources(X: Any) -> list[Any]:
     NoImagesError
         If X is empty.
     """
-    if isinstance(X, (str, bytes, os.PathLike, Image.Image, dict)) or not hasattr(X, "__len__"):
+    if isinstance(X, (str, bytes, os.PathLike, Image.Image)) or not _has_length(X):
         raise InvalidImagesError(f"one {type(X).__name__} alone: {X!r:.80}")
+    if isinstance(X, (Set, Mapping)):
+        raise InvalidImagesError(f"a {type(X).__name__}, which is in no order")
     values = X.to_numpy() if hasattr(X, "to_numpy") else X
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -37,6 +40,11 @@ def as_sources(X: Any) -> list[Any]:
         if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
             _check_array(source, index)
     return list(values)
+
+
+def _has_length(X: Any) -> bool:
+    # An array of no dimensions has the method, but no length.
+    return hasattr(X, "__len__") and getattr(X, "ndim", 1) > 0
 
 
 def _check_array(source: Any, index: int) -> None:
