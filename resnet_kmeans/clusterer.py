@@ -28,6 +28,7 @@ from resnet_kmeans.exceptions import (
     NoImagesError,
     TooFewImagesError,
     UnreadableImagesError,
+    printable,
 )
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS, find_images, reason_unreadable
@@ -271,14 +272,19 @@ class ImageFolderClusterer(
             If it is no whole and unchanged model file of a known format.
         """
         header, arrays = read_model(path)
-        parameters = {**header["featurizer"], **featurizer_params}
-        parameters["input_shape"] = tuple(parameters["input_shape"])
-        featurizer = ResNetFeaturizer(**parameters)
-        model = cls(featurizer=featurizer, **header["clusterer"])
-        fitted = clone(featurizer).set_params(unreadable=_featurizer_word(model.unreadable))
-        fitted.fingerprint_ = header["fingerprint"]
-        fitted.n_features_out_ = header["n_features"]
-        reducer, clusterer = from_arrays(arrays)
+        try:
+            parameters = {**header["featurizer"], **featurizer_params}
+            parameters["input_shape"] = tuple(parameters["input_shape"])
+            model = cls(featurizer=ResNetFeaturizer(**parameters), **header["clusterer"])
+            fitted = model._new_featurizer()
+            fitted.fingerprint_ = header["fingerprint"]
+            fitted.n_features_out_ = header["n_features"]
+            reducer, clusterer = from_arrays(arrays)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"Expected the parameters and arrays of a model in {printable(path)!r}, got "
+                f"others: {printable(error)}. Nothing was loaded. Save the model again."
+            ) from error
         model.pipeline_ = _pipeline(fitted, reducer, clusterer)
         model.cluster_centers_, model.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
         return model
@@ -290,9 +296,10 @@ class ImageFolderClusterer(
                 "code. Nothing was written. Use joblib.dump(clusterer, path) instead."
             )
         parameters = featurizer.get_params()
-        for name in ("weights", "cache"):
-            if parameters[name] not in (None, "imagenet", "default"):
-                parameters[name] = os.path.abspath(os.fspath(parameters[name]))
+        if parameters["weights"] not in (None, "imagenet"):
+            parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
+        if parameters["cache"] is not None:
+            parameters["cache"] = "default"  # a file names no folder to write to
         seed = self.random_state if isinstance(self.random_state, Integral) else None
         return {
             "versions": library_versions(),

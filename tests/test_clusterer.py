@@ -28,6 +28,7 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
+from resnet_kmeans.model_file import write_model
 from tests.test_featurizer import DATA_FREE_CHECKS
 
 
@@ -307,3 +308,20 @@ def test_custom_steps_cannot_be_saved_and_the_error_says_what_can(
     with pytest.raises(ModelFileError, match=rf"got {name}.*joblib\.dump"):
         clusterer.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{}, {"featurizer": {"input_shape": [32, 32], "unknown": 1}, "clusterer": {}}],
+    ids=["empty", "unknown parameter"],
+)
+def test_a_model_file_with_other_contents_is_refused(tmp_path, header):
+    write_model(tmp_path / "model", header, {"cluster_centers": np.zeros((2, 3), np.float32)})
+    with pytest.raises(ModelFileError, match="got others"):
+        ImageFolderClusterer.load(tmp_path / "model")
+
+
+def test_a_model_file_names_no_folder_to_write_to(clusterer, pictures, tmp_path):
+    clusterer.set_params(featurizer__cache=str(tmp_path / "cache")).fit(pictures)
+    clusterer.save(tmp_path / "model")
+    assert ImageFolderClusterer.load(tmp_path / "model").featurizer.cache == "default"
