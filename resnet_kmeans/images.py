@@ -33,6 +33,10 @@ IMAGE_EXTENSIONS = (
     *(".tif", ".tiff", ".webp"),
 )
 EXPORT_JOURNAL = ".resnet-kmeans.jsonl"  # in the root of every folder that we wrote
+# How much larger than asked a draft must be: features of 26 photos then have a cosine of at
+# least 0.999 to those of full decoding, and of 0.961 at 1. A 12-megapixel photo still
+# decodes at an eighth for 224x224.
+DRAFT_FACTOR = 1.5
 MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read whole, so that its hash and pixels agree
 LARGE_PIXELS = 2**25  # an image above 33 megapixels is decoded alone, to bound the memory
 # The mean of ImageNet: what the network's own zero padding looks like as a colour.
@@ -167,7 +171,8 @@ def decode(
         With the reason, if the source is no image that Pillow can read.
     """
     height, width = input_shape
-    with open_upright(source, (width, height)) as image:
+    draft_size = int(width * DRAFT_FACTOR), int(height * DRAFT_FACTOR)
+    with open_upright(source, draft_size) as image:
         return np.asarray(_fit(image, (width, height), resize))
 
 
