@@ -40,9 +40,7 @@ from resnet_kmeans.weights import (
 def cluster(args: argparse.Namespace) -> None:
     """Group the images of a folder into folders."""
     output = Path(args.output)
-    if is_unfinished(output):
-        print(f"Finishing the interrupted export to {printable(output)}, as it was planned.")
-        _print_clusters(finish_export(output), output)
+    if _finish_interrupted(args):
         return
     check_output_folder(output, inside=Path(args.input))
     with tempfile.TemporaryDirectory() as own:
@@ -81,8 +79,9 @@ def report(args: argparse.Namespace) -> None:
 
 def assign(args: argparse.Namespace) -> None:
     """Put new images into the clusters of a saved model."""
-    output = Path(args.output)
-    check_output_folder(output, inside=Path(args.input))
+    if _finish_interrupted(args):
+        return
+    check_output_folder(Path(args.output), inside=Path(args.input))
     given = {"n_jobs": args.jobs, "cache": _cache(args), "verbose": int(not args.quiet)}
     if args.weights:
         given["weights"] = args.weights
@@ -110,13 +109,23 @@ def _export(
         n_clusters=args.n_clusters,
         dry_run=args.dry_run,
     )
-    if reasons:
-        print(f"{len(reasons)} images could not be read:\n{list_reasons(reasons)}", file=sys.stderr)
     _print_clusters(rows, Path(args.output), args.dry_run)
     return rows
 
 
+def _finish_interrupted(args: argparse.Namespace) -> bool:
+    output = Path(args.output)
+    if args.dry_run or not is_unfinished(output):
+        return False
+    print(f"Finishing the interrupted export to {printable(output)}, as it was planned.")
+    _print_clusters(finish_export(output), output)
+    return True
+
+
 def _print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
+    reasons = {row.source_path: row.reason for row in rows if not row.exported_path}
+    if reasons:
+        print(f"{len(reasons)} images could not be read:\n{list_reasons(reasons)}", file=sys.stderr)
     folders = [row.exported_path.split("/")[0] for row in rows if row.exported_path]
     for folder in sorted(set(folders)):
         print(f"{folder}  {folders.count(folder)} images")

@@ -40,6 +40,7 @@ __all__ = [
 # The journal holds the whole plan before the first file is touched, so that whatever stops
 # an export, a second run finishes it and `undo_export` takes it back.
 TABLE = "clusters.csv"
+REPORT = "report.html"  # written into the folder by `write_report`
 
 
 def export_clusters(
@@ -170,7 +171,7 @@ def _export(action: str, image: ExportedImage, folder: Path) -> ExportedImage:
 def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
     """Bring the images of an export by ``action="move"`` back, finished or not.
 
-    The folder is left without our table, and goes when nothing else is in it.
+    The folder is left without our table and report, and goes when nothing else is in it.
 
     Returns
     -------
@@ -221,7 +222,7 @@ def _bring_back(plan: list[ExportedImage], folder: Path) -> list[str]:
 def _remove_ours(folder: Path, plan: list[ExportedImage]) -> None:
     for parent in {(folder / i.exported_path).parent for i in plan if i.exported_path}:
         _remove_empty(parent)
-    for name in (TABLE, PART, JOURNAL):  # the journal last, so that a kill leaves it
+    for name in (TABLE, REPORT, PART, JOURNAL):  # the journal last, so that a kill leaves it
         (folder / name).unlink(missing_ok=True)
     _remove_empty(folder)
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans.cli import main
+from resnet_kmeans.export_journal import JOURNAL, Journal, write_journal
+from resnet_kmeans.export_plan import plan_export
 from resnet_kmeans.images import find_images, reason_unreadable
 
 # Their pixels end early. Pillow opens them, and tells of it in the first attempt to read all.
@@ -184,6 +186,49 @@ def test_unreadable_images_stop_the_command_where_that_is_asked(awkward, tmp_pat
     assert "got 6 that cannot be read" in told
     assert "\x1b" not in told
     assert not out.exists()
+
+
+def interrupted(pictures: Path, out: Path, photos: Path) -> list[Path]:
+    """Leave an export of copies that a kill ended before the first one."""
+    photos.mkdir()
+    paths = [photos / picture.name for picture in sorted(pictures.iterdir())[:4]]
+    for picture, path in zip(sorted(pictures.iterdir()), paths):
+        path.write_bytes(picture.read_bytes())
+    out.mkdir()
+    plan = plan_export(paths, [0, 1, 0, 1])
+    write_journal(out, Journal("copy", plan, finished=False))
+    return paths
+
+
+def test_a_second_command_finishes_an_interrupted_export_and_names_what_is_gone(
+    pictures, tmp_path, network, capsys
+):
+    photos, out, model = tmp_path / "photos", tmp_path / "out", tmp_path / "model"
+    paths = interrupted(pictures, out, photos)
+    dry = ["cluster", str(photos), str(out), "-k", "2", "--dry-run", *network]
+    assert main(dry) == 2
+    assert [path.name for path in out.iterdir()] == [JOURNAL]
+    paths[3].unlink()
+    whole = ["cluster", str(photos), str(tmp_path / "whole"), "-k", "2", *network]
+    assert main([*whole, "--save-model", str(model)]) == 0
+    capsys.readouterr()
+    assert main(["assign", str(model), str(photos), str(out), "--quiet"]) == 0
+    told = capsys.readouterr()
+    assert "Finishing the interrupted export" in told.out
+    assert "3 images are in 2 clusters" in told.out
+    assert f"{paths[3]}: gone before it could be exported" in told.err
+    assert [row["cluster"] for row in table_of(out)] == ["0", "1", "0", "-1"]
+
+
+def test_undo_takes_the_report_away_too(pictures, tmp_path, network):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    paths = interrupted(pictures, tmp_path / "not_this", photos)
+    command = ["cluster", str(photos), str(out), "-k", "2", "--action", "move", "--report"]
+    assert main([*command, *network]) == 0
+    assert (out / "report.html").is_file()
+    assert main(["undo", str(out)]) == 0
+    assert not out.exists()
+    assert all(path.is_file() for path in paths)
 
 
 def test_an_image_that_vanishes_after_it_was_listed_is_named(pictures, tmp_path, tiny_network):
