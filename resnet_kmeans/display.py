@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -244,7 +245,9 @@ def _tile(image: Any) -> Image.Image:
     side = (TILE - 4, TILE - 4)
     try:
         data = read_file(image) if isinstance(image, (str, os.PathLike)) else image
-        return ImageOps.fit(open_upright(data, side), side)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata
+            return ImageOps.fit(open_upright(data, side), side)
     except DecodeError:  # gone since the fit
         return Image.new("RGB", side, "lightgrey")
 

@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import secrets
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -131,8 +132,7 @@ def render(summary: ClusteringSummary, folder: str | os.PathLike[str] = ".") -> 
         Links to images are relative to it.
     """
     shown = [i for cluster in summary.clusters for i in cluster.shown]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow lets go of the GIL
-        thumbnails = dict(zip(shown, pool.map(make_thumbnail, [summary.images[i] for i in shown])))
+    thumbnails = make_thumbnails([summary.images[i] for i in shown])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -142,13 +142,21 @@ def render(summary: ClusteringSummary, folder: str | os.PathLike[str] = ".") -> 
     )
     return environment.get_template("report.html").render(
         summary=summary,
-        thumbnails=thumbnails,
+        thumbnails=dict(zip(shown, thumbnails)),
         links={i: _link(summary.images[i], folder) for i in shown},
         points=_points(summary),
         generator=GENERATOR,
         # Only our own script may run, whatever a file name manages to say.
         nonce=secrets.token_urlsafe(16),
     )
+
+
+def make_thumbnails(images: Sequence[Any]) -> list[Thumbnail | None]:
+    """Return a thumbnail of each image, None where there is no reading it."""
+    # Pillow lets go of the GIL; it warns of damaged metadata, which no thumbnail shows.
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        return list(pool.map(make_thumbnail, images))
 
 
 def make_thumbnail(image: Any) -> Thumbnail | None:

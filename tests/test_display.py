@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.model_selection import GridSearchCV
 
@@ -75,6 +76,14 @@ def test_a_contact_sheet_shows_the_most_typical_images_first(clustering):
 def test_a_contact_sheet_needs_no_features_and_shows_grey_for_an_image_that_has_gone(tmp_path):
     drawn = ContactSheetDisplay.from_predictions([tmp_path / "gone.jpg"], [0], n_images=1)
     assert drawn.ax_.images[0].get_array()[60, 60].tolist() == [211, 211, 211]
+
+
+def test_a_contact_sheet_does_not_warn_of_damaged_metadata(tmp_path):
+    path = tmp_path / "photo.jpg"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x01"
+    Image.new("RGB", (40, 30), "red").save(path, exif=exif)
+    drawn = ContactSheetDisplay.from_predictions([path], [0], n_images=1)
+    assert drawn.ax_.images[0].get_array()[60, 60, 0] > 250
 
 
 def test_silhouettes_are_drawn_with_their_mean(clustering):

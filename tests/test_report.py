@@ -267,6 +267,14 @@ def test_a_thumbnail_keeps_an_image_whole():
     assert make_thumbnail(b"no image") is None
 
 
+def test_damaged_metadata_neither_warns_nor_costs_the_thumbnail(tmp_path):
+    path = tmp_path / "photo.jpg"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x01"
+    Image.new("RGB", (40, 30)).save(path, exif=exif)
+    page = write_report([0], tmp_path / "r.html", images=[path])
+    assert page.read_text().count("data:image/jpeg") == 1
+
+
 # --- The page in a browser
 
 
