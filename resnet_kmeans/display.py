@@ -25,17 +25,7 @@ PALETTE = "tab20"  # matplotlib's widest one of plain colours; beyond 20 it repe
 
 
 class _ClusteringDisplay:
-    """Draws a summary; subclasses say how.
-
-    Parameters
-    ----------
-    summary : ClusteringSummary
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
-    """
+    """Draws a ClusteringSummary on `ax_` of `figure_`; subclasses say how."""
 
     _projection: str | None = None
     plot: Any

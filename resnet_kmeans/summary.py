@@ -60,23 +60,20 @@ class ClusteringSummary:
     labels : ndarray of shape (n,)
         -1 for an image that belongs to no cluster.
     silhouettes : ndarray of shape (n,)
-        From -1 to 1, below 0 where another cluster is nearer; NaN where unknown, which
-        above 10,000 images is all but a sample.
+        Below 0 where another cluster is nearer; NaN where unknown, which above 10,000
+        images is all but a sample.
     rivals : ndarray of shape (n,)
         The nearest other cluster of each shown image; -1 where unknown.
     cohesion : float or None
-        Mean of `silhouettes`.
     clusters : list of ClusterSummary
     unreadable : dict of str to str
         Name and reason of each image without a cluster.
     mapped : ndarray of int
-        Positions of the images on the map.
+        Which images are on the map.
     positions : ndarray of shape (len(mapped), 2)
-        From 0 to 1.
-    projection : str
-        How the map was made.
-    facts : dict of str to str
-        How the clustering was made.
+        Where, from 0 to 1.
+    projection, facts
+        In words, how the map and the clustering were made.
     """
 
     images: list[Any]
@@ -124,7 +121,6 @@ def summarize(
         -1 for an image that belongs to no cluster.
     features : ndarray of shape (n, d), default=None
         The rows that were clustered; without them there is neither cohesion nor map.
-        Rows of images without a cluster are not looked at.
     distances : array-like of shape (n,), default=None
         To the centre of the cluster; None computes them from `features`.
     reasons : mapping of str to str, default=None
@@ -134,10 +130,6 @@ def summarize(
     projection : {"auto", "pca", "tsne", "umap"} or None, default="auto"
         How rows become a map; ``"auto"`` is t-SNE, None makes no map. Of 1,319 rows of 64
         t-SNE took 3 s on two cores and UMAP, with its import, 72 s.
-
-    Returns
-    -------
-    ClusteringSummary
 
     Raises
     ------
