@@ -1,0 +1,91 @@
+"""The main job on real photos with genuine weights, where RESNET_KMEANS_TEST_DATA has them."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import JpegImagePlugin
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score
+from sklearn.pipeline import Pipeline
+
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
+from resnet_kmeans.cli import main
+from resnet_kmeans.images import decode
+
+
+@pytest.fixture(scope="module")
+def photos(test_data):
+    return test_data / "images"
+
+
+@pytest.fixture(scope="module")
+def densenet(test_data):
+    weights = test_data / "weights" / "densenet169_imagenet_notop_avg.keras"
+    return {"weights": str(weights), "preprocess": "torch"}
+
+
+@pytest.fixture(scope="module")
+def resnet(test_data):
+    weights = test_data / "weights" / "resnet50_imagenet_conv1-4_notop.h5"
+    return {"weights": str(weights), "layer": "conv4_block6_out"}
+
+
+def test_the_command_finds_25_classes_with_an_inner_layer_of_resnet50(
+    photos, resnet, tmp_path, capsys
+):
+    options = ["-k", "25", "--seed", "0", "--quiet"]
+    options += [word for name, value in resnet.items() for word in (f"--{name}", value)]
+    assert main(["cluster", str(photos / "caltech101a"), str(tmp_path / "out"), *options]) == 0
+    with open(tmp_path / "out" / "clusters.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    classes = [row["source_path"].split("/")[-2] for row in rows]
+    assert adjusted_mutual_info_score(classes, [row["cluster"] for row in rows]) > 0.65
+    assert len([path for path in (tmp_path / "out").iterdir() if path.is_dir()]) == 25
+    assert len(rows) == 1319
+
+
+def test_a_whole_network_finds_classes_and_labels_new_photos_in_another_process(
+    photos, densenet, tmp_path
+):
+    paths = find_images(photos / "trashnet6")[::2]
+    featurizer = ResNetFeaturizer(**densenet)
+    clusterer = ImageFolderClusterer(6, featurizer=featurizer, random_state=0).fit(paths)
+    classes = [path.parent.name for path in paths]
+    assert adjusted_mutual_info_score(classes, clusterer.labels_) > 0.3
+    clusterer.save(tmp_path / "model")
+    new = [str(path) for path in find_images(photos / "trashnet6")[1:40:2]]
+    program = (
+        "import sys; from resnet_kmeans import ImageFolderClusterer as C;"
+        "print(*C.load(sys.argv[1]).predict(sys.argv[2:]))"
+    )
+    run = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "model"), *new]
+    printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == [str(label) for label in clusterer.predict(new)]
+
+
+def test_precisions_agree_on_the_labels_of_real_photos(photos, densenet):
+    paths = find_images(photos / "caltech101a")[::10]
+    pipeline = Pipeline(
+        [
+            ("features", ResNetFeaturizer(**densenet, precision="float32")),
+            ("kmeans", KMeans(10, n_init=10, random_state=0)),
+        ]
+    )
+    exact = pipeline.fit_predict(paths)
+    pipeline.set_params(features__precision="bfloat16")
+    pipeline["features"].fit(paths)
+    assert np.mean(pipeline.predict(paths) == exact) >= 0.99
+
+
+def test_drafts_of_large_photos_show_what_full_decoding_shows(test_data, monkeypatch):
+    folder = test_data / "images_hard" / "exif_rotation"
+    large = [path for path in find_images(folder) if "Landscape" in path.name]
+    drafts = [decode(path.read_bytes(), (224, 224)).astype(float) for path in large]
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", lambda *ignored: None)
+    for path, draft in zip(large, drafts):
+        whole = decode(path.read_bytes(), (224, 224))
+        assert np.abs(draft - whole).mean() < 1.5
+        assert not np.array_equal(draft, whole)
