@@ -46,7 +46,7 @@ PAD_COLOUR = (124, 116, 104)
 _BROKEN = (
     *(OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError),
     *(TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError),
-    *(MemoryError, RuntimeError, struct.error),
+    *(MemoryError, RuntimeError, AssertionError, struct.error),
 )
 _REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose values may be averaged
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

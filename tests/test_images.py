@@ -45,6 +45,16 @@ def solid(mode: str, colour=RED, size=(32, 32)) -> Image.Image:
     return image.quantize(4) if mode == "P" else image.convert(mode)
 
 
+def png(width: int, height: int, *chunks: tuple[bytes, bytes], colour_type: int = 2) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", head), *chunks, (b"IEND", b"")]
+    sums = [zlib.crc32(kind + data) for kind, data in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+        for (kind, data), crc in zip(parts, sums)
+    )
+
+
 def assert_colour(pixels: np.ndarray, colour, within: int = 3) -> None:
     assert pixels.shape == (32, 32, 3)
     assert pixels.dtype == np.uint8
@@ -229,16 +239,6 @@ def test_a_large_image_keeps_its_colour_and_its_side(mode, colour):
     assert np.abs(pixels[:, :14].astype(int) - colour).max() <= 3
 
 
-def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = [(b"IHDR", head), *chunks, (b"IEND", b"")]
-    sums = [zlib.crc32(kind + data) for kind, data in parts]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-        for (kind, data), crc in zip(parts, sums)
-    )
-
-
 @pytest.mark.parametrize(
     "bomb",
     [
@@ -296,6 +296,7 @@ def test_damaged_exif_does_not_hide_the_picture(exif):
         (encoded(solid("RGB"), "PNG")[:60], "damaged"),
         (encoded(solid("RGB"), "JPEG")[:-40], "damaged: OSError: .*[Tt]runcated"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "not an image"),
+        (png(2, 1, (b"IDAT", zlib.compress(bytes(3))), colour_type=3), "damaged"),  # no palette
         (Image.new("RGB", (0, 5)), "no pixels, its size is 0 x 5"),
     ],
 )
