@@ -124,6 +124,12 @@ def reduce_batches(reducer: Any, batches: Batches) -> Batches:
             )
 
 
+def reduced_array(row: Any) -> np.ndarray:
+    """Return the reduced features of one row; pyspark.mllib takes no vector of pyspark.ml."""
+    array: np.ndarray = row["reduced"].toArray()
+    return array
+
+
 def assign_batches(reducer: Any, kmeans: Any, centers: np.ndarray, batches: Batches) -> Batches:
     """From batches of `FEATURES` to batches of `ASSIGNED`."""
     import pyarrow

@@ -49,7 +49,7 @@ def session(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setattr(spark, "N_STARTS", 2)  # for speed
+        patch.setattr(spark, "N_STARTS", 1)  # for speed
         cluster = _start_cluster(folder) if request.param == "standalone" else []
         master = cluster[0].url if cluster else request.param
         try:
