@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 MIN_TSNE = 10  # points; t-SNE of fewer shows nothing that PCA does not
 
