@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
+from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,6 +142,7 @@ def _explained(spec: NetworkSpec, network: str) -> Iterator[None]:
         raise WeightsFileError(spec.file, network, reason) from error
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that shape features."""
     # TensorFlow is installed under other names too, tensorflow-cpu for one.
