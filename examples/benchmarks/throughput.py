@@ -97,6 +97,7 @@ def ours(precision, **given):
 
 
 def openvino(paths, weights):
+    import_tensorflow()  # before OpenVINO: the other way round the process was seen to hang
     import openvino as ov
 
     core = ov.Core()
@@ -148,6 +149,7 @@ def export(weights, kind):
     if not target.exists():
         target.parent.mkdir(exist_ok=True)
         model = keras_model(weights)
+        model(np.zeros((1, SIDE, SIDE, 3), dtype=np.float32))  # what is not called has no graph
         model.export(target, format="onnx" if kind == "onnx" else "tf_saved_model", verbose=False)
     return str(target)
 
