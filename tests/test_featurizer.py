@@ -93,7 +93,19 @@ def test_a_row_is_bit_identical_alone_in_any_batch_and_cached_or_not(featurizer,
         lambda paths: [np.asarray(Image.open(path)) for path in paths],
         lambda paths: np.stack([np.asarray(Image.open(path)) for path in paths]),
     ],
-    ids="list tuple str ndarray column Series DataFrame bytes PIL arrays 4-D".split(),
+    ids=[
+        "list",
+        "tuple",
+        "str",
+        "ndarray",
+        "column",
+        "Series",
+        "DataFrame",
+        "bytes",
+        "PIL",
+        "arrays",
+        "4-D",
+    ],
 )
 def test_takes_any_sequence_of_images(featurizer, paths, wrap):
     expected = featurizer.fit_transform(paths)

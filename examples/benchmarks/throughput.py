@@ -225,12 +225,7 @@ def measure(args, name, images, n, given=None, no_draft=False):
     command = [sys.executable, "-W", "ignore", __file__, "--work", name, "--images", str(images)]
     command += ["--n", str(n), "--given", json.dumps(given or {})]
     command += ["--weights", args.weights] if args.weights else []
-    done = subprocess.run(
-        command + ["--no-draft"] * no_draft,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    done = subprocess.run(command + ["--no-draft"] * no_draft, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     if not lines:
         print(f"  {name}: failed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
@@ -269,9 +264,8 @@ def main():
         photos = args.images or draw_photos(Path(folder, "small"), args.n, (500, 375))
         if args.only in (None, "contestants"):
             limit = measure(args, "limit", photos, 1)
-            print(
-                f"Arithmetic limit: bfloat16 {limit['bfloat16']:.0f}, float32 {limit['float32']:.0f} images/s"
-            )
+            speeds = [f"{name} {limit[name]:.0f}" for name in ("bfloat16", "float32")]
+            print(f"Arithmetic limit: {', '.join(speeds)} images/s")
             table(args, "Contestants", {name: (name, photos, args.n) for name in CONTESTANTS})
         if args.only in (None, "large"):
             large = draw_photos(Path(folder, "large"), 60, (4000, 3000))
