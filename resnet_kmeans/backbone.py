@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 
 from resnet_kmeans.exceptions import NetworkError
@@ -35,8 +35,6 @@ class Network:
         Width of a row.
     batch_size : int
         Images that it computes at a time.
-    n_streams : int
-        Threads that may well call it at the same time.
     n_folded : int
         Batch normalisations that were folded into convolutions.
     precision : {"float32", "bfloat16"}
@@ -49,9 +47,6 @@ class Network:
         self._spec = spec
         gpu = _has_gpu()
         self.batch_size = _batch_size(spec, gpu)
-        # One stream leaves a processor idle between layers; measured on 2 cores, images/s
-        # with 1, 2, 3 streams: 38, 42, 44.
-        self.n_streams = 2 if gpu else joblib.cpu_count() + 1
         self.precision = _precision(spec, gpu)
         convolutions = _foldable(model) if getattr(model, "outputs", None) else None
         self.n_folded = len(convolutions or ())
@@ -60,6 +55,9 @@ class Network:
         else:
             model = _clone_folded(model, convolutions, self.precision)
         self._function, self.n_features = _freeze(model, spec, self.precision, self.batch_size)
+        # TensorFlow 2.21 keeps the summand of a fused convolution in the kernel that all calls
+        # share: two at the same time gave garbage rows, or crashed. Turns cost 4 % of speed.
+        self._turn = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
@@ -73,7 +71,7 @@ class Network:
         return hashlib.sha256(f"{self._weights_hash} {shape!r}".encode()).hexdigest()
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the features of images; threads may call at the same time.
+        """Return the features of images; threads that call at the same time take turns.
 
         Parameters
         ----------
@@ -89,8 +87,13 @@ class Network:
         batches = [pixels[start : start + size] for start in range(0, len(pixels), size)]
         missing = size - len(batches[-1])
         batches[-1] = np.pad(batches[-1], ((0, missing), (0, 0), (0, 0), (0, 0)))
-        rows = np.concatenate([np.asarray(self._function(batch)) for batch in batches])
+        rows = np.concatenate([self._compute(batch) for batch in batches])
         return rows[: len(pixels)]
+
+    def _compute(self, batch: np.ndarray) -> np.ndarray:
+        with self._turn:
+            rows = self._function(batch)
+        return np.asarray(rows)
 
 
 @lru_cache(maxsize=2)

@@ -178,7 +178,7 @@ class Extraction:
             image.row = self._cache.find_row(self._key, image.digest)
 
     def _through_network(self, fresh: Iterator[_Image]) -> Iterator[list[_Image]]:
-        """Give images their rows, several batches at a time; yield them in batches."""
+        """Give images their rows; yield them in batches."""
         first = next(fresh, None)
         if first is None:
             return iter(())  # nothing needs the network, so TensorFlow is not even imported
@@ -187,12 +187,12 @@ class Extraction:
             return self._in_processes(_batches(fresh, PROCESS_BATCH))
         network = self._network or _load(self._spec, self.fingerprint)
 
-        def compute(images: list[_Image]) -> list[_Image]:
+        def compute(images: list[_Image]) -> list[_Image]:  # one lays pixels out, one computes
             _settle(images, network(_take_pixels(images)))
             return images
 
         batches = _batches(fresh, network.batch_size)
-        return _ahead(compute, batches, network.n_streams + 1, network.n_streams)
+        return _ahead(compute, batches, n_ahead=3, n_threads=2)
 
     def _in_processes(self, batches: Iterator[list[_Image]]) -> Iterator[list[_Image]]:
         n_jobs = joblib.effective_n_jobs(self._n_jobs)
