@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -51,13 +52,25 @@ def draw_photos(folder, n_images, size, seed=0):
     return folder
 
 
-def keras_model(weights):
-    keras = import_tensorflow().keras
-    if weights and weights.endswith(".keras"):
-        return keras.models.load_model(weights, compile=False)
-    return keras.applications.ResNet50(
-        weights=weights, include_top=False, pooling="avg", input_shape=(SIDE, SIDE, 3)
+def draw_network(file, seed=0):
+    """Write an untrained ResNet50 whose batch normalisation has something to do.
+
+    A fresh one shifts by zero, and graph optimisers then treat it unlike a trained one.
+    """
+    keras, random = import_tensorflow().keras, np.random.default_rng(seed)
+    model = keras.applications.ResNet50(
+        weights=None, include_top=False, pooling="avg", input_shape=(SIDE, SIDE, 3)
     )
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shapes = [value.shape for value in layer.get_weights()]
+            layer.set_weights([random.uniform(0.1, 0.9, shape) for shape in shapes])
+    model.save(file)
+    return file
+
+
+def keras_model(weights):
+    return import_tensorflow().keras.models.load_model(weights, compile=False)
 
 
 def predict_one_by_one(paths, weights):
@@ -97,7 +110,6 @@ def ours(precision, **given):
 
 
 def openvino(paths, weights):
-    import_tensorflow()  # before OpenVINO: the other way round the process was seen to hang
     import openvino as ov
 
     core = ov.Core()
@@ -144,10 +156,8 @@ BUILDERS = dict(
 
 def export(weights, kind):
     """Write the network where the two runtimes read it, once for all rounds."""
-    target = Path(tempfile.gettempdir(), f"throughput-{os.getuid()}", kind)
-    target = target.with_suffix(".onnx") if kind == "onnx" else target
+    target = Path(f"{weights}.{kind}")
     if not target.exists():
-        target.parent.mkdir(exist_ok=True)
         model = keras_model(weights)
         model(np.zeros((1, SIDE, SIDE, 3), dtype=np.float32))  # what is not called has no graph
         model.export(target, format="onnx" if kind == "onnx" else "tf_saved_model", verbose=False)
@@ -218,13 +228,14 @@ def work(args):
         run(paths)
         figures = {"images/s": len(paths) / (time.perf_counter() - begin)}
     figures["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print("RESULT", json.dumps(figures))
+    print("RESULT", json.dumps(figures), flush=True)
+    os._exit(0)  # OpenVINO was seen to wait for itself for ever when Python takes it down
 
 
 def measure(args, name, images, n, given=None, no_draft=False):
     command = [sys.executable, "-W", "ignore", __file__, "--work", name, "--images", str(images)]
     command += ["--n", str(n), "--given", json.dumps(given or {})]
-    command += ["--weights", args.weights] if args.weights else []
+    command += ["--weights", str(args.weights)]
     done = subprocess.run(command + ["--no-draft"] * no_draft, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     if not lines:
@@ -250,7 +261,9 @@ def table(args, title, jobs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", help="folder of JPEG files; default: drawn ones")
-    parser.add_argument("--weights", help="ResNet50 weights; default: untrained, as fast")
+    parser.add_argument(
+        "--weights", help="a whole network in a .keras file; default: drawn, as fast"
+    )
     parser.add_argument("--n", type=int, default=400, help="images")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["contestants", "large", "settings", "memory"])
@@ -261,6 +274,10 @@ def main():
     if args.work:
         return work(args)
     with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder, "resnet50.keras")  # the exports of it go beside it
+        args.weights = (
+            shutil.copyfile(args.weights, network) if args.weights else draw_network(network)
+        )
         photos = args.images or draw_photos(Path(folder, "small"), args.n, (500, 375))
         if args.only in (None, "contestants"):
             limit = measure(args, "limit", photos, 1)
