@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from resnet_kmeans.exceptions import NetworkError
+from resnet_kmeans.graph import Graph, is_readable
 from resnet_kmeans.weights import NetworkSpec, build_model, import_tensorflow
 
 CPU_BATCH, GPU_BATCH = 8, 128  # images; measured, see examples/benchmarks/throughput.py
@@ -35,8 +35,6 @@ class Network:
         Width of a row.
     batch_size : int
         Images that it computes at a time.
-    n_folded : int
-        Batch normalisations that were folded into convolutions.
     precision : {"float32", "bfloat16"}
         The type that the network computes in.
     """
@@ -48,12 +46,10 @@ class Network:
         gpu = _has_gpu()
         self.batch_size = _batch_size(spec, gpu)
         self.precision = _precision(spec, gpu)
-        convolutions = _foldable(model) if getattr(model, "outputs", None) else None
-        self.n_folded = len(convolutions or ())
-        if convolutions is None:
-            self.precision = "float32"
+        if is_readable(model):
+            model = Graph(model).rewrite(self.precision)
         else:
-            model = _clone_folded(model, convolutions, self.precision)
+            self.precision = "float32"
         self._function, self.n_features = _freeze(model, spec, self.precision, self.batch_size)
         # TensorFlow 2.21 keeps the summand of a fused convolution in the kernel that all calls
         # share: two at the same time gave garbage rows, or crashed. Turns cost 4 % of speed.
@@ -170,75 +166,15 @@ def _hash_weights(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _foldable(model: Any) -> dict[str, Any] | None:
-    """Return the batch normalisation to fold into each convolution, by its name.
-
-    None for a model that cannot be cloned layer by layer: one with layers that are shared,
-    models themselves, or not Keras' own.
-    """
-    keras = import_tensorflow().keras
-    own = all(type(layer).__module__.startswith("keras.") for layer in model.layers)
-    if not own or any(isinstance(layer, keras.Model) for layer in model.layers):
-        return None
-    read = [tensor for layer in model.layers for tensor in keras.tree.flatten(layer.input)]
-    producer = {id(layer.output): layer for layer in model.layers}
-    n_readers = Counter(id(tensor) for tensor in [*read, *model.outputs])
-    if not n_readers.keys() <= producer.keys():  # the second output of a layer used twice
-        return None
-    pairs = [
-        (producer.get(id(layer.input)), layer)
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization) and n_readers[id(layer.input)] == 1
-    ]
-    return {conv.name: layer for conv, layer in pairs if conv and _is_linear_convolution(conv)}
-
-
-def _is_linear_convolution(layer: Any) -> bool:
-    keras = import_tensorflow().keras
-    return type(layer) is keras.layers.Conv2D and layer.get_config()["activation"] == "linear"
-
-
-def _clone_folded(model: Any, convolutions: dict[str, Any], precision: str) -> Any:
-    keras = import_tensorflow().keras
-    gone = {normalisation.name for normalisation in convolutions.values()}
-
-    def clone(layer: Any) -> Any:
-        config = {**layer.get_config(), "dtype": precision}
-        if layer.name in convolutions:
-            config["use_bias"] = True
-        return type(layer).from_config(config)
-
-    def call(layer: Any, *inputs: Any, **keywords: Any) -> Any:
-        return inputs[0] if layer.name in gone else layer(*inputs, **keywords)
-
-    folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in folded.layers:
-        if layer.weights:
-            source = model.get_layer(layer.name)
-            layer.set_weights(_folded_weights(source, convolutions.get(layer.name)))
-    return folded
-
-
-def _folded_weights(convolution: Any, normalisation: Any | None) -> list[np.ndarray]:
-    weights = convolution.get_weights()
-    if normalisation is None:
-        return list(weights)
-    named = {v.name: np.asarray(v, dtype=np.float64) for v in normalisation.weights}
-    scale = named.get("gamma", 1) / np.sqrt(named["moving_variance"] + normalisation.epsilon)
-    bias = weights[1] if convolution.use_bias else 0
-    shifted = (bias - named["moving_mean"]) * scale + named.get("beta", 0)
-    return [(weights[0] * scale).astype(np.float32), shifted.astype(np.float32)]
-
-
 def _freeze(
     model: Any, spec: NetworkSpec, precision: str, batch_size: int
 ) -> tuple[Callable[[np.ndarray], Any], int]:
-    tensorflow, keras, freeze = import_tensorflow()
+    tensorflow, _, freeze = import_tensorflow()
+    matrix, offset = _preprocessing(spec.preprocess)
 
     def features(pixels: Any) -> Any:
-        scaled = keras.applications.imagenet_utils.preprocess_input(
-            tensorflow.cast(pixels, "float32"), data_format="channels_last", mode=spec.preprocess
-        )
+        colours = tensorflow.cast(pixels, "float32")
+        scaled = tensorflow.nn.conv2d(colours, matrix[None, None], 1, "VALID") + offset
         maps = model(tensorflow.cast(scaled, precision), training=False)
         return _pool(tensorflow.cast(maps, "float32"), spec.pooling)
 
@@ -254,6 +190,13 @@ def _freeze(
     frozen = freeze(traced)
     n_features = int(frozen.outputs[0].shape[1])
     return lambda pixels: frozen(tensorflow.constant(pixels))[0], n_features
+
+
+def _preprocessing(mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return Keras' preprocessing as a matrix and an offset: one product instead of many steps."""
+    prepare = import_tensorflow().keras.applications.imagenet_utils.preprocess_input
+    black, *primaries = prepare(np.eye(4, 3, k=-1), data_format="channels_last", mode=mode)
+    return (primaries - black).astype(np.float32), black.astype(np.float32)
 
 
 def _pool(maps: Any, pooling: str | None) -> Any:

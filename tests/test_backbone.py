@@ -74,11 +74,6 @@ def test_pooling_decides_the_width(tiny, pooling, width):
     assert network(PIXELS).shape == (3, width)
 
 
-def test_batch_normalisation_is_gone_from_the_graph(tiny):
-    network = Network(tiny, spec())
-    assert network.n_folded == 3
-
-
 def test_names_the_layers_that_are_close_to_a_wrong_name(tiny):
     with pytest.raises(NetworkError, match=r"got 'block1_ou'.*Close names: block1_out"):
         Network(tiny, spec(layer="block1_ou"))
@@ -96,36 +91,6 @@ def test_a_model_with_a_shared_layer_runs_unfolded(keras):
     random_statistics(keras, model)
     network = Network(model, spec(precision="bfloat16"))
     assert network.precision == "float32"
-    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
-    assert_close(network(PIXELS), expected)
-
-
-def test_a_convolution_that_is_read_twice_is_not_folded(keras):
-    inputs = keras.Input((32, 32, 3))
-    maps = keras.layers.Conv2D(4, 3)(inputs)
-    model = keras.Model(inputs, keras.layers.Add()([keras.layers.BatchNormalization()(maps), maps]))
-    random_statistics(keras, model)
-    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
-    assert_close(Network(model, spec())(PIXELS), expected)
-
-
-def test_a_convolution_with_bias_and_a_normalisation_without_scale_are_folded(keras):
-    inputs = keras.Input((32, 32, 3))
-    maps = keras.layers.Conv2D(4, 3, bias_initializer="ones")(inputs)
-    maps = keras.layers.BatchNormalization(scale=False)(maps)
-    model = random_statistics(keras, keras.Model(inputs, maps))
-    network = Network(model, spec())
-    assert network.n_folded == 1
-    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
-    assert_close(network(PIXELS), expected)
-
-
-def test_an_activation_between_keeps_the_normalisation(keras):
-    inputs = keras.Input((32, 32, 3))
-    maps = keras.layers.Conv2D(4, 3, activation="relu")(inputs)
-    model = random_statistics(keras, keras.Model(inputs, keras.layers.BatchNormalization()(maps)))
-    network = Network(model, spec())
-    assert network.n_folded == 0
     expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
     assert_close(network(PIXELS), expected)
 
