@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -17,12 +16,12 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from resnet_kmeans import rows
 from resnet_kmeans.exceptions import (
     ModelFileError,
     NoImagesError,
@@ -34,13 +33,9 @@ from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS, find_images, reason_unreadable
 from resnet_kmeans.model_file import read_model, write_model
 from resnet_kmeans.recipe import from_arrays, new_clusterer, new_reducer, to_arrays
-from resnet_kmeans.silhouette import mean_silhouette
+from resnet_kmeans.silhouette import MAX_ROWS, mean_silhouette
 from resnet_kmeans.sources import as_sources, source_name
 from resnet_kmeans.weights import library_versions
-
-# Of a block of features: itself, readable rows alone, normalised, centred by PCA.
-COPIES = 4
-BLOCK_ROWS = 65_536  # reduced rows that are worked on at a time where that makes copies
 
 
 class ImageFolderClusterer(
@@ -158,13 +153,11 @@ class ImageFolderClusterer(
         sources = self._sources(X)
         featurizer = self._new_featurizer().fit(sources)
         reducer, reduced = self._fit_reducer(sources, featurizer)
-        rows = _kept(reduced, _is_readable(reduced))
-        if len(rows) < self.n_clusters:
-            raise TooFewImagesError(len(rows), self.n_clusters)
-        clusterer = new_clusterer(self.clusterer, self.n_clusters, len(rows), self.random_state)
-        clusterer.fit(rows)
+        readable, clusterer = self._to_cluster(reduced)
+        if len(readable) < self.n_clusters:
+            raise TooFewImagesError(len(readable), self.n_clusters)
+        clusterer.fit(readable)
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
-        self.labels_ = self._labels(reduced)
         self._describe(sources, reduced)
         return self
 
@@ -187,7 +180,9 @@ class ImageFolderClusterer(
             If the network at hand is not the one of the fit.
         """
         check_is_fitted(self)
-        return np.concatenate([self._labels(rows) for rows in self._reduced(self._sources(X))])
+        clusterer = self.pipeline_["clusterer"]
+        reduced = self._reduced(self._sources(X))
+        return np.concatenate([rows.predict(clusterer, block) for block in reduced])
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the distances of images to the cluster centres.
@@ -206,9 +201,9 @@ class ImageFolderClusterer(
         sources, centers = self._sources(X), self.cluster_centers_
         distances = np.empty((len(sources), len(centers)), dtype=np.float32)
         start = 0
-        for rows in self._reduced(sources):
-            distances[start : start + len(rows)] = _distances(rows, centers)
-            start += len(rows)
+        for block in self._reduced(sources):
+            distances[start : start + len(block)] = rows.distances(block, centers)
+            start += len(block)
         return distances
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -230,9 +225,11 @@ class ImageFolderClusterer(
             From -1 to 1; -1 where all images are in one cluster, or each in its own.
         """
         check_is_fitted(self)
-        featurizer, reducer = self.pipeline_["featurizer"], self.pipeline_["reducer"]
-        features = _features(featurizer, self._sources(X))
-        labels = self._labels(_reduce(reducer, features))
+        featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
+        sources = self._sources(X)
+        drawn = [sources[i] for i in rows.draw(len(sources), MAX_ROWS, random_state=0)]
+        features = rows.features_of(featurizer, drawn)
+        labels = rows.predict(clusterer, rows.reduce(reducer, features))
         return mean_silhouette(features[labels >= 0], labels[labels >= 0])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -345,25 +342,31 @@ class ImageFolderClusterer(
         """
         sources = self._sources(X)
         _, reduced = self._fit_reducer(sources, self._new_featurizer().fit(sources))
-        rows = _kept(reduced, _is_readable(reduced))
-        return rows, new_clusterer(self.clusterer, self.n_clusters, len(rows), self.random_state)
+        return self._to_cluster(reduced)
+
+    def _to_cluster(self, reduced: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Return the readable rows and the unfitted clusterer for so many."""
+        readable = rows.keep(reduced, rows.is_readable(reduced))
+        n_rows = len(readable)
+        return readable, new_clusterer(self.clusterer, self.n_clusters, n_rows, self.random_state)
 
     def _fit_reducer(self, sources: list[Any], featurizer: Any) -> tuple[Any, np.ndarray]:
         """Fit the reducer on as many rows as fit in memory; return it with all rows reduced."""
-        sample = _draw(len(sources), _rows_in_memory(featurizer), self.random_state)
-        features = _features(featurizer, [sources[i] for i in sample])
-        readable = _kept(features, _is_readable(features))
+        sample = rows.draw(len(sources), _rows_in_memory(featurizer), self.random_state)
+        features = rows.features_of(featurizer, [sources[i] for i in sample])
+        readable = rows.keep(features, rows.is_readable(features))
         if not len(readable):
             raise UnreadableImagesError(_reasons(sources))
         reducer = new_reducer(self.reducer, readable.shape, self.random_state).fit(readable)
-        first = _reduce(reducer, features)
+        first = rows.reduce(reducer, features)
         reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
         reduced[sample] = first
         del features, readable, first  # before the next block comes
         rest = np.setdiff1d(np.arange(len(sources)), sample)
         for start in range(0, len(rest), len(sample)):
             block = rest[start : start + len(sample)]
-            reduced[block] = _reduce(reducer, _features(featurizer, [sources[i] for i in block]))
+            features = rows.features_of(featurizer, [sources[i] for i in block])
+            reduced[block] = rows.reduce(reducer, features)
         return reducer, reduced
 
     def _reduced(self, sources: list[Any]) -> Iterator[np.ndarray]:
@@ -371,27 +374,19 @@ class ImageFolderClusterer(
         featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
         width = self.cluster_centers_.shape[1]
         for block in gen_batches(len(sources), _rows_in_memory(featurizer)):
-            yield _reduce(reducer, _features(featurizer, sources[block]), width)
-
-    def _labels(self, reduced: np.ndarray) -> np.ndarray:
-        labels = np.full(len(reduced), -1, dtype=np.int32)
-        readable = _is_readable(reduced)
-        if readable.any():
-            labels[readable] = self.pipeline_["clusterer"].predict(_kept(reduced, readable))
-        return labels
+            features = rows.features_of(featurizer, sources[block])
+            yield rows.reduce(reducer, features, width)
 
     def _describe(self, sources: list[Any], reduced: np.ndarray) -> None:
         self.image_paths_ = [
             source if isinstance(source, (str, os.PathLike)) else source_name(source, i)
             for i, source in enumerate(sources)
         ]
-        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ < 0))
         clusterer = self.pipeline_["clusterer"]
-        self.cluster_centers_ = _centers(clusterer, reduced, self.labels_)
-        self.distances_ = np.empty(len(reduced), dtype=np.float32)
-        for block in gen_batches(len(reduced), BLOCK_ROWS):
-            own_centers = self.cluster_centers_[self.labels_[block]]
-            self.distances_[block] = np.linalg.norm(reduced[block] - own_centers, axis=1)
+        self.labels_ = rows.predict(clusterer, reduced)
+        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ < 0))
+        self.cluster_centers_ = rows.centers_of(clusterer, reduced, self.labels_)
+        self.distances_ = rows.own_distances(reduced, self.cluster_centers_, self.labels_)
         self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
 
     @property
@@ -410,66 +405,12 @@ def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:
     return Pipeline([("featurizer", featurizer), ("reducer", reducer), ("clusterer", clusterer)])
 
 
+def _rows_in_memory(featurizer: Any) -> int:
+    return rows.n_in_memory(getattr(featurizer, "n_features_out_", 2048))
+
+
 def _featurizer_word(unreadable: str) -> str:
     return "nan" if unreadable == "skip" else "raise"
-
-
-def _features(featurizer: Any, sources: list[Any]) -> np.ndarray:
-    # KMeans fitted on float32 refuses float64, so whatever a featurizer gives is float32.
-    return np.asarray(featurizer.transform(sources), dtype=np.float32)
-
-
-def _is_readable(rows: np.ndarray) -> np.ndarray:
-    readable = np.empty(len(rows), dtype=bool)
-    for block in gen_batches(len(rows), BLOCK_ROWS):
-        readable[block] = ~np.isnan(rows[block]).any(axis=1)
-    return readable
-
-
-def _kept(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
-    """Return the readable rows, without a copy where all of them are."""
-    return rows if readable.all() else rows[readable]
-
-
-def _reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Return reduced rows, NaN where the features are; `width` is for all of them NaN."""
-    readable = _is_readable(features)
-    if not readable.any():
-        return np.full((len(features), width or 1), np.nan, dtype=np.float32)
-    kept = _kept(features, readable)
-    rows: np.ndarray = np.asarray(reducer.transform(kept), dtype=np.float32)
-    if len(rows) == len(features):
-        return rows
-    reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
-    reduced[readable] = rows
-    return reduced
-
-
-def _centers(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    centers: Any = getattr(clusterer, "cluster_centers_", None)
-    if centers is None:
-        centers = [reduced[labels == k].mean(axis=0) for k in range(labels.max() + 1)]
-    return np.asarray(centers)
-
-
-def _distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    distances = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
-    readable = _is_readable(reduced)
-    if readable.any():
-        distances[readable] = euclidean_distances(_kept(reduced, readable), centers)
-    return distances
-
-
-def _rows_in_memory(featurizer: Any) -> int:
-    """Return how many rows of features scikit-learn's `working_memory` holds, with copies."""
-    row_bytes = 4 * getattr(featurizer, "n_features_out_", 2048)
-    return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * row_bytes)))
-
-
-def _draw(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
-    if n_rows <= n_drawn:
-        return np.arange(n_rows)
-    return np.sort(check_random_state(random_state).choice(n_rows, n_drawn, replace=False))
 
 
 def _reasons(sources: list[Any], positions: Any = None) -> dict[str, str]:

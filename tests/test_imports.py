@@ -26,9 +26,11 @@ ALLOWED = {
     "featurizer": {"backbone", "extraction", "feature_cache", "images", "sources", "weights"},
     "model_file": set(),
     "recipe": set(),
+    "rows": set(),
     "silhouette": set(),
     "clusterer": {
-        *("featurizer", "images", "model_file", "recipe", "silhouette", "sources", "weights"),
+        *("featurizer", "images", "model_file", "recipe", "rows", "silhouette", "sources"),
+        "weights",
     },
     "model_selection": {"clusterer", "silhouette"},
     "export_actions": set(),
@@ -53,6 +55,7 @@ def imported_by(module):
     tree = ast.parse((PACKAGE / f"{module}.py").read_text())
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     names = [node.module.partition("resnet_kmeans.")[2] for node in nodes if node.module]
+    names += [a.name for node in nodes if node.module == "resnet_kmeans" for a in node.names]
     return {name for name in names if name} - {"exceptions"}
 
 

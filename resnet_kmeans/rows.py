@@ -1,0 +1,91 @@
+"""Works on rows block by block; a row of NaN stands for an image that cannot be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils import check_random_state, gen_batches
+
+# Of a block of features: itself, readable rows alone, normalised, centred by PCA.
+COPIES = 4
+BLOCK_ROWS = 65_536  # reduced rows that are worked on at a time where that makes copies
+
+
+def n_in_memory(width: int) -> int:
+    """Return how many rows of features scikit-learn's `working_memory` holds, with copies."""
+    return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * 4 * width)))
+
+
+def draw(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
+    """Return the positions of at most `n_drawn` rows, in rising order."""
+    if n_rows <= n_drawn:
+        return np.arange(n_rows)
+    return np.sort(check_random_state(random_state).choice(n_rows, n_drawn, replace=False))
+
+
+def features_of(featurizer: Any, sources: list[Any]) -> np.ndarray:
+    """Return features as float32, since KMeans fitted on float32 refuses float64."""
+    return np.asarray(featurizer.transform(sources), dtype=np.float32)
+
+
+def is_readable(rows: np.ndarray) -> np.ndarray:
+    """Return which rows are no NaN."""
+    readable = np.empty(len(rows), dtype=bool)
+    for block in gen_batches(len(rows), BLOCK_ROWS):
+        readable[block] = ~np.isnan(rows[block]).any(axis=1)
+    return readable
+
+
+def keep(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
+    """Return the readable rows, without a copy where all of them are."""
+    return rows if readable.all() else rows[readable]
+
+
+def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
+    """Return reduced rows, NaN where the features are; `width` is for all of them NaN."""
+    readable = is_readable(features)
+    if not readable.any():
+        return np.full((len(features), width or 1), np.nan, dtype=np.float32)
+    rows: np.ndarray = np.asarray(reducer.transform(keep(features, readable)), dtype=np.float32)
+    if len(rows) == len(features):
+        return rows
+    reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
+    reduced[readable] = rows
+    return reduced
+
+
+def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
+    """Return the labels of reduced rows as int32, -1 where they are NaN."""
+    labels = np.full(len(reduced), -1, dtype=np.int32)
+    readable = is_readable(reduced)
+    if readable.any():
+        labels[readable] = clusterer.predict(keep(reduced, readable))
+    return labels
+
+
+def centers_of(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return a clusterer's centres, or the means of the rows where it has none."""
+    centers: Any = getattr(clusterer, "cluster_centers_", None)
+    if centers is None:
+        centers = [reduced[labels == k].mean(axis=0) for k in range(labels.max() + 1)]
+    return np.asarray(centers)
+
+
+def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Return the distance of each row to each centre, float32, NaN where the row is."""
+    found = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
+    readable = is_readable(reduced)
+    if readable.any():
+        found[readable] = euclidean_distances(keep(reduced, readable), centers)
+    return found
+
+
+def own_distances(reduced: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the distance of each row to the centre of its label, float32, NaN where the row is."""
+    found = np.empty(len(reduced), dtype=np.float32)
+    for block in gen_batches(len(reduced), BLOCK_ROWS):
+        found[block] = np.linalg.norm(reduced[block] - centers[labels[block]], axis=1)
+    return found
