@@ -141,7 +141,8 @@ class ImageFolderClusterer(
 
         Returns
         -------
-        self : ImageFolderClusterer
+        ImageFolderClusterer
+            Itself, fitted.
 
         Raises
         ------
@@ -260,6 +261,7 @@ class ImageFolderClusterer(
         Parameters
         ----------
         path : str or path-like
+            A file, which is read without running any code from it.
         **featurizer_params
             Parameters of `ResNetFeaturizer` that differ here, ``weights=PATH`` for example.
 
@@ -339,6 +341,7 @@ class ImageFolderClusterer(
         rows : ndarray of shape (n_readable, n_reduced), dtype float32
             The readable images' rows, reduced.
         clusterer : clusterer
+            That of the parameters, or the default for so many rows.
         """
         sources = self._sources(X)
         _, reduced = self._fit_reducer(sources, self._new_featurizer().fit(sources))

@@ -89,10 +89,34 @@ class _ClusteringDisplay:
 
 
 class ContactSheetDisplay(_ClusteringDisplay):
-    """A row of images for each cluster, the most typical ones first."""
+    """A row of images for each cluster, the most typical ones first.
+
+    Parameters
+    ----------
+    summary : ClusteringSummary
+        What `from_estimator` and `from_predictions` make.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
 
     def plot(self, ax: Any = None, *, n_images: int = 8) -> ContactSheetDisplay:
-        """Draw on `ax`, or on a figure of its own, at most `n_images` of each cluster."""
+        """Draw at most so many images of each cluster.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Drawn on; None makes a figure.
+        n_images : int, default=8
+            Images a row.
+
+        Returns
+        -------
+        ContactSheetDisplay
+            The display itself.
+        """
         clusters = self.summary.clusters
         ax = _take_axes(self, ax, (n_images + 1.5, len(clusters) + 0.2))
         sheet = Image.new("RGB", (TILE * n_images, TILE * len(clusters)), "white")
@@ -112,10 +136,31 @@ class SilhouetteDisplay(_ClusteringDisplay):
     """The silhouettes of all images, cluster by cluster; below 0 another one is nearer.
 
     Above 10,000 images a sample of them.
+
+    Parameters
+    ----------
+    summary : ClusteringSummary
+        What `from_estimator` and `from_predictions` make.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
     """
 
     def plot(self, ax: Any = None) -> SilhouetteDisplay:
-        """Draw on `ax`, or on a figure of its own."""
+        """Draw silhouettes, sorted in each cluster, with their mean.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Drawn on; None makes a figure.
+
+        Returns
+        -------
+        SilhouetteDisplay
+            The display itself.
+        """
         self._check_features(self.summary.cohesion is not None)
         ax = _take_axes(self, ax, (6.4, 4.8))
         start, ticks = 0, []
@@ -137,12 +182,35 @@ class ClusterMapDisplay(_ClusteringDisplay):
     """All images as points of a map, coloured by cluster.
 
     Above 2,500 images a sample of them.
+
+    Parameters
+    ----------
+    summary : ClusteringSummary
+        What `from_estimator` and `from_predictions` make.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
     """
 
     _projection = "auto"
 
     def plot(self, ax: Any = None, *, thumbnails: bool = True) -> ClusterMapDisplay:
-        """Draw on `ax`, or on a figure of its own, with each cluster's most typical image."""
+        """Draw points, on each cluster its most typical image.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Drawn on; None makes a figure.
+        thumbnails : bool, default=True
+            Whether to draw the images too.
+
+        Returns
+        -------
+        ClusterMapDisplay
+            The display itself.
+        """
         summary = self.summary
         self._check_features(len(summary.mapped))
         ax = _take_axes(self, ax, (7.0, 7.0))
@@ -165,6 +233,7 @@ class NClustersDisplay:
     table : sequence of NClustersScore
         As `choose_n_clusters` returns it: with `n_clusters`, `silhouette`, `inertia`.
     chosen : int, default=None
+        The number to mark.
 
     Attributes
     ----------
@@ -178,7 +247,20 @@ class NClustersDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> NClustersDisplay:
-        """Draw a fitted GridSearchCV over `n_clusters`, or what `choose_n_clusters` returned."""
+        """Draw a fitted search over `n_clusters`, or what `choose_n_clusters` returned.
+
+        Parameters
+        ----------
+        estimator : fitted GridSearchCV or NClustersChoice
+            Whose scores are drawn.
+        ax : matplotlib Axes, default=None
+            Drawn on; None makes a figure.
+
+        Returns
+        -------
+        NClustersDisplay
+            The display.
+        """
         if not hasattr(estimator, "cv_results_"):
             return cls.from_predictions(estimator.table, estimator.n_clusters, ax=ax)
         name = next(p for p in estimator.best_params_ if p.endswith("n_clusters"))
@@ -190,11 +272,37 @@ class NClustersDisplay:
     def from_predictions(
         cls, table: Sequence[Any], chosen: int | None = None, *, ax: Any = None
     ) -> NClustersDisplay:
-        """Draw a table of scores, the first column n_clusters, silhouette, maybe inertia."""
+        """Draw a table of scores.
+
+        Parameters
+        ----------
+        table : sequence of tuples
+            Of each number of clusters: the number, its silhouette, and maybe its inertia.
+        chosen : int, default=None
+            The number to mark.
+        ax : matplotlib Axes, default=None
+            Drawn on; None makes a figure.
+
+        Returns
+        -------
+        NClustersDisplay
+            The display.
+        """
         return cls(table, chosen).plot(ax)
 
     def plot(self, ax: Any = None) -> NClustersDisplay:
-        """Draw on `ax`, or on a figure of its own."""
+        """Draw silhouettes, and inertias where they are known.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Drawn on; None makes a figure.
+
+        Returns
+        -------
+        NClustersDisplay
+            The display itself.
+        """
         ax = _take_axes(self, ax, (6.4, 4.0))
         numbers, silhouettes, *others = zip(*self.table)
         ax.plot(numbers, silhouettes, marker="o", color=_colour(0))

@@ -54,16 +54,18 @@ def export_clusters(
     n_clusters: int | None = None,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Write images to one folder a cluster, ``cluster_0``, ``cluster_1``, …
+    """Write images to one folder a cluster, losing nothing.
 
-    Folder names are padded to equal width. Of equal names in a cluster the first keeps its
-    own, the next become ``name_2.jpg``, ``name_3.jpg``. Times of files are kept. All is
-    checked before anything is written; then ``clusters.csv`` lists every image. Where an
-    earlier export to this folder was interrupted, that one is finished, as it was planned.
+    Folders are ``cluster_0``, ``cluster_1``, …, padded to equal width. Of equal names in a
+    cluster the first keeps its own, the next become ``name_2.jpg``, ``name_3.jpg``. Times of
+    files are kept. All is checked before anything is written; then ``clusters.csv`` lists
+    every image. Where an earlier export to this folder was interrupted, that one is finished,
+    as it was planned.
 
     Parameters
     ----------
     image_paths : sequence of path-like, of length n
+        The images.
     labels : sequence of int, of length n
         -1 is an unreadable image: listed, not exported.
     output_folder : str or path-like
@@ -122,6 +124,16 @@ def is_unfinished(folder: str | os.PathLike[str]) -> bool:
 def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
     """Do what is left of a planned export; wherever that stops, it can be called again.
 
+    Parameters
+    ----------
+    output_folder : str or path-like
+        Where the export was interrupted.
+
+    Returns
+    -------
+    list of ExportedImage
+        As `export_clusters` would have returned them.
+
     Raises
     ------
     OutputFolderError
@@ -172,6 +184,11 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
     """Bring the images of an export by ``action="move"`` back, finished or not.
 
     The folder is left without our table and report, and goes when nothing else is in it.
+
+    Parameters
+    ----------
+    output_folder : str or path-like
+        Where images were moved to.
 
     Returns
     -------

@@ -155,7 +155,8 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
         Returns
         -------
-        self : ResNetFeaturizer
+        ResNetFeaturizer
+            Itself, fitted.
 
         Raises
         ------

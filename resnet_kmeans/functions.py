@@ -23,6 +23,7 @@ def extract_features(
     Parameters
     ----------
     folder_path : str or path-like
+        Searched with the folders in it.
     model : keras.Model
         Takes RGB images prepared as ``keras.applications.resnet50.preprocess_input`` does.
     input_shape : tuple of int, default=(224, 224)
@@ -49,11 +50,20 @@ def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
     Parameters
     ----------
     features : array-like of shape (n, d)
+        One row an image.
     n_clusters : int, default=5
+        Number of clusters, at most n.
 
     Returns
     -------
     ndarray of shape (n,), dtype int32
+        From 0 to `n_clusters` - 1.
+
+    Examples
+    --------
+    >>> labels = cluster_images([[0.0], [0.1], [5.0]], n_clusters=2)
+    >>> bool(labels[0] == labels[1] != labels[2])
+    True
     """
     return np.asarray(KMeans(n_clusters, n_init=10, random_state=0).fit_predict(features))
 
@@ -68,7 +78,9 @@ def save_clustered_images(
     Parameters
     ----------
     labels : sequence of int, of length n
+        The cluster of each image.
     file_paths : sequence of path-like, of length n
+        The images.
     output_folder : str or path-like
         Not there yet, or empty.
 
@@ -90,9 +102,11 @@ def find_and_cluster_images(
     Parameters
     ----------
     input_folder : str or path-like
+        Searched with the folders in it.
     output_folder : str or path-like
         Not there yet, or empty; not in `input_folder`.
     n_clusters : int, default=5
+        Number of clusters, at most as many as readable images.
 
     Raises
     ------

@@ -26,9 +26,10 @@ FLAT_SILHOUETTES = 0.02
 class NClustersScore(NamedTuple):
     """What one number of clusters gives.
 
-    Attributes
+    Parameters
     ----------
     n_clusters : int
+        The number.
     silhouette : float
         Mean over the rows, of at most 10,000 of them, in the space of the reducer.
     inertia : float
@@ -50,7 +51,7 @@ class NClustersScore(NamedTuple):
 class NClustersChoice:
     """A number of clusters, why it was chosen, and from what.
 
-    Attributes
+    Parameters
     ----------
     n_clusters : int
         The chosen number.
@@ -92,6 +93,7 @@ def choose_n_clusters(
     Returns
     -------
     NClustersChoice
+        The number, the reason and the whole table.
 
     Raises
     ------

@@ -68,10 +68,12 @@ def fit(
         the columns ``path`` and ``content`` (bytes of an image file), or one that
         `extract_features` gave.
     n_clusters : int, default=5
+        Number of clusters, at most as many as readable images.
     featurizer : ResNetFeaturizer, default=None
         None is ``ResNetFeaturizer()``. Its weights have to be on the driver, which ships
         them. Its cache is not used on the workers: `features_path` serves instead.
     random_state : int, RandomState instance or None, default=None
+        Makes a fit repeatable, however Spark lays out the images.
     features_path : str, default=None
         New folder to keep the features in, as Parquet; None holds them in Spark's storage
         while the fit lasts.

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import random
 import socket
 import sys
 import warnings
@@ -30,6 +31,7 @@ IMAGENET_MD5 = {
     "resnet101": "88cf7a10940856eca736dc7b7e228a21",
     "resnet152": "ee4c566cf9a93f14d82f913c2dc6dd0c",
 }
+MIN_SIDE = 32  # pixels; keras/src/applications/resnet.py refuses less
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte before a download counts as failed
 
 
@@ -77,17 +79,22 @@ def build_model(spec: NetworkSpec) -> Any:
     if spec.is_whole_model:
         with _explained(spec, "a whole Keras model"):
             return keras.models.load_model(spec.file, compile=False)
-    if spec.weights is None:
-        warnings.warn(UntrainedWeightsWarning(), stacklevel=2)
-        keras.utils.set_random_seed(0)
+    if min(spec.input_shape) < MIN_SIDE:
+        raise NetworkError(
+            f"Expected an input_shape of at least {MIN_SIDE} x {MIN_SIDE} pixels for "
+            f"{BACKBONES[spec.backbone]}, got {spec.input_shape}. Nothing was computed."
+        )
     application = getattr(keras.applications, BACKBONES[spec.backbone])
     keywords = {"include_top": False, "input_shape": (*spec.input_shape, 3)}
     if spec.weights == "imagenet":
         return _download(spec, lambda: application(weights="imagenet", **keywords))
+    if spec.weights is None:
+        warnings.warn(UntrainedWeightsWarning(), stacklevel=2)
+        with _repeatable():
+            return application(weights=None, **keywords)
     model = application(weights=None, **keywords)
-    if spec.weights is not None:
-        with _explained(spec, BACKBONES[spec.backbone]):
-            model.load_weights(spec.file)
+    with _explained(spec, BACKBONES[spec.backbone]):
+        model.load_weights(spec.file)
     return model
 
 
@@ -131,6 +138,17 @@ def _download(spec: NetworkSpec, build: Callable[[], Any]) -> Any:
         raise WeightsNotFoundError(spec.file, error) from error
     finally:
         socket.setdefaulttimeout(timeout)
+
+
+@contextlib.contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let Keras draw the same numbers every time, which it seeds by Python's `random`."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,15 @@
-"""The README's Python runs as it stands, and says what is so."""
+"""README and docstrings say what is so, and what is code in them runs as it stands."""
 
+import doctest
+import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+from numpydoc.validate import validate
 
+import resnet_kmeans
 from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.cli import _parser
 
@@ -43,3 +48,39 @@ def test_the_first_screen_installs_and_runs():
     lines = README.splitlines()
     assert any(line.startswith("    pip install") for line in lines[:17])
     assert any(line.startswith("from resnet_kmeans") for line in lines[:35])
+
+
+@pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
+@pytest.mark.parametrize("module", ["clusterer", "display", "featurizer", "functions", "report"])
+def test_examples_in_docstrings_run(module):
+    tried = doctest.testmod(importlib.import_module(f"resnet_kmeans.{module}"))
+    assert tried.attempted
+    assert not tried.failed
+
+
+DISPLAYS = ["ClusterMapDisplay", "ContactSheetDisplay", "NClustersDisplay", "SilhouetteDisplay"]
+
+
+def documented():
+    """Yield the full names of what the package offers, methods of classes included."""
+    names = [f"resnet_kmeans.{name}" for name in resnet_kmeans.__all__]
+    names += [f"resnet_kmeans.display.{name}" for name in DISPLAYS]
+    names += ["resnet_kmeans.spark.fit", "resnet_kmeans.spark.assign"]
+    for name in names:
+        yield name
+        module, _, last = name.rpartition(".")
+        thing = getattr(importlib.import_module(module), last)
+        if inspect.isclass(thing):
+            members = [m for m, v in vars(thing).items() if m[0] != "_" and inspect.isfunction(v)]
+            yield from (f"{name}.{member}" for member in members)
+
+
+# What numpydoc asks for and this package does without: sections See Also, Examples and
+# Extended Summary everywhere.
+LEFT_OUT = {"SA01", "EX01", "ES01"}
+
+
+@pytest.mark.parametrize("name", list(documented()))
+def test_public_docstrings_are_as_numpydoc_wants_them(name):
+    errors = validate(name)["errors"]
+    assert [error for error in errors if error[0] not in LEFT_OUT] == []

@@ -1,13 +1,14 @@
 """Weights are found, loaded or refused, never silently replaced."""
 
 import os
+import random
 import time
 
 import numpy as np
 import pytest
 
 from resnet_kmeans import weights
-from resnet_kmeans.exceptions import WeightsFileError, WeightsNotFoundError
+from resnet_kmeans.exceptions import NetworkError, WeightsFileError, WeightsNotFoundError
 from resnet_kmeans.weights import (
     NetworkSpec,
     build_model,
@@ -39,6 +40,23 @@ def test_weights_of_another_network_are_refused_by_name(saved):
     path = str(saved[0] / "new.weights.h5")
     with pytest.raises(WeightsFileError, match=r"weights for ResNet101, got .*new\.weights\.h5"):
         build_model(NetworkSpec(weights=path, backbone="resnet101", input_shape=(32, 32)))
+
+
+@pytest.mark.parametrize("given", [None, "imagenet"])
+def test_an_input_shape_that_is_too_small_is_refused_before_weights_are_fetched(given):
+    with pytest.raises(NetworkError, match=r"at least 32 x 32 pixels for ResNet50, got \(32, 31\)"):
+        build_model(NetworkSpec(weights=given, input_shape=(32, 31)))
+
+
+@pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
+def test_untrained_weights_leave_the_random_numbers_of_others_alone():
+    random.seed(3)
+    expected = random.random()
+    random.seed(3)
+    numbers = np.random.get_state()[1].copy()
+    build_model(NetworkSpec(weights=None, input_shape=(32, 32)))
+    assert random.random() == expected
+    np.testing.assert_array_equal(np.random.get_state()[1], numbers)
 
 
 @pytest.mark.parametrize("name", ["broken.h5", "broken.weights.h5", "broken.keras"])

@@ -1,0 +1,78 @@
+"""Rows keep their places: what cannot be read stays NaN, or gets the label -1."""
+
+import numpy as np
+import pytest
+from sklearn import config_context
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import FunctionTransformer
+
+from resnet_kmeans import rows
+
+UNREADABLE = 2
+ROWS = np.array([[0, 0], [3, 4], [np.nan, np.nan], [6, 8]], dtype=np.float32)
+NONE = np.full((2, 3), np.nan, dtype=np.float32)
+CENTERS = np.array([[0, 0], [6, 8]], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True, params=[1, 3, 100])
+def _blocks(request, monkeypatch):
+    """Blocks shorter than the rows, that do not divide them, and longer."""
+    monkeypatch.setattr(rows, "BLOCK_ROWS", request.param)
+
+
+def test_a_row_of_nan_is_unreadable():
+    assert rows.is_readable(ROWS).tolist() == [True, True, False, True]
+
+
+def test_all_readable_rows_are_kept_without_a_copy():
+    whole = ROWS[:2]
+    assert rows.keep(whole, rows.is_readable(whole)) is whole
+    assert len(rows.keep(ROWS, rows.is_readable(ROWS))) == 3
+
+
+def test_reducing_leaves_unreadable_rows_in_their_places():
+    first_column = FunctionTransformer(lambda readable: readable[:, :1].astype(np.float64))
+    reduced = rows.reduce(first_column, ROWS)
+    assert reduced.dtype == np.float32
+    np.testing.assert_array_equal(reduced, [[0], [3], [np.nan], [6]])
+
+
+def test_nothing_readable_reduces_to_the_width_that_is_told():
+    assert rows.reduce(None, NONE, width=5).shape == (2, 5)
+    assert np.isnan(rows.reduce(None, NONE)).all()
+
+
+def test_unreadable_rows_get_the_label_minus_one():
+    clusterer = KMeans(2, n_init=1, random_state=0).fit(np.delete(ROWS, UNREADABLE, axis=0))
+    labels = rows.predict(clusterer, ROWS)
+    assert labels.dtype == np.int32
+    assert labels[UNREADABLE] == -1
+    assert labels[0] != labels[3]
+    assert rows.predict(clusterer, NONE[:, :2]).tolist() == [-1, -1]
+
+
+def test_distances_to_all_centres_and_to_the_own_one():
+    distances = rows.distances(ROWS, CENTERS)
+    np.testing.assert_allclose(distances, [[0, 10], [5, 5], [np.nan, np.nan], [10, 0]])
+    own = rows.own_distances(ROWS, CENTERS, np.array([0, 1, -1, 1]))
+    np.testing.assert_allclose(own, [0, 5, np.nan, 0])
+    assert distances.dtype == own.dtype == np.float32
+
+
+def test_a_clusterer_without_centres_gets_the_means_of_its_rows():
+    found = rows.centers_of(object(), ROWS, np.array([0, 1, -1, 1]))
+    np.testing.assert_allclose(found, [[0, 0], [4.5, 6]])
+
+
+def test_working_memory_bounds_the_rows_that_are_held():
+    with config_context(working_memory=1):
+        assert rows.n_in_memory(width=2048) == 64  # never less
+        assert rows.n_in_memory(width=16) == 2**20 // (4 * 4 * 16)
+
+
+def test_a_draw_is_in_order_without_repeats_and_repeatable():
+    drawn = rows.draw(1000, 50, random_state=0)
+    assert len(set(drawn)) == 50
+    assert (np.diff(drawn) > 0).all()
+    np.testing.assert_array_equal(drawn, rows.draw(1000, 50, random_state=0))
+    np.testing.assert_array_equal(rows.draw(3, 50, random_state=0), [0, 1, 2])
