@@ -62,7 +62,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         trained with ``"caffe"``.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         The type to compute in. ``"auto"`` is bfloat16 where the processor or GPU has it
-        natively, about twice as fast at a cosine to float32 above 0.9999.
+        natively, about twice as fast at a cosine to float32 above 0.999.
     batch_size : int or "auto", default="auto"
         Images that pass the network at a time; ``"auto"`` is 8 on a processor, where
         larger ones are no faster and one image alone then costs little, 128 on a GPU.

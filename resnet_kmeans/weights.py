@@ -174,7 +174,6 @@ class Libraries(NamedTuple):
 
     tensorflow: Any
     keras: Any
-    freeze: Callable[[Any], Any]
 
 
 def import_tensorflow() -> Libraries:
@@ -184,17 +183,12 @@ def import_tensorflow() -> Libraries:
     with _silence_start():
         import keras
         import tensorflow
-
-        # No public name freezes a function that captures variables.
-        from tensorflow.python.framework.convert_to_constants import (
-            convert_variables_to_constants_v2,
-        )
     if keras.backend.backend() != "tensorflow":
         raise NetworkError(
             f"Expected Keras to run on TensorFlow, got {keras.backend.backend()!r}. Nothing "
             "was computed. Unset KERAS_BACKEND, or set it to tensorflow."
         )
-    return Libraries(tensorflow, keras, convert_variables_to_constants_v2)
+    return Libraries(tensorflow, keras)
 
 
 def limit_threads(n_threads: int) -> None:

@@ -52,14 +52,14 @@ def draw_photos(folder, n_images, size, seed=0):
     return folder
 
 
-def draw_network(file, seed=0):
+def draw_network(file, side=SIDE, seed=0):
     """Write an untrained ResNet50 whose batch normalisation has something to do.
 
     A fresh one shifts by zero, and graph optimisers then treat it unlike a trained one.
     """
     keras, random = import_tensorflow().keras, np.random.default_rng(seed)
     model = keras.applications.ResNet50(
-        weights=None, include_top=False, pooling="avg", input_shape=(SIDE, SIDE, 3)
+        weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3)
     )
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -297,6 +297,7 @@ def main():
             auto = {"precision": "auto"}
             table(args, "Memory", {f"{n} images": ("ours", many, n, auto) for n in (500, 2000)})
         if args.only in (None, "settings"):
+            args.weights = draw_network(Path(folder, "any_size.keras"), side=None)
             settings = [{"precision": "auto", "batch_size": n} for n in (1, 2, 4, 8, 16, 32)]
             settings += [{"precision": p} for p in ("float32", "bfloat16")]
             settings += [{"precision": "auto", "input_shape": [n, n]} for n in (160, 224, 320)]
