@@ -1,4 +1,4 @@
-"""Takes whatever a user passes as X apart into single images."""
+"""Takes whatever a user passes as X apart into single images with names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError
+from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError, printable
 
 
 def as_sources(X: Any) -> list[Any]:
@@ -61,3 +61,21 @@ def source_name(source: Any, index: int) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return f"X[{index}]"
+
+
+def common_folder(images: list[Any]) -> str:
+    """Return the folder that all images lie in; empty for images in memory."""
+    paths = [os.path.abspath(i) for i in images if isinstance(i, (str, os.PathLike))]
+    try:
+        return os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # no paths, or on several drives
+        return ""
+
+
+def short_name(image: Any, position: int, folder: str) -> str:
+    """Return the path of an image from `folder` on, or its position, fit to be printed."""
+    name = source_name(image, position)
+    if folder and isinstance(image, (str, os.PathLike)):
+        # An unreadable image may lie elsewhere: it was not exported with the others.
+        name = os.path.abspath(name).removeprefix(os.path.join(folder, ""))
+    return printable(name)

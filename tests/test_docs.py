@@ -75,9 +75,9 @@ def documented():
             yield from (f"{name}.{member}" for member in members)
 
 
-# What numpydoc asks for and this package does without: sections See Also, Examples and
-# Extended Summary everywhere.
-LEFT_OUT = {"SA01", "EX01", "ES01"}
+# What numpydoc asks for and this package does without: the summary on a line of its own
+# (numpydoc 1.8), See Also, Examples and Extended Summary everywhere.
+LEFT_OUT = {"GL01", "SA01", "EX01", "ES01"}
 
 
 @pytest.mark.parametrize("name", list(documented()))
