@@ -159,11 +159,10 @@ def test_a_sum_that_repeats_one_of_its_terms_is_computed_whole(build, layers):
     assert rewritten(build(function))[0].n_thinned == 0
 
 
-def test_shared_layers_nested_models_and_operations_are_not_readable(keras, build, layers):
+def test_shared_layers_nested_models_and_operations_are_not_readable(build, layers):
     shared = layers.Conv2D(3, 3, padding="same")
     assert is_readable(build(shared))
     assert not is_readable(build(lambda x: shared(shared(x))))
     assert not is_readable(build(lambda x: build(layers.ReLU())(x)))
     assert not is_readable(build(lambda x: layers.ReLU()(x / 2)))
     assert not is_readable(build(lambda x: type("Own", (layers.ReLU,), {})()(x)))
-    assert not is_readable(keras.Sequential([layers.ReLU()]))
