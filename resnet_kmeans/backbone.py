@@ -150,7 +150,8 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
     if spec.layer is not None:
         names = [layer.name for layer in model.layers]
         if spec.layer not in names:
-            close = difflib.get_close_matches(spec.layer, names, n=3) or names[-3:]
+            close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
+            close = close or difflib.get_close_matches(spec.layer, names, n=3) or names[-3:]
             raise NetworkError(
                 f"Expected the name of a layer of {model.name}, got {spec.layer!r}. Nothing "
                 f"was computed. Close names: {', '.join(close)}."
@@ -202,7 +203,7 @@ def _freeze(
 def _check_shape(model: Any, spec: NetworkSpec) -> None:
     wanted = getattr(model, "input_shape", (None, None, None, 3))[1:3]
     if any(side not in (None, given) for side, given in zip(wanted, spec.input_shape)):
-        raise _refused_shape(spec, f"it takes {wanted}")
+        raise _refused_shape(spec, f"it takes {wanted}, so pass input_shape={wanted}")
 
 
 def _refused_shape(spec: NetworkSpec, reason: str) -> NetworkError:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import resnet_kmeans
@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             args.worker(args)
         except (ResNetKMeansError, ImportError, OSError, ValueError) as error:
-            print(f"resnet-kmeans: error: {error}", file=sys.stderr)
+            is_bare = isinstance(error, OSError) and not isinstance(error, ResNetKMeansError)
+            advice = ". Check the path." if is_bare else ""
+            print(f"resnet-kmeans: error: {error}{advice}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print("resnet-kmeans: stopped; run it again to go on.", file=sys.stderr)
@@ -67,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 
     choose_k = command(commands.choose_k)
     choose_k.add_argument("input", metavar="IN", help="folder of images, with its subfolders")
-    choose_k.add_argument("--max", type=int, default=30, help="highest number (default 30)")
+    choose_k.add_argument(
+        "--max", type=_at_least(2), default=30, help="highest number (default 30)"
+    )
     _add_recipe_options(choose_k)
     choose_k.set_defaults(n_clusters="auto")
 
@@ -108,6 +112,21 @@ def _n_clusters(text: str) -> int | str:
     return int(text)
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least} on, got {text!r}"
+            )
+        return int(text)
+
+    return whole_number
+
+
+def _jobs(text: str) -> int:
+    return -1 if text == "-1" else _at_least(1)(text)
+
+
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="new or empty folder")
     parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
@@ -116,23 +135,47 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
     reducers = ["auto", "umap", "none"]
-    parser.add_argument("--reducer", choices=reducers, default="auto", help="see the README")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
-    parser.add_argument("--unreadable", choices=["skip", "raise"], default="skip")
+    parser.add_argument(
+        "--reducer",
+        choices=reducers,
+        default="auto",
+        help="what shortens features before K-Means: auto (default), umap (better, slower), none",
+    )
+    parser.add_argument(
+        "--seed", type=_at_least(0), default=0, help="of all that is random (default 0)"
+    )
+    parser.add_argument(
+        "--unreadable",
+        choices=["skip", "raise"],
+        default="skip",
+        help="name images that cannot be read and go on (default), or stop",
+    )
     parser.add_argument(
         "--weights",
         default="imagenet",
         metavar="W",
         help="imagenet (default), a weights file, a .keras file, or none (untrained, for tests)",
     )
-    parser.add_argument("--backbone", choices=list(BACKBONES), default="resnet50")
+    parser.add_argument(
+        "--backbone", choices=list(BACKBONES), default="resnet50", help="default %(default)s"
+    )
     parser.add_argument("--layer", help="name of an inner Keras layer to stop at")
-    parser.add_argument("--preprocess", choices=["caffe", "tf", "torch"], default="caffe")
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument(
+        "--preprocess",
+        choices=["caffe", "tf", "torch"],
+        default="caffe",
+        help="what the network was trained with, as Keras names it (default caffe: ResNet)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "float32", "bfloat16"],
+        default="auto",
+        help="auto (default): bfloat16 where the processor has it",
+    )
     _add_run_options(parser)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", default="default", metavar="FOLDER", help="or none")
-    parser.add_argument("--jobs", type=int, help="processes that run the network")
+    parser.add_argument("--jobs", type=_jobs, help="processes that run the network; -1 is all")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

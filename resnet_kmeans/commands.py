@@ -14,7 +14,13 @@ import numpy as np
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.demo import GROUPS, draw_pictures, group_of
-from resnet_kmeans.exceptions import WeightsNotFoundError, list_reasons, printable
+from resnet_kmeans.exceptions import (
+    NoImagesError,
+    OutputFolderError,
+    WeightsNotFoundError,
+    list_reasons,
+    printable,
+)
 from resnet_kmeans.exporter import (
     ExportedImage,
     check_output_folder,
@@ -25,7 +31,7 @@ from resnet_kmeans.exporter import (
 )
 from resnet_kmeans.feature_cache import FeatureCache
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import find_images, reason_unreadable
+from resnet_kmeans.images import IMAGE_EXTENSIONS, find_images, reason_unreadable
 from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.report import write_report
 from resnet_kmeans.weights import (
@@ -73,6 +79,12 @@ def _write_report(clustering: Any, rows: list[ExportedImage], output: Path) -> N
 def report(args: argparse.Namespace) -> None:
     """Write the page that shows the clusters of an export, from what it exported alone."""
     output = Path(args.output)
+    page = output / "report.html"
+    if page.exists():  # the one that `cluster --report` wrote knows more
+        raise OutputFolderError(
+            f"Expected no report yet, got {printable(page)}. Nothing was written. Open it, or "
+            "move it away first."
+        )
     rows = finish_export(output)
     _write_report([row.cluster for row in rows], rows, output)
 
@@ -84,9 +96,11 @@ def assign(args: argparse.Namespace) -> None:
     check_output_folder(Path(args.output), inside=Path(args.input))
     given = {"n_jobs": args.jobs, "cache": _cache(args), "verbose": int(not args.quiet)}
     if args.weights:
-        given["weights"] = args.weights
+        given["weights"] = None if args.weights == "none" else args.weights
     model = ImageFolderClusterer.load(args.model, **given)
     paths = find_images(args.input)
+    if not paths:
+        raise NoImagesError(args.input, IMAGE_EXTENSIONS)
     distances = model.transform(paths)
     readable = ~np.isnan(distances).any(axis=1)
     labels = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)

@@ -38,7 +38,9 @@ def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0
     for group, (colour, pattern) in GROUPS.items():
         for number in range(n_each):
             path = Path(folder, f"{group}_{number}.png")
-            draw_picture(colour, pattern, random).save(path)
+            picture = draw_picture(colour, pattern, random)
+            if not path.exists():  # drawn before, or the user's own
+                picture.save(path)
             paths.append(path)
     return paths
 

@@ -106,7 +106,8 @@ class TooFewImagesError(ResNetKMeansError, ValueError):
 class WeightsNotFoundError(ResNetKMeansError, OSError):
     """The weights of the network cannot be had.
 
-    Raised with the file that Keras looks for and the reason of its failure.
+    Raised with the file that Keras looks for and the reason of its failure, or with the
+    file that was asked for and None.
     """
 
     def __init__(self, wanted: object, reason: object):
@@ -114,9 +115,15 @@ class WeightsNotFoundError(ResNetKMeansError, OSError):
 
     def __str__(self) -> str:
         wanted, reason = self.args
+        done = "Nothing was written, and an untrained network is never used in their place."
+        if reason is None:
+            return (
+                f"Expected a file of weights, got no file {printable(wanted)}. {done} Three ways "
+                "out: (1) put the file there; (2) pass another, weights=PATH or --weights PATH; "
+                '(3) take "imagenet", which Keras downloads once where there is a connection.'
+            )
         return (
-            f"Expected the pretrained weights, got none: {printable(reason)}. Nothing was "
-            "written, and an untrained network is never used in their place. Three ways "
+            f"Expected the pretrained weights, got none: {printable(reason)}. {done} Three ways "
             f"out: (1) put the file at {printable(wanted)} (KERAS_HOME moves that folder); "
             "(2) pass a file, weights=PATH or --weights PATH; "
             "(3) connect to the internet and run again, Keras then downloads it once."

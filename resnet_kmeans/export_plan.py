@@ -108,7 +108,13 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
     try:
         found = [name for name in os.listdir(folder) if name != PART]
     except FileNotFoundError:
-        return
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+        if os.access(above, os.W_OK):
+            return
+        raise OutputFolderError(
+            f"Expected a folder that can be made, got {printable(folder)}: {printable(above)} is "
+            "not writable. Nothing was written. Choose another folder."
+        ) from None
     except OSError as error:
         raise OutputFolderError(
             f"Expected a folder to write to, got {printable(folder)}: {error.strerror}. Nothing "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import platform
 import random
 import socket
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from functools import cache
@@ -74,7 +76,7 @@ class NetworkSpec:
 def build_model(spec: NetworkSpec) -> Any:
     """Return the Keras model of `spec`, with its weights, without its top."""
     if spec.weights not in (None, "imagenet") and not spec.file.is_file():
-        raise WeightsNotFoundError(spec.file, f"there is no file {spec.weights}")
+        raise WeightsNotFoundError(spec.file, None)
     keras = import_tensorflow().keras
     if spec.is_whole_model:
         with _explained(spec, "a whole Keras model"):
@@ -156,8 +158,19 @@ def _explained(spec: NetworkSpec, network: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # h5py, zipfile and Keras each raise their own
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0] + _other_keras(spec.file)
         raise WeightsFileError(spec.file, network, reason) from error
+
+
+def _other_keras(file: Path) -> str:
+    """Return in words that a whole model was saved by another Keras than is here."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            saved = json.loads(archive.read("metadata.json"))["keras_version"]
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile):
+        return ""
+    here = import_tensorflow().keras.__version__
+    return "" if saved == here else f" (it was saved by Keras {saved}, here is {here})"
 
 
 @cache

@@ -79,6 +79,11 @@ def test_names_the_layers_that_are_close_to_a_wrong_name(tiny):
         Network(tiny, spec(layer="block1_ou"))
 
 
+def test_names_the_layers_that_begin_with_a_wrong_name(tiny):
+    with pytest.raises(NetworkError, match=r"Close names: block2_bn, block2_add, block2_out"):
+        Network(tiny, spec(layer="block2_"))
+
+
 def test_refuses_an_input_shape_that_the_network_does_not_take(tiny):
     with pytest.raises(NetworkError, match=r"input_shape that the network takes, got \(64, 64\)"):
         Network(tiny, spec(input_shape=(64, 64)))

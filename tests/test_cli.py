@@ -151,6 +151,8 @@ def test_weights_are_listed(capsys):
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
         (["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"], "No such file"),
         (["undo", "{tmp}/empty"], "journal"),
+        (["assign", "{tmp}/empty", "{pictures}", "{tmp}/out"], "Check the path"),
+        (["report", "{tmp}/reported"], "Expected no report yet"),
         (["weights", "--import", "{tmp}/full/file"], "no file that Keras publishes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -161,6 +163,8 @@ def test_bad_input_gives_one_message_exit_2_and_writes_nothing(
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("of the user's")
+    (tmp_path / "reported").mkdir()
+    (tmp_path / "reported" / "report.html").write_text("earlier")
     arguments = [a.format(tmp=tmp_path, pictures=pictures) for a in arguments]
     if arguments[0] == "cluster":
         arguments += network if "--weights" not in arguments else ["--quiet"]
@@ -173,7 +177,18 @@ def test_bad_input_gives_one_message_exit_2_and_writes_nothing(
     assert (tmp_path / "full" / "file").read_text() == "of the user's"
 
 
-@pytest.mark.parametrize("arguments", [[], ["cluster"], ["cluster", "a", "b", "-k", "0"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["cluster"],
+        ["cluster", "a", "b", "-k", "0"],
+        ["choose-k", "a", "--max", "1"],
+        ["cluster", "a", "b", "--jobs", "0"],
+        ["cluster", "a", "b", "--seed", "-1"],
+    ],
+    ids=str,
+)
 def test_usage_errors_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         run(*arguments)

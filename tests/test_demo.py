@@ -27,3 +27,10 @@ def test_the_same_seed_draws_the_same_pictures(tmp_path):
 def test_pictures_of_a_group_are_not_copies(tmp_path):
     first, second = draw_pictures(tmp_path, n_each=2)[:2]
     assert first.read_bytes() != second.read_bytes()
+
+
+def test_a_picture_that_is_there_is_not_drawn_over(tmp_path):
+    (first, *_) = draw_pictures(tmp_path, n_each=1)
+    first.write_bytes(b"of the user's")
+    draw_pictures(tmp_path, n_each=1)
+    assert first.read_bytes() == b"of the user's"

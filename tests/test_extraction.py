@@ -118,11 +118,11 @@ def test_a_killed_run_loses_the_batches_in_flight_alone(spec, pictures, tmp_path
     paths = [str(path) for path in find_images(pictures)]
     # The network waits before its fourth batch, and is killed there.
     program = (
-        "import time\nfrom resnet_kmeans.extraction import *\n"
+        "import os, time\nfrom resnet_kmeans.extraction import *\n"
         "calls = []; call = Network.__call__\n"
         "def slow(self, pixels):\n"
         "    calls.append(1)\n"
-        "    if len(calls) > 3: print('waiting', flush=True); time.sleep(600)\n"
+        "    if len(calls) > 3: os.write(1, b'waiting\\n'); time.sleep(600)\n"
         "    return call(self, pixels)\n"
         "Network.__call__ = slow\n"
         f"cache = FeatureCache({str(tmp_path / 'cache')!r})\n"

@@ -3,6 +3,7 @@
 import os
 import random
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -65,6 +66,15 @@ def test_a_file_that_is_no_weights_file_is_refused(tmp_path, name):
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(WeightsFileError, match="which Keras cannot load"):
         build_model(NetworkSpec(weights=str(path), input_shape=(32, 32)))
+
+
+def test_a_model_that_another_keras_saved_is_refused_by_their_versions(tmp_path):
+    path = tmp_path / "newer.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "99.1.0"}')
+        archive.writestr("config.json", "{}")
+    with pytest.raises(WeightsFileError, match=r"saved by Keras 99\.1\.0, here is \d"):
+        build_model(NetworkSpec(weights=str(path)))
 
 
 def test_without_a_connection_the_three_ways_out_are_named(monkeypatch):
