@@ -109,6 +109,7 @@ def _is_inside(path: str | None) -> bool:
 def write_whole(path: Path, lines: Iterable[str]) -> None:
     """Write a text file beside its place, then rename it."""
     part = path.with_name(PART)
+    part.unlink(missing_ok=True)  # of a read-only image, where a copy was killed
     # Names that are no valid UTF-8 are kept whole in the journal, escaped in the table.
     with open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.writelines(lines)

@@ -112,8 +112,8 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
         if os.access(above, os.W_OK):
             return
         raise OutputFolderError(
-            f"Expected a folder that can be made, got {printable(folder)}: {printable(above)} is "
-            "not writable. Nothing was written. Choose another folder."
+            f"Expected a folder that can be made, got {printable(folder)} in "
+            f"{printable(above)}: not writable. Nothing was written. Choose another folder."
         ) from None
     except OSError as error:
         raise OutputFolderError(

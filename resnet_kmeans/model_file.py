@@ -148,7 +148,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+    # AttributeError: safetensors looks for types in NumPy that it does not have, F8_E5M2 for one.
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(_refusal(path, f"arrays that cannot be read ({error})")) from error
 
 

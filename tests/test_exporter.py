@@ -1,6 +1,7 @@
 """Exports to one folder a cluster: what is written, refused, and survives a kill."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_files
 
+from resnet_kmeans import exporter
 from resnet_kmeans.exceptions import OutputFolderError
 from resnet_kmeans.export_journal import JOURNAL, Journal, alone, write_journal
 from resnet_kmeans.export_plan import PART, check_output_folder, plan_export
@@ -113,6 +115,7 @@ def test_folder_names_are_padded_for_the_highest_cluster(images, out):
     assert rows[3].exported_path == "cluster_03/c.png"
     rows = export_clusters(images, [0, 1, 2, 100], out.with_name("wide"))
     assert rows[0].exported_path == "cluster_000/a.png"
+    assert plan_export(images, [0] * 4, n_clusters=10)[0].exported_path == "cluster_0/a.png"
 
 
 def test_equal_names_are_kept_apart_also_without_regard_to_case(tmp_path, out):
@@ -122,6 +125,12 @@ def test_equal_names_are_kept_apart_also_without_regard_to_case(tmp_path, out):
     written = [Path(row.exported_path).name for row in rows]
     assert written == ["a.png", "A_2.PNG", "a_3.png", "a_2_2.png", "é.png", "e\u0301_2.png"]
     assert len(os.listdir(out / "cluster_0")) == 6
+
+
+def test_what_is_too_long_for_an_extension_is_numbered_at_the_end():
+    name = "at 12.30 in the old harbour"
+    plan = plan_export([name, f"sub/{name}"], [0, 0])
+    assert plan[1].exported_path == f"cluster_0/{name}_2"
 
 
 def test_ten_thousand_equal_names_are_numbered_at_once(tmp_path):
@@ -137,6 +146,9 @@ def test_a_name_of_255_bytes_is_shortened_between_characters(tmp_path, out):
     name = Path(rows[1].exported_path).name
     assert name == "é" * 124 + "_2.jpeg"
     assert (out / rows[1].exported_path).read_bytes() == images[1].read_bytes()
+    full = "a" * 251 + ".png"  # 1 byte each
+    plan = plan_export([full, f"sub/{full}"], [0, 0])
+    assert plan[1].exported_path == f"cluster_0/{'a' * 249}_2.png"
 
 
 @pytest.mark.parametrize("name", ["new\nline.png", "quo\"te'.png", "🦊.png", "\udcff\udcfe.png"])
@@ -153,9 +165,10 @@ def test_any_name_is_exported_and_moved_back(tmp_path, out, name, action):
 
 
 def test_a_text_that_a_spreadsheet_would_run_is_defused(tmp_path, out):
-    reasons = {"bad.png": "=HYPERLINK(1)", "worse.png": "@SUM(1)", "tab.png": "\t=1"}
-    export_clusters(list(reasons), [-1, -1, -1], out, reasons=reasons)
-    assert [row["reason"] for row in rows_of(out)] == ["'=HYPERLINK(1)", "'@SUM(1)", "'\t=1"]
+    texts = ["=HYPERLINK(1)", "@SUM(1)", "+1", "-1", "\t=1", "\r=1", "\n=1"]
+    reasons = {f"{i}.png": text for i, text in enumerate(texts)}
+    export_clusters(list(reasons), [-1] * len(texts), out, reasons=reasons)
+    assert [row["reason"] for row in rows_of(out)] == [f"'{text}" for text in texts]
 
 
 def test_a_dry_run_returns_the_plan_and_writes_nothing(images, out):
@@ -233,6 +246,7 @@ def test_a_link_or_a_file_listed_twice_is_not_moved(images, out):
     assert link.is_symlink()
     export_clusters([link], [0], out, action="hardlink")
     assert (out / "cluster_0" / "link.png").samefile(images[0])
+    assert not (out / "cluster_0" / "link.png").is_symlink()
 
 
 def test_an_unknown_action_or_a_missing_label_is_refused(images, out):
@@ -275,6 +289,15 @@ def test_a_stopped_export_is_finished_as_it_was_planned(images, out, action):
     assert finish_export(out) == rows
 
 
+def test_what_a_kill_left_half_written_is_replaced_not_written_into(images, out, tmp_path):
+    interrupt(images, out)
+    other = tmp_path / "other"
+    other.write_bytes(b"half")
+    os.link(other, out / PART)
+    finish_export(out)
+    assert other.read_bytes() == b"half"
+
+
 def test_an_image_that_vanished_meanwhile_is_listed_and_stops_nothing(images, out):
     interrupt(images, out)
     images[3].unlink()
@@ -301,6 +324,35 @@ def test_one_process_at_a_time_exports_to_a_folder(images, out):
             with pytest.raises(OutputFolderError, match="another one exports to it now"):
                 work(out)
     finish_export(out)
+    new = out.with_name("new")
+    new.mkdir()
+    with alone(new), pytest.raises(OutputFolderError, match="another one exports to it now"):
+        export_clusters(images, [0] * 4, new)
+    assert os.listdir(new) == []
+
+
+def test_an_export_that_another_process_did_meanwhile_is_not_written_over(images, out, monkeypatch):
+    def after_the_other(folder):
+        monkeypatch.setattr(exporter, "alone", alone)
+        export_clusters(images, [0] * 4, out)
+        return alone(folder)
+
+    monkeypatch.setattr(exporter, "alone", after_the_other)
+    with pytest.raises(OutputFolderError, match="new or empty"):
+        export_clusters(images, [1] * 4, out)
+    assert [row["cluster"] for row in rows_of(out)] == ["0"] * 4
+    assert not (out / "cluster_1").exists()
+
+
+def test_a_file_system_without_locks_is_exported_to(images, out, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    export_clusters(images, [0] * 4, out)
+    assert len(rows_of(out)) == 4
 
 
 def test_undo_brings_moved_images_back_and_leaves_no_folder(images, out):
@@ -324,6 +376,28 @@ def test_undo_leaves_what_others_put_there(images, out):
     images[1].unlink()
     assert undo_export(out) == [str(images[1])]
     assert contents(out) == {"cluster_0/mine.txt": b"precious"}
+
+
+def test_an_image_is_not_moved_over_another_one(images, out):
+    interrupt(images, out, "move")
+    (out / "cluster_1").mkdir()
+    (out / "cluster_1" / "b.png").write_text("another b")
+    content = images[1].read_bytes()
+    with pytest.raises(OutputFolderError, match="another file is in its place"):
+        finish_export(out)
+    assert images[1].read_bytes() == content
+    assert (out / "cluster_1" / "b.png").read_text() == "another b"
+
+
+def test_undo_tells_files_of_the_same_size_and_time_apart(images, out):
+    content = images[1].read_bytes()
+    export_clusters(images, [0, 1, 0, 1], out, action="move")
+    images[1].write_bytes(content[::-1])
+    os.utime(images[1], ns=(MTIME_NS, MTIME_NS))
+    with pytest.raises(OutputFolderError, match=r"b\.png: taken by another file"):
+        undo_export(out)
+    assert images[1].read_bytes() == content[::-1]
+    assert (out / "cluster_1" / "b.png").read_bytes() == content
 
 
 def test_undo_of_copies_says_that_nothing_is_to_be_done(images, out):

@@ -173,6 +173,50 @@ def test_after_a_clear_one_network_never_gets_the_rows_of_another(tmp_path):
         assert other.find_row(other.find_network("two")[0], digest_of(1)) is None
 
 
+def test_a_row_under_the_key_of_another_is_never_served(tmp_path):
+    network = filled(tmp_path, range(2))
+    with contextlib.closing(sqlite3.connect(tmp_path / "features.sqlite3")) as database, database:
+        key = (network + 1, digest_of(0))
+        database.execute("UPDATE features SET network = ? WHERE digest = ?", key)
+        key = (digest_of(9), digest_of(1))
+        database.execute("UPDATE features SET digest = ? WHERE digest = ?", key)
+    with FeatureCache(tmp_path) as cache:
+        assert cache.n_rows() == 2
+        assert cache.find_row(network + 1, digest_of(0)) is None
+        assert cache.find_row(network, digest_of(9)) is None
+
+
+def test_of_a_write_that_fails_midway_nothing_is_kept(tmp_path):
+    files = [("/photos/1.jpg", "state", digest_of(1)), ("/photos/2.jpg", "state", object())]
+    with FeatureCache(tmp_path) as cache, pytest.warns(CacheWarning, match="cannot be used"):
+        cache.add_files(files)
+    with FeatureCache(tmp_path) as cache:
+        assert cache.find_digest("/photos/1.jpg", "state") is None
+
+
+def test_what_is_added_again_replaces_what_was_there(tmp_path):
+    network = filled(tmp_path, range(2))
+    with contextlib.closing(sqlite3.connect(tmp_path / "features.sqlite3")) as database, database:
+        database.execute("UPDATE features SET row = x'00'")
+        database.execute("UPDATE networks SET checksum = x'00'")
+    with FeatureCache(tmp_path) as cache:
+        assert cache.find_row(network, digest_of(1)) is cache.find_network(NETWORK[0]) is None
+        cache.add_files([("/photos/1.jpg", "edited", digest_of(7))])
+        assert cache.find_digest("/photos/1.jpg", "edited") == digest_of(7)
+    filled(tmp_path, range(2))
+    with FeatureCache(tmp_path) as cache:
+        np.testing.assert_array_equal(cache.find_row(network, digest_of(1)), row_of(1))
+
+
+def test_a_file_is_known_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with FeatureCache(tmp_path) as cache:
+        cache.add_files([("photo.jpg", "state", digest_of(1))])
+        assert cache.find_digest(tmp_path / "photo.jpg", "state") == digest_of(1)
+        monkeypatch.chdir(tmp_path.parent)
+        assert cache.find_digest("photo.jpg", "state") is None
+
+
 def test_a_flipped_bit_is_never_served(tmp_path):
     network = filled(tmp_path / "whole", range(12))
     whole = (tmp_path / "whole" / "features.sqlite3").read_bytes()

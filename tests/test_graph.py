@@ -49,7 +49,7 @@ def names(model):
 
 
 def test_batch_normalisation_goes_into_the_convolution_before_it(build, layers):
-    model = build(lambda x: layers.BatchNormalization()(layers.Conv2D(4, 3)(x)))
+    model = build(lambda x: layers.BatchNormalization(epsilon=0.5)(layers.Conv2D(4, 3)(x)))
     graph, new = rewritten(model)
     assert graph.n_folded == 1
     assert "BatchNormalization" not in names(new)
@@ -77,8 +77,9 @@ def test_an_activation_between_keeps_the_normalisation(build, layers):
     assert rewritten(build(function))[0].n_folded == 0
 
 
-def test_a_normalisation_of_rows_is_kept(build, layers):
-    model = build(lambda x: layers.BatchNormalization(axis=1)(layers.Conv2D(4, 3)(x)))
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_normalisation_of_rows_or_columns_is_kept(build, layers, axis):
+    model = build(lambda x: layers.BatchNormalization(axis=axis)(layers.Conv2D(4, 3)(x)))
     assert rewritten(model)[0].n_folded == 0
 
 
@@ -116,6 +117,21 @@ def test_every_stage_but_the_last_of_a_resnet_is_thinned(keras):
     assert Graph(model).n_thinned == 3 * 7
 
 
+def test_what_only_rows_are_skipped_of_is_computed_whole(build, layers):
+    model = build(lambda x: layers.Conv2D(2, 1, strides=(2, 1))(layers.Conv2D(3, 1)(x)))
+    assert rewritten(model)[0].n_thinned == 0
+
+
+def test_a_convolution_with_the_channels_first_is_left_alone(build, layers):
+    def function(x):
+        first = {"data_format": "channels_first"}
+        maps = layers.BatchNormalization()(layers.Conv2D(4, 1, **first)(x))
+        return layers.Conv2D(2, 1, strides=2, **first)(maps)
+
+    graph = Graph(build(function))  # TensorFlow computes it on a GPU alone
+    assert (graph.n_folded, graph.n_thinned) == (0, 0)
+
+
 def test_what_is_also_read_whole_is_computed_whole(build, layers):
     def function(x):
         maps = layers.Conv2D(3, 1)(x)
@@ -135,8 +151,12 @@ def test_an_output_of_the_model_is_computed_whole(build, layers):
 
 @pytest.mark.parametrize(
     "given",
-    [{"dilation_rate": 2, "padding": "same"}, {"padding": "same", "kernel_size": 2}],
-    ids=["dilated", "even"],
+    [
+        {"dilation_rate": 2, "padding": "same"},
+        {"padding": "same", "kernel_size": 2},
+        {"padding": "same", "strides": 2},
+    ],
+    ids=["dilated", "even", "strided"],
 )
 def test_a_convolution_that_would_be_padded_otherwise_is_computed_whole(build, layers, given):
     def function(x):

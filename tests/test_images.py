@@ -21,11 +21,14 @@ from PIL import Image
 
 from resnet_kmeans.exceptions import DecodeError, FolderNotFoundError
 from resnet_kmeans.images import (
+    EXPORT_JOURNAL,
+    FORMATS,
     IMAGE_EXTENSIONS,
     LARGE_PIXELS,
     PAD_COLOUR,
     decode,
     find_images,
+    open_upright,
     read_file,
     reason_unreadable,
 )
@@ -242,6 +245,25 @@ def test_a_large_image_keeps_its_colour_and_its_side(mode, colour):
     assert np.abs(pixels[:, :14].astype(int) - colour).max() <= 3
 
 
+def test_a_photo_of_twice_the_asked_size_is_decoded_whole():
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    data = encoded(noise, "JPEG", quality=95)
+    whole = Image.open(io.BytesIO(data)).resize((32, 32), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(decode(data, (32, 32)), np.asarray(whole))
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+def test_what_is_shrunk_is_averaged(resize):
+    stripes = np.zeros((128, 128, 3), dtype=np.uint8)
+    stripes[::2] = 255
+    assert_colour(decode(stripes, (32, 32), resize), (128, 128, 128), within=16)
+
+
+def test_a_large_image_is_not_reduced_below_the_asked_size():
+    large = Image.new("L", (2 * 3000, 2 * 3000 + 99))
+    assert min(open_upright(large, (3000, 3000)).size) == 3000
+
+
 @pytest.mark.parametrize(
     "bomb",
     [
@@ -332,6 +354,13 @@ def test_an_image_in_memory_stays_as_it_is():
     assert (image.size, image.mode, image.tobytes()) == ((40, 20), "RGBA", before)
 
 
+def test_a_photo_in_memory_that_is_still_to_be_read_keeps_its_pixels():
+    photo = Image.open(io.BytesIO(encoded(solid("RGB", size=(640, 480)), "JPEG")))
+    decode(photo, (32, 32))
+    assert photo.size == (640, 480)
+    assert np.asarray(photo).shape == (480, 640, 3)
+
+
 def test_one_image_that_is_still_to_be_read_can_be_decoded_by_many_threads():
     data = encoded(Image.effect_noise((500, 500), 50).convert("RGB"), "PNG")
     expected = decode(data, (32, 32))
@@ -384,10 +413,40 @@ def test_files_are_found_in_natural_order_by_extension_in_any_case(tmp_path):
     assert flat == ["b.PNG", "IMG1.Jpeg", "img2.JPG", "img10.jpg"]
 
 
+def test_the_order_is_the_same_whatever_the_file_system_lists_first(tmp_path):
+    numbers = ["1", "01", "001", "0001", "00001"]
+    names = [f"{a}{b}{n}.png" for a in "xX" for b in "yY" for n in numbers]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images(tmp_path)] == sorted(names)
+
+
+def test_a_folder_comes_whole_before_the_next(tmp_path):
+    names = ["a/1.png", "a/2.png", "a b/1.png", "a.b/1.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == names
+
+
+def test_all_that_is_in_an_exported_folder_is_passed_over(tmp_path):
+    for name in ("mine.png", "out/at_its_root.png", "out/cluster_0/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "out" / EXPORT_JOURNAL).touch()
+    assert find_images(tmp_path) == [tmp_path / "mine.png"]
+
+
 def test_every_listed_extension_is_found(tmp_path):
     for extension in IMAGE_EXTENSIONS:
         (tmp_path / f"x{extension}").touch()
     assert len(find_images(tmp_path)) == len(IMAGE_EXTENSIONS)
+
+
+def test_every_listed_extension_is_one_of_an_accepted_format():
+    known = Image.registered_extensions()
+    for extension in set(IMAGE_EXTENSIONS) - {".heic", ".heif"}:  # the extra's
+        assert known[extension] in FORMATS
 
 
 @pytest.mark.parametrize("there", ["nowhere", "file"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
 from sklearn.cluster import BisectingKMeans
 from sklearn.decomposition import FastICA
@@ -83,6 +84,16 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_disk_that_is_full_leaves_the_earlier_model_and_nothing_else(small_disk):
+    path = small_disk / "model"
+    write_model(path, HEADER, ARRAYS)
+    before = path.read_bytes()
+    with pytest.raises(ModelFileError, match=r"No space left.*What was there is unchanged"):
+        write_model(path, HEADER, {"pca_components": np.ones((64, 2048), dtype=np.float32)})
+    assert path.read_bytes() == before
+    assert os.listdir(small_disk) == ["model"]
+
+
 def test_a_missing_file_is_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_model(tmp_path / "nowhere")
@@ -144,6 +155,28 @@ def test_changed_numbers_are_called_changed(path):
     assert "got content that has changed since it was written" in refusal(path)
 
 
+def test_numbers_without_their_sum_are_called_changed(path):
+    path.write_bytes(to_safetensors(ARRAYS, {"resnet_kmeans": json.dumps({"format": 1})}))
+    assert "got content that has changed since it was written" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda centers: {"cluster_centers": centers.reshape(3, 2)},
+        lambda centers: {"cluster_centers": centers.view(np.int32)},
+        lambda centers: {"cluster_centres": centers},
+    ],
+    ids=["shape", "type", "name"],
+)
+def test_numbers_that_are_read_otherwise_are_called_changed(path, change):
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    others = {name: array for name, array in ARRAYS.items() if name != "cluster_centers"}
+    path.write_bytes(to_safetensors({**others, **change(ARRAYS["cluster_centers"])}, metadata))
+    assert "got content that has changed since it was written" in refusal(path)
+
+
 def test_a_newer_format_asks_for_an_upgrade(path):
     message = refusal(rewritten(path, json.dumps({"format": 2, "anything": 1})))
     assert "one of format 2, newer than 1" in message
@@ -163,12 +196,13 @@ def test_a_file_larger_than_any_model_is_not_read(tmp_path):
     assert "more than 1 GiB" in refusal(tmp_path / "huge")
 
 
-def test_arrays_of_an_unknown_type_are_refused(path):
-    text = json.dumps({"format": 1})
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2"])
+def test_arrays_of_an_unknown_type_are_refused(path, dtype):
+    text, width = json.dumps({"format": 1}), 2 if dtype == "BF16" else 1
     head = json.dumps(
         {
             "__metadata__": {"resnet_kmeans": text, "sha256": "0"},
-            "x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]},
+            "x": {"dtype": dtype, "shape": [2 // width], "data_offsets": [0, 2]},
         }
     ).encode()
     path.write_bytes(struct.pack("<Q", len(head)) + head + b"\0\0")

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.metrics import silhouette_samples, silhouette_score
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
 
@@ -23,6 +25,15 @@ class Noise(Numbers):
 
     def transform(self, X):
         return np.stack([np.random.default_rng(int(x)).normal(size=100) for x in X])
+
+
+class Unreadable(Numbers):
+    """A stand-in featurizer that can read all but the first image."""
+
+    def transform(self, X):
+        rows = super().transform(X)
+        rows[0] = np.nan
+        return rows
 
 
 @pytest.fixture
@@ -51,6 +62,42 @@ def test_a_pipeline_gives_the_choice_too():
     assert choose_n_clusters(NAMES, range(2, 9), estimator=pipeline).n_clusters == 5
 
 
+def test_a_pipeline_leaves_out_what_cannot_be_read():
+    pipeline = Pipeline([("numbers", Unreadable(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
+    choice = choose_n_clusters(NAMES, range(2, 9), estimator=pipeline)
+    assert choice.n_clusters == 5
+    assert choice.table[3].smallest_cluster == 39
+
+
+def test_the_given_estimator_stays_unfitted():
+    pipeline = Pipeline([("numbers", Numbers(5)), ("pca", PCA(3)), ("kmeans", KMeans(4))])
+    choose_n_clusters(NAMES, range(4, 7), estimator=pipeline)
+    assert not hasattr(pipeline["pca"], "components_")
+    assert pipeline["kmeans"].n_clusters == 4
+
+
+def test_the_table_holds_the_inertia_and_silhouette_of_each_clustering():
+    pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
+    rows = Numbers(5).transform(NAMES)
+    table = choose_n_clusters(NAMES, [5, 4, 5], estimator=pipeline).table
+    assert [score.n_clusters for score in table] == [4, 5]
+    for score in table:
+        kmeans = KMeans(score.n_clusters, n_init=3, random_state=0).fit(rows)
+        silhouettes = silhouette_samples(rows, kmeans.labels_)
+        assert score.inertia == pytest.approx(kmeans.inertia_)
+        assert score.silhouette == pytest.approx(silhouettes.mean())
+        assert score.standard_error == pytest.approx(silhouettes.std() / len(rows) ** 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_more_clusters_than_distinct_images_leave_some_empty():
+    pipeline = Pipeline([("numbers", Numbers()), ("kmeans", KMeans(n_init=1, random_state=0))])
+    choice = choose_n_clusters(["0", "1", "2"] * 5, [2, 3, 6], estimator=pipeline)
+    assert choice.n_clusters == 3
+    assert [score.smallest_cluster for score in choice.table] == [5, 5, 0]
+    assert choice.table[2].inertia == pytest.approx(0)
+
+
 def test_a_clear_silhouette_decides():
     assert _choose(scores([0.5, 0.7, 0.4], [9, 2, 1]))[0] == 3
 
@@ -71,6 +118,11 @@ def test_noise_warns_that_no_number_stands_out():
     with pytest.warns(FlatCurveWarning, match="No number of clusters stands out"):
         choice = choose_n_clusters(NAMES, range(2, 9), estimator=estimator)
     assert choice.is_flat
+
+
+def test_two_numbers_are_no_curve_that_could_be_flat():
+    estimator = ImageFolderClusterer(featurizer=Noise(), random_state=0)
+    assert not choose_n_clusters(NAMES, [5, 6], estimator=estimator).is_flat
 
 
 def test_numbers_that_the_images_do_not_allow_are_left_out():
@@ -100,6 +152,16 @@ def test_scorer_lets_a_grid_search_over_a_pipeline_find_the_groups():
     grid = {"kmeans__n_clusters": range(2, 8)}
     search = GridSearchCV(pipeline, grid, scoring=silhouette_scorer, cv=folds)
     assert search.fit(NAMES).best_params_ == {"kmeans__n_clusters": 5}
+
+
+def test_scorer_takes_every_step_and_leaves_out_what_cannot_be_read():
+    steps = [("numbers", Numbers(5)), ("pca", PCA(3)), ("kmeans", KMeans(5, random_state=0))]
+    pipeline = Pipeline(steps).fit(NAMES)
+    rows = Numbers(5).transform(NAMES)[1:]
+    expected = silhouette_score(rows, pipeline.predict(NAMES)[1:])
+    pipeline.steps[0] = ("numbers", Unreadable(5))
+    assert silhouette_scorer(pipeline, NAMES) == pytest.approx(expected)
+    assert silhouette_scorer(pipeline, NAMES[:1]) == -1
 
 
 def test_scorer_gives_minus_one_for_one_label_and_for_one_row():

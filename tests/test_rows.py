@@ -1,5 +1,7 @@
 """Rows keep their places: what cannot be read stays NaN, or gets the label -1."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn import config_context
@@ -42,6 +44,20 @@ def test_nothing_readable_reduces_to_the_width_that_is_told():
     assert np.isnan(rows.reduce(None, NONE)).all()
 
 
+def test_reduced_rows_are_as_wide_as_the_reducer_makes_them():
+    twice = FunctionTransformer(lambda readable: np.hstack([readable, readable]))
+    reduced = rows.reduce(twice, ROWS)
+    np.testing.assert_array_equal(reduced, np.hstack([ROWS, ROWS]))
+    np.testing.assert_array_equal(rows.reduce(twice, ROWS[:2]), reduced[:2])
+
+
+def test_features_are_float32_whatever_the_featurizer_gives():
+    doubles = FunctionTransformer(lambda sources: np.array(sources, dtype=np.float64))
+    features = rows.features_of(doubles, [[1, 2], [3, 4]])
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features, [[1, 2], [3, 4]])
+
+
 def test_unreadable_rows_get_the_label_minus_one():
     clusterer = KMeans(2, n_init=1, random_state=0).fit(np.delete(ROWS, UNREADABLE, axis=0))
     labels = rows.predict(clusterer, ROWS)
@@ -59,9 +75,22 @@ def test_distances_to_all_centres_and_to_the_own_one():
     assert distances.dtype == own.dtype == np.float32
 
 
+def test_nothing_readable_has_no_distances():
+    distances = rows.distances(NONE[:, :2], CENTERS)
+    np.testing.assert_array_equal(distances, np.full((2, 2), np.nan))
+
+
+def test_a_clusterer_with_centres_keeps_them():
+    clusterer = SimpleNamespace(cluster_centers_=CENTERS + 1)
+    np.testing.assert_array_equal(
+        rows.centers_of(clusterer, ROWS, np.array([0, 1, -1, 1])), CENTERS + 1
+    )
+
+
 def test_a_clusterer_without_centres_gets_the_means_of_its_rows():
     found = rows.centers_of(object(), ROWS, np.array([0, 1, -1, 1]))
     np.testing.assert_allclose(found, [[0, 0], [4.5, 6]])
+    np.testing.assert_allclose(found[np.array([1, 0])], [[4.5, 6], [0, 0]])  # by labels
 
 
 def test_working_memory_bounds_the_rows_that_are_held():
