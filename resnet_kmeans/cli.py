@@ -64,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("--save-model", metavar="FILE", help="keep the fitted model")
     cluster.add_argument("--report", action="store_true", help="write OUT/report.html too")
     cluster.add_argument(
-        "-k", "--n-clusters", type=_n_clusters, default=5, help="a number (default 5) or auto"
+        "-k",
+        "--n-clusters",
+        type=_at_least(1, "auto", "auto"),
+        default=5,
+        help="a number (default 5) or auto",
     )
 
     choose_k = command(commands.choose_k)
@@ -102,29 +106,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _n_clusters(text: str) -> int | str:
-    if text == "auto":
-        return text
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number from 1 on, or auto, got {text!r}"
-        )
-    return int(text)
+def _at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str], Any]:
+    """Return what reads a whole number, or `word` for `meaning`."""
 
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
+    def read(text: str) -> Any:
+        if word and text == word:
+            return meaning
         if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {least} on, got {text!r}"
-            )
+            words = f"{least} on, or {word}" if word else f"{least} on"
+            raise argparse.ArgumentTypeError(f"expected a whole number from {words}, got {text!r}")
         return int(text)
 
-    return whole_number
-
-
-def _jobs(text: str) -> int:
-    return -1 if text == "-1" else _at_least(1)(text)
+    return read
 
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
@@ -177,5 +170,7 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", default="default", metavar="FOLDER", help="or none")
-    parser.add_argument("--jobs", type=_jobs, help="processes that run the network; -1 is all")
+    parser.add_argument(
+        "--jobs", type=_at_least(1, "-1", -1), help="processes that run the network; -1 is all"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

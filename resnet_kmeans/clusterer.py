@@ -24,13 +24,12 @@ from sklearn.utils.validation import check_is_fitted
 from resnet_kmeans import rows
 from resnet_kmeans.exceptions import (
     ModelFileError,
-    NoImagesError,
     TooFewImagesError,
     UnreadableImagesError,
     printable,
 )
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import IMAGE_EXTENSIONS, find_images, reason_unreadable
+from resnet_kmeans.images import reason_unreadable, require_images
 from resnet_kmeans.model_file import read_model, write_model
 from resnet_kmeans.recipe import from_arrays, new_clusterer, new_reducer, to_arrays
 from resnet_kmeans.silhouette import MAX_ROWS, mean_silhouette
@@ -316,10 +315,7 @@ class ImageFolderClusterer(
     def _sources(self, X: Any) -> list[Any]:
         if not isinstance(X, (str, os.PathLike)):
             return as_sources(X)
-        sources = find_images(X)
-        if not sources:
-            raise NoImagesError(X, IMAGE_EXTENSIONS)
-        return sources
+        return list(require_images(X))
 
     def _new_featurizer(self) -> Any:
         given = self.featurizer

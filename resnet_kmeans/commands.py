@@ -15,13 +15,13 @@ import numpy as np
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.demo import GROUPS, draw_pictures, group_of
 from resnet_kmeans.exceptions import (
-    NoImagesError,
     OutputFolderError,
     WeightsNotFoundError,
     list_reasons,
     printable,
 )
 from resnet_kmeans.exporter import (
+    REPORT,
     ExportedImage,
     check_output_folder,
     export_clusters,
@@ -31,7 +31,7 @@ from resnet_kmeans.exporter import (
 )
 from resnet_kmeans.feature_cache import FeatureCache
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import IMAGE_EXTENSIONS, find_images, reason_unreadable
+from resnet_kmeans.images import reason_unreadable, require_images
 from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.report import write_report
 from resnet_kmeans.weights import (
@@ -71,7 +71,7 @@ def _write_report(clustering: Any, rows: list[ExportedImage], output: Path) -> N
     images = [output / row.exported_path if row.exported_path else row.source_path for row in rows]
     distances = [np.nan if row.distance is None else row.distance for row in rows]
     reasons = {row.source_path: row.reason for row in rows if row.reason}
-    page = output / "report.html"
+    page = output / REPORT
     write_report(clustering, page, images=images, distances=distances, reasons=reasons)
     print(f"Report: {printable(page)}")
 
@@ -79,7 +79,7 @@ def _write_report(clustering: Any, rows: list[ExportedImage], output: Path) -> N
 def report(args: argparse.Namespace) -> None:
     """Write the page that shows the clusters of an export, from what it exported alone."""
     output = Path(args.output)
-    page = output / "report.html"
+    page = output / REPORT
     if page.exists():  # the one that `cluster --report` wrote knows more
         raise OutputFolderError(
             f"Expected no report yet, got {printable(page)}. Nothing was written. Open it, or "
@@ -96,11 +96,9 @@ def assign(args: argparse.Namespace) -> None:
     check_output_folder(Path(args.output), inside=Path(args.input))
     given = {"n_jobs": args.jobs, "cache": _cache(args), "verbose": int(not args.quiet)}
     if args.weights:
-        given["weights"] = None if args.weights == "none" else args.weights
+        given["weights"] = _weights(args)
     model = ImageFolderClusterer.load(args.model, **given)
-    paths = find_images(args.input)
-    if not paths:
-        raise NoImagesError(args.input, IMAGE_EXTENSIONS)
+    paths = require_images(args.input)
     distances = model.transform(paths)
     readable = ~np.isnan(distances).any(axis=1)
     labels = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
@@ -225,7 +223,7 @@ def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:
 
 def _featurizer(args: argparse.Namespace) -> ResNetFeaturizer:
     return ResNetFeaturizer(
-        weights=None if args.weights == "none" else args.weights,
+        weights=_weights(args),
         backbone=args.backbone,
         layer=args.layer,
         preprocess=args.preprocess,
@@ -234,6 +232,10 @@ def _featurizer(args: argparse.Namespace) -> ResNetFeaturizer:
         cache=_cache(args),
         verbose=int(not args.quiet),
     )
+
+
+def _weights(args: argparse.Namespace) -> str | None:
+    return None if args.weights == "none" else str(args.weights)
 
 
 def _cache(args: argparse.Namespace) -> str | None:

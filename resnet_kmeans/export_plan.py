@@ -92,7 +92,7 @@ def _numbered(name: str, number: int) -> str:
 
 
 def check_output_folder(folder: Path, inside: Path | None = None) -> None:
-    """Refuse a folder that is not empty, or that lies in the folder of the images.
+    """Refuse a folder that is not empty, not writable, or in the folder of the images.
 
     Raises
     ------
@@ -108,13 +108,7 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
     try:
         found = [name for name in os.listdir(folder) if name != PART]
     except FileNotFoundError:
-        above = next(parent for parent in folder.absolute().parents if parent.exists())
-        if os.access(above, os.W_OK):
-            return
-        raise OutputFolderError(
-            f"Expected a folder that can be made, got {printable(folder)} in "
-            f"{printable(above)}: not writable. Nothing was written. Choose another folder."
-        ) from None
+        found = []
     except OSError as error:
         raise OutputFolderError(
             f"Expected a folder to write to, got {printable(folder)}: {error.strerror}. Nothing "
@@ -125,6 +119,17 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
             f"Expected a new or empty output folder, got {printable(folder)} with "
             f"{len(found)} entries. Nothing was written or overwritten. Choose another folder."
         )
+    there = _nearest(folder)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputFolderError(
+            f"Expected a folder to write to, got {printable(there)}: not writable. Nothing was "
+            "written. Choose another folder."
+        )
+
+
+def _nearest(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that is there."""
+    return next(p for p in [folder, *folder.absolute().parents] if p.exists())
 
 
 def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> None:
@@ -135,9 +140,9 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
     OutputFolderError
         If an image or the permission or space for it is not there.
     """
-    there = next(p for p in [folder, *folder.absolute().parents] if os.path.exists(p))
+    there = _nearest(folder)
     device = os.stat(there).st_dev
-    bad = {} if os.access(there, os.W_OK | os.X_OK) else {str(there): "not writable"}
+    bad: dict[str, str] = {}
     needed = 0
     seen: set[str] = set()
     for source in [image.source_path for image in plan if image.exported_path is not None]:

@@ -187,11 +187,12 @@ class Extraction:
             return self._in_processes(_batches(fresh, PROCESS_BATCH))
         network = self._network or _load(self._spec, self.fingerprint)
 
-        def compute(images: list[_Image]) -> list[_Image]:  # one lays pixels out, one computes
+        def compute(images: list[_Image]) -> list[_Image]:
             _settle(images, network(_take_pixels(images)))
             return images
 
         batches = _batches(fresh, network.batch_size)
+        # One thread lays pixels out while the other one computes.
         return _ahead(compute, batches, n_ahead=3, n_threads=2)
 
     def _in_processes(self, batches: Iterator[list[_Image]]) -> Iterator[list[_Image]]:

@@ -20,14 +20,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from resnet_kmeans.backbone import Network
 from resnet_kmeans.exceptions import (
-    NoImagesError,
     UnreadableImagesError,
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
 from resnet_kmeans.extraction import Extraction
 from resnet_kmeans.feature_cache import FeatureCache
-from resnet_kmeans.images import IMAGE_EXTENSIONS, find_images
+from resnet_kmeans.images import require_images
 from resnet_kmeans.sources import as_sources, source_name
 from resnet_kmeans.weights import BACKBONES, NetworkSpec
 
@@ -235,9 +234,7 @@ def features_of_folder(
     folder: str | os.PathLike[str], model: Any, input_shape: tuple[int, int]
 ) -> tuple[np.ndarray, list[str]]:
     """Return the features of a folder's readable images from any Keras model, and their paths."""
-    paths = [os.fspath(path) for path in find_images(folder)]
-    if not paths:
-        raise NoImagesError(folder, IMAGE_EXTENSIONS)
+    paths = [os.fspath(path) for path in require_images(folder)]
     spec = NetworkSpec(pooling=None, input_shape=input_shape, precision="float32")
     extraction = Extraction(spec, FeatureCache(None), network=Network(model, spec))
     rows = extraction.run(paths)

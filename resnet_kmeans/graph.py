@@ -92,7 +92,7 @@ class Graph:
         for layer in self._model.layers:
             is_normalisation = isinstance(layer, self._keras.layers.BatchNormalization)
             if is_normalisation and self._is_elementwise(layer):
-                before = self._producer[id(layer.input)]
+                (before,) = self._sources(layer)
                 alone = len(self._readers[id(layer.input)]) == 1
                 if alone and self._is_convolution(before) and _is_linear(before):
                     folded[before.name] = layer

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from resnet_kmeans.colour import to_rgb
-from resnet_kmeans.exceptions import DecodeError, FolderNotFoundError
+from resnet_kmeans.exceptions import DecodeError, FolderNotFoundError, NoImagesError
 
 # Pillow knows more formats, but some of them run programs (EPS runs Ghostscript) or are
 # no photos (PDF, fonts, video), so the accepted ones are listed.
@@ -90,6 +90,14 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
         raise FolderNotFoundError(folder)
     found = sorted(_walk(os.fspath(folder), recursive), key=_natural_order)
     return [Path(path) for path in found]
+
+
+def require_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return what `find_images` finds, or raise `NoImagesError` where that is nothing."""
+    paths = find_images(folder)
+    if not paths:
+        raise NoImagesError(folder, IMAGE_EXTENSIONS)
+    return paths
 
 
 def _walk(folder: str, recursive: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
+from resnet_kmeans.rows import is_readable, keep
 from resnet_kmeans.silhouette import mean_silhouette, silhouette_sample
 
 # Kaufman and Rousseeuw (1990), Finding Groups in Data, table 4: above 0.5 a reasonable
@@ -127,10 +128,10 @@ def choose_n_clusters(
 
 def _rows_and_clusterer(estimator: Any, X: Any) -> tuple[np.ndarray, Any]:
     if isinstance(estimator, Pipeline):
-        rows = np.asarray(estimator[:-1].fit_transform(X))
-        return rows[~np.isnan(rows).any(axis=1)], estimator[-1]
-    rows, clusterer = estimator.fit_rows(X)
-    return rows, clusterer
+        reduced = np.asarray(estimator[:-1].fit_transform(X))
+        return keep(reduced, is_readable(reduced)), estimator[-1]
+    readable, clusterer = estimator.fit_rows(X)
+    return readable, clusterer
 
 
 def _score(clusterer: Any, rows: np.ndarray, n_clusters: int) -> NClustersScore:
@@ -190,7 +191,7 @@ def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     if not isinstance(estimator, Pipeline):
         return float(estimator.score(X))
     features = np.asarray(estimator[0].transform(X))
-    readable = features[~np.isnan(features).any(axis=1)]
+    readable = keep(features, is_readable(features))
     if not len(readable):
         return -1.0
     return mean_silhouette(readable, np.asarray(estimator[1:].predict(readable)))

@@ -32,7 +32,7 @@ ALLOWED = {
         *("featurizer", "images", "model_file", "recipe", "rows", "silhouette", "sources"),
         "weights",
     },
-    "model_selection": {"clusterer", "silhouette"},
+    "model_selection": {"clusterer", "rows", "silhouette"},
     "export_actions": set(),
     "export_plan": set(),
     "export_journal": {"export_actions", "export_plan"},
