@@ -13,7 +13,7 @@ from resnet_kmeans import (
     export_clusters,
     write_report,
 )
-from resnet_kmeans.demo import draw_pictures
+from resnet_kmeans.cli.pictures import draw_pictures
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")

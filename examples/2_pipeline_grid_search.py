@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer
 
 from resnet_kmeans import ResNetFeaturizer, find_images, silhouette_scorer
-from resnet_kmeans.demo import draw_pictures
+from resnet_kmeans.cli.pictures import draw_pictures
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")

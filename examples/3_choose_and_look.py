@@ -10,7 +10,7 @@ import argparse
 import matplotlib
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, choose_n_clusters, find_images
-from resnet_kmeans.demo import draw_pictures
+from resnet_kmeans.cli.pictures import draw_pictures
 from resnet_kmeans.display import ContactSheetDisplay, NClustersDisplay
 
 matplotlib.use("Agg")  # files, no window

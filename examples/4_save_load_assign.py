@@ -9,7 +9,7 @@ import argparse
 import os
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
-from resnet_kmeans.demo import draw_pictures
+from resnet_kmeans.cli.pictures import draw_pictures
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")

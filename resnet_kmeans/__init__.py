@@ -1,7 +1,7 @@
 """Cluster images by what they look like, with a pretrained ResNet and K-Means."""
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.exporter import export_clusters
+from resnet_kmeans.export import export_clusters
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.functions import (
     cluster_images,

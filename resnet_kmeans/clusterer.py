@@ -21,7 +21,17 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans import rows
+from resnet_kmeans.clustering import (
+    MAX_ROWS,
+    from_arrays,
+    mean_silhouette,
+    new_clusterer,
+    new_reducer,
+    read_model,
+    rows,
+    to_arrays,
+    write_model,
+)
 from resnet_kmeans.exceptions import (
     ModelFileError,
     TooFewImagesError,
@@ -29,12 +39,8 @@ from resnet_kmeans.exceptions import (
     printable,
 )
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import reason_unreadable, require_images
-from resnet_kmeans.model_file import read_model, write_model
-from resnet_kmeans.recipe import from_arrays, new_clusterer, new_reducer, to_arrays
-from resnet_kmeans.silhouette import MAX_ROWS, mean_silhouette
-from resnet_kmeans.sources import as_sources, source_name
-from resnet_kmeans.weights import library_versions
+from resnet_kmeans.images import as_sources, reason_unreadable, require_images, source_name
+from resnet_kmeans.versions import library_versions
 
 
 class ImageFolderClusterer(

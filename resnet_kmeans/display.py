@@ -16,9 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from resnet_kmeans.exceptions import DecodeError
-from resnet_kmeans.fitted import read_clusterer
 from resnet_kmeans.images import open_upright, read_file
-from resnet_kmeans.summary import ClusteringSummary, summarize
+from resnet_kmeans.report import ClusteringSummary, read_clusterer, summarize
 
 TILE = 128  # pixels, side of an image on a contact sheet
 PALETTE = "tab20"  # matplotlib's widest one of plain colours; beyond 20 it repeats

@@ -18,17 +18,14 @@ from sklearn.base import (
 )
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from resnet_kmeans.backbone import Network
 from resnet_kmeans.exceptions import (
     UnreadableImagesError,
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
-from resnet_kmeans.extraction import Extraction
-from resnet_kmeans.feature_cache import FeatureCache
-from resnet_kmeans.images import require_images
-from resnet_kmeans.sources import as_sources, source_name
-from resnet_kmeans.weights import BACKBONES, NetworkSpec
+from resnet_kmeans.features import Extraction, FeatureCache
+from resnet_kmeans.images import as_sources, require_images, source_name
+from resnet_kmeans.network import BACKBONES, Network, NetworkSpec
 
 
 class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.exporter import check_output_folder, export_clusters
+from resnet_kmeans.export import check_output_folder, export_clusters
 from resnet_kmeans.featurizer import features_of_folder
 
 

@@ -12,9 +12,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.clustering import is_readable, keep, mean_silhouette, silhouette_sample
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
-from resnet_kmeans.rows import is_readable, keep
-from resnet_kmeans.silhouette import mean_silhouette, silhouette_sample
 
 # Kaufman and Rousseeuw (1990), Finding Groups in Data, table 4: above 0.5 a reasonable
 # structure has been found.

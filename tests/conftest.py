@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_kmeans.demo import draw_pictures
+from resnet_kmeans.cli.pictures import draw_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def _own_folders(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_network(tmp_path_factory) -> Path:
     """A whole Keras model in a file: two residual blocks, 16 features, 32x32 pixels."""
-    from resnet_kmeans.weights import import_tensorflow
+    from resnet_kmeans.network.weights import import_tensorflow
 
     keras = import_tensorflow().keras
     keras.utils.set_random_seed(0)

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from resnet_kmeans.backbone import Network, cpu_has_bfloat16
 from resnet_kmeans.exceptions import NetworkError
-from resnet_kmeans.weights import NetworkSpec, import_tensorflow
+from resnet_kmeans.network.backbone import Network, cpu_has_bfloat16
+from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 

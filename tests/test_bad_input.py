@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans.cli import main
-from resnet_kmeans.export_journal import JOURNAL, Journal, write_journal
-from resnet_kmeans.export_plan import plan_export
-from resnet_kmeans.images import find_images, reason_unreadable
+from resnet_kmeans.export.journal import JOURNAL, Journal, write_journal
+from resnet_kmeans.export.plan import plan_export
+from resnet_kmeans.images.decoding import reason_unreadable
+from resnet_kmeans.images.finding import find_images
 
 # Their pixels end early. Pillow opens them, and tells of it in the first attempt to read all.
 READ_AT_THE_SECOND_ATTEMPT = {
@@ -32,7 +33,7 @@ def hard(test_data) -> Path:
 @pytest.fixture(scope="module")
 def network(tmp_path_factory) -> list[str]:
     """Options that name a real network of one layer, for pictures of the usual 224x224."""
-    from resnet_kmeans.weights import import_tensorflow
+    from resnet_kmeans.network.weights import import_tensorflow
 
     keras = import_tensorflow().keras
     keras.utils.set_random_seed(0)
@@ -63,7 +64,7 @@ def test_real_awkward_images_are_read_or_have_a_reason(hard):
 
 
 def test_a_photo_in_eight_orientations_looks_the_same(hard):
-    from resnet_kmeans.images import decode
+    from resnet_kmeans.images.decoding import decode
 
     for name in ("Landscape", "Portrait"):
         shape = (120, 180) if name == "Landscape" else (180, 120)

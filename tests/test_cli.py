@@ -13,7 +13,7 @@ from sklearn.datasets import load_files
 
 import resnet_kmeans
 from resnet_kmeans.cli import main
-from resnet_kmeans.demo import GROUPS
+from resnet_kmeans.cli.pictures import GROUPS
 
 
 @pytest.fixture
@@ -25,10 +25,11 @@ def network(tiny_network):
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch):
     """Let the command's featurizer take 32x32 pixels, all that the tiny network takes."""
-    from resnet_kmeans import commands
+    from resnet_kmeans.cli import clusters, demo
 
-    small = functools.partial(commands.ResNetFeaturizer, input_shape=(32, 32))
-    monkeypatch.setattr(commands, "ResNetFeaturizer", small)
+    small = functools.partial(clusters.ResNetFeaturizer, input_shape=(32, 32))
+    monkeypatch.setattr(clusters, "ResNetFeaturizer", small)
+    monkeypatch.setattr(demo, "ResNetFeaturizer", small)
 
 
 def run(*arguments):

@@ -18,7 +18,8 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils import estimator_checks
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
-from resnet_kmeans.demo import group_of
+from resnet_kmeans.cli.pictures import group_of
+from resnet_kmeans.clustering.model_file import write_model
 from resnet_kmeans.exceptions import (
     FolderNotFoundError,
     ModelFileError,
@@ -28,7 +29,6 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
-from resnet_kmeans.model_file import write_model
 from tests.test_featurizer import DATA_FREE_CHECKS
 
 
@@ -231,7 +231,7 @@ def test_grid_search_reaches_the_parameters_of_the_steps(clusterer, pictures):
 def test_a_search_over_cached_images_runs_the_network_once_an_image(
     clusterer, pictures, monkeypatch
 ):
-    from resnet_kmeans.backbone import Network
+    from resnet_kmeans.network.backbone import Network
 
     seen = []
     call = Network.__call__

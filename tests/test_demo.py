@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from resnet_kmeans.demo import GROUPS, SIZE, draw_pictures, group_of
+from resnet_kmeans.cli.pictures import GROUPS, SIZE, draw_pictures, group_of
 
 
 def test_draws_each_group(tmp_path):

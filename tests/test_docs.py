@@ -11,7 +11,7 @@ from numpydoc.validate import validate
 
 import resnet_kmeans
 from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.cli import _parser
+from resnet_kmeans.cli.parser import _parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,7 +51,9 @@ def test_the_first_screen_installs_and_runs():
 
 
 @pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
-@pytest.mark.parametrize("module", ["clusterer", "display", "featurizer", "functions", "report"])
+@pytest.mark.parametrize(
+    "module", ["clusterer", "display", "featurizer", "functions", "report.page"]
+)
 def test_examples_in_docstrings_run(module):
     tried = doctest.testmod(importlib.import_module(f"resnet_kmeans.{module}"))
     assert tried.attempted

@@ -22,7 +22,7 @@ EXPECTED = {
 @pytest.fixture(scope="session")
 def any_size_network(tmp_path_factory):
     """A network of one layer in a file that takes images of any size."""
-    from resnet_kmeans.weights import import_tensorflow
+    from resnet_kmeans.network.weights import import_tensorflow
 
     keras = import_tensorflow().keras
     keras.utils.set_random_seed(0)

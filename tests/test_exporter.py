@@ -15,18 +15,13 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_files
 
-from resnet_kmeans import exporter
 from resnet_kmeans.exceptions import OutputFolderError
-from resnet_kmeans.export_journal import JOURNAL, Journal, alone, write_journal
-from resnet_kmeans.export_plan import PART, check_output_folder, plan_export
-from resnet_kmeans.exporter import (
-    ACTIONS,
-    export_clusters,
-    finish_export,
-    is_unfinished,
-    undo_export,
-)
-from resnet_kmeans.images import EXPORT_JOURNAL, find_images
+from resnet_kmeans.export import exporter
+from resnet_kmeans.export.actions import ACTIONS
+from resnet_kmeans.export.exporter import export_clusters, finish_export, is_unfinished, undo_export
+from resnet_kmeans.export.journal import JOURNAL, Journal, alone, write_journal
+from resnet_kmeans.export.plan import PART, check_output_folder, plan_export
+from resnet_kmeans.images.finding import EXPORT_JOURNAL, find_images
 
 MTIME_NS = 1_500_000_000_123_456_789
 
@@ -436,7 +431,7 @@ def test_a_journal_that_is_none_is_refused(out, journal, reason):
 # system to change and ends itself with SIGKILL at the n-th time, before it is done.
 KILLED = """
 import json, os, signal, sys
-from resnet_kmeans.exporter import export_clusters, undo_export
+from resnet_kmeans.export.exporter import export_clusters, undo_export
 changes = {"os.rename", "os.remove", "os.link", "os.symlink", "os.mkdir", "os.rmdir",
            "os.utime", "os.chmod", "shutil.copyfile"}
 def work(n, kind, images, out, action):
@@ -573,7 +568,7 @@ def test_permission_that_is_missing_is_told_before_and_mended_after(tmp_path):
         images[0].chmod(0o000)
         code = (
             "import os, sys\n"
-            "from resnet_kmeans.exporter import export_clusters\n"
+            "from resnet_kmeans.export.exporter import export_clusters\n"
             "os.setgid(65534); os.setuid(65534)\n"
             "images, closed = sys.argv[1:5], sys.argv[5]\n"
             "for given, out, action in ((images, closed + '/out', 'copy'),\n"

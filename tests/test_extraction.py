@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from resnet_kmeans import find_images
-from resnet_kmeans.backbone import Network
-from resnet_kmeans.extraction import Extraction
-from resnet_kmeans.feature_cache import FeatureCache
-from resnet_kmeans.weights import NetworkSpec
+from resnet_kmeans.features.cache import FeatureCache
+from resnet_kmeans.features.extraction import Extraction
+from resnet_kmeans.network.backbone import Network
+from resnet_kmeans.network.weights import NetworkSpec
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_network_is_not_loaded_where_the_cache_knows_all(spec, pictures, cac
     paths = [str(path) for path in find_images(pictures)]
     Extraction(spec, cache).run(paths)
     program = (
-        "import sys; from resnet_kmeans.extraction import *\n"
+        "import sys; from resnet_kmeans.features.extraction import *\n"
         f"cache = FeatureCache({str(cache.file.parent)!r})\n"
         f"assert Extraction({spec!r}, cache).run({paths!r}).shape == (24, 16)\n"
         "assert 'tensorflow' not in sys.modules\n"
@@ -118,7 +118,7 @@ def test_a_killed_run_loses_the_batches_in_flight_alone(spec, pictures, tmp_path
     paths = [str(path) for path in find_images(pictures)]
     # The network waits before its fourth batch, and is killed there.
     program = (
-        "import os, time\nfrom resnet_kmeans.extraction import *\n"
+        "import os, time\nfrom resnet_kmeans.features.extraction import *\n"
         "calls = []; call = Network.__call__\n"
         "def slow(self, pixels):\n"
         "    calls.append(1)\n"

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_kmeans import ResNetFeaturizer, cache_file, extraction, feature_cache
+from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.exceptions import CacheWarning
-from resnet_kmeans.feature_cache import FeatureCache, default_folder, file_state
-from resnet_kmeans.images import find_images
+from resnet_kmeans.features import cache as feature_cache
+from resnet_kmeans.features import cache_file, extraction
+from resnet_kmeans.features.cache import FeatureCache, default_folder, file_state
+from resnet_kmeans.images.finding import find_images
 
 NETWORK = ("the network", "f" * 64, 16)
 
@@ -344,8 +346,8 @@ def test_a_killed_run_loses_the_batches_in_flight_alone(
     code = """
 import os, signal, sys
 from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.feature_cache import FeatureCache
-from resnet_kmeans.images import find_images
+from resnet_kmeans.features.cache import FeatureCache
+from resnet_kmeans.images.finding import find_images
 kept, add_rows = [], FeatureCache.add_rows
 def add_then_die(self, network, rows):
     add_rows(self, network, rows)
@@ -372,7 +374,7 @@ def test_two_processes_may_write_at_once(tmp_path):
     code = """
 import sys
 import numpy as np
-from resnet_kmeans.feature_cache import FeatureCache
+from resnet_kmeans.features.cache import FeatureCache
 folder, start = sys.argv[1], int(sys.argv[2])
 with FeatureCache(folder) as cache:
     cache.add_network("the network", "f" * 64, 16)

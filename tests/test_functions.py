@@ -24,7 +24,7 @@ from resnet_kmeans.exceptions import (
     WeightsNotFoundError,
 )
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.weights import import_tensorflow
+from resnet_kmeans.network.weights import import_tensorflow
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from resnet_kmeans.graph import Graph, is_readable
-from resnet_kmeans.weights import import_tensorflow
+from resnet_kmeans.network.graph import Graph, is_readable
+from resnet_kmeans.network.weights import import_tensorflow
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 15, 16, 3)).astype(np.float32)
 

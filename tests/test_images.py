@@ -20,18 +20,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from resnet_kmeans.exceptions import DecodeError, FolderNotFoundError
-from resnet_kmeans.images import (
-    EXPORT_JOURNAL,
+from resnet_kmeans.images.decoding import (
     FORMATS,
-    IMAGE_EXTENSIONS,
     LARGE_PIXELS,
     PAD_COLOUR,
     decode,
-    find_images,
     open_upright,
     read_file,
     reason_unreadable,
 )
+from resnet_kmeans.images.finding import EXPORT_JOURNAL, IMAGE_EXTENSIONS, find_images
 
 PILLOW = int(PIL.__version__.split(".")[0])
 RED = (200, 40, 90)
@@ -339,7 +337,7 @@ def test_heic_is_read_with_the_extra_and_refused_by_its_name_without(tmp_path):
     assert_colour(decode(path.read_bytes(), (32, 32)), RED, within=6)
     code = (
         "import sys; sys.modules['pillow_heif'] = None\n"
-        "from resnet_kmeans.images import reason_unreadable\n"
+        "from resnet_kmeans.images.decoding import reason_unreadable\n"
         "print(reason_unreadable(sys.argv[1]))"
     )
     run = [sys.executable, "-c", code, str(path)]

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,68 +11,71 @@ import pytest
 import resnet_kmeans
 
 PACKAGE = Path(resnet_kmeans.__file__).parent
-# What each module may import of the package, besides exceptions; a module never imports
-# one that stands below it here.
+# A folder or module of the package, and what it may import of the others, besides
+# exceptions and versions. Nothing imports what stands below it here.
 ALLOWED = {
     "exceptions": set(),
-    "colour": set(),
-    "images": {"colour"},
-    "sources": set(),
-    "weights": set(),
-    "graph": {"weights"},
-    "backbone": {"graph", "weights"},
-    "cache_file": set(),
-    "feature_cache": {"cache_file"},
-    "extraction": {"backbone", "feature_cache", "images", "weights"},
-    "featurizer": {"backbone", "extraction", "feature_cache", "images", "sources", "weights"},
-    "model_file": set(),
-    "recipe": set(),
-    "rows": set(),
-    "silhouette": set(),
-    "clusterer": {
-        *("featurizer", "images", "model_file", "recipe", "rows", "silhouette", "sources"),
-        "weights",
-    },
-    "model_selection": {"clusterer", "rows", "silhouette"},
-    "export_actions": set(),
-    "export_plan": set(),
-    "export_journal": {"export_actions", "export_plan"},
-    "exporter": {"export_actions", "export_journal", "export_plan"},
-    "projection": set(),
-    "fitted": {"weights"},
-    "summary": {"projection", "silhouette", "sources"},
-    "report": {"fitted", "images", "summary"},
-    "display": {"fitted", "images", "summary"},
-    "functions": {"clusterer", "exporter", "featurizer"},
-    "spark_images": {"images"},
-    "spark_worker": {"featurizer", "images", "weights"},
-    "spark": {"clusterer", "featurizer", "images", "recipe", "spark_images", "spark_worker"},
-    "demo": set(),
+    "versions": set(),
+    "images": set(),
+    "network": {"images"},
+    "features": {"images", "network"},
+    "clustering": set(),
+    "export": set(),
+    "report": {"images", "clustering"},
+    "display": {"images", "report"},
+    "featurizer": {"images", "network", "features"},
+    "clusterer": {"images", "clustering", "featurizer"},
+    "model_selection": {"clustering", "clusterer"},
+    "functions": {"clusterer", "export", "featurizer"},
+    "spark": {"images", "network", "clustering", "featurizer", "clusterer"},
 }
+FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 
-def imported_by(module):
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    names = [node.module.partition("resnet_kmeans.")[2] for node in nodes if node.module]
-    names += [a.name for node in nodes if node.module == "resnet_kmeans" for a in node.names]
-    return {name for name in names if name} - {"exceptions"}
+def imports_of(file):
+    """Yield the parts of each name of this package that a file imports a module from."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "resnet_kmeans":
+                names = [f"resnet_kmeans.{alias.name}" for alias in node.names]
+            yield from (tuple(n.split(".")[1:]) for n in names if n.startswith("resnet_kmeans."))
 
 
-@pytest.mark.parametrize("module", ALLOWED)
-def test_a_module_imports_only_what_the_design_draws(module):
-    if not (PACKAGE / f"{module}.py").exists():
-        pytest.fail(f"{module} is in the table but not in the package")
-    assert imported_by(module) <= ALLOWED[module]
+def files_of(room):
+    return sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
 
 
-def test_every_module_but_the_command_is_in_the_table():
-    modules = {path.stem for path in PACKAGE.glob("*.py")}
-    assert modules - set(ALLOWED) == {"__init__", "__main__", "cli", "commands"}
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_what_the_design_draws(room):
+    imported = {name[0] for file in files_of(room) for name in imports_of(file)}
+    assert imported - {"exceptions", "versions", room} <= ALLOWED[room]
+
+
+def test_every_room_but_the_command_line_is_in_the_table():
+    rooms = {path.stem for path in PACKAGE.glob("*.py")} | set(FOLDERS)
+    assert rooms - set(ALLOWED) == {"__init__", "__main__", "cli"}
+
+
+@pytest.mark.parametrize("room", FOLDERS)
+def test_modules_of_a_folder_import_each_other_in_one_direction(room):
+    graph = {
+        file.stem: {name[1] for name in imports_of(file) if name[0] == room and len(name) > 1}
+        for file in files_of(room)
+        if file.stem != "__init__"
+    }
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_what_a_folder_does_not_lift_is_its_own_matter():
+    for file in PACKAGE.rglob("*.py"):
+        own = file.relative_to(PACKAGE).parts[0]
+        reached = [name for name in imports_of(file) if len(name) > 1 and name[0] != own]
+        assert not reached, file
 
 
 def test_tensorflow_is_imported_in_one_place():
-    found = [p.stem for p in PACKAGE.glob("*.py") if "import tensorflow\n" in p.read_text()]
+    found = [p.stem for p in PACKAGE.rglob("*.py") if "import tensorflow\n" in p.read_text()]
     assert found == ["weights"]
 
 

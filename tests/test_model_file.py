@@ -15,8 +15,8 @@ from sklearn.cluster import BisectingKMeans
 from sklearn.decomposition import FastICA
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
+from resnet_kmeans.clustering.model_file import read_model, write_model
 from resnet_kmeans.exceptions import ModelFileError, WeightsMismatchError
-from resnet_kmeans.model_file import read_model, write_model
 
 HEADER = {"fingerprint": "abc", "clusterer": {"n_clusters": 2}, "weights": "/a/é\udcff.h5"}
 ARRAYS = {

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
 from resnet_kmeans.cli import main
-from resnet_kmeans.images import decode
+from resnet_kmeans.images.decoding import decode
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans.exceptions import ModelFileError
-from resnet_kmeans.recipe import (
+from resnet_kmeans.clustering.recipe import (
     MINI_BATCH_FROM,
     from_arrays,
     new_clusterer,
@@ -20,6 +19,7 @@ from resnet_kmeans.recipe import (
     new_reducer,
     to_arrays,
 )
+from resnet_kmeans.exceptions import ModelFileError
 
 
 @pytest.fixture

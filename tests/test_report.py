@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
-from resnet_kmeans.fitted import read_clusterer
-from resnet_kmeans.projection import project
-from resnet_kmeans.report import MAX_THUMBNAIL_BYTES, make_thumbnail, render
-from resnet_kmeans.summary import MAX_MAPPED, MAX_SHOWN, summarize
+from resnet_kmeans.report.fitted import read_clusterer
+from resnet_kmeans.report.page import MAX_THUMBNAIL_BYTES, make_thumbnail, render
+from resnet_kmeans.report.projection import project
+from resnet_kmeans.report.summary import MAX_MAPPED, MAX_SHOWN, summarize
 
 HOSTILE = "<IMG src=x onerror=alert(1)>"
 

@@ -8,7 +8,7 @@ from sklearn import config_context
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import FunctionTransformer
 
-from resnet_kmeans import rows
+from resnet_kmeans.clustering import rows
 
 UNREADABLE = 2
 ROWS = np.array([[0, 0], [3, 4], [np.nan, np.nan], [6, 8]], dtype=np.float32)

@@ -114,7 +114,7 @@ def test_too_few_readable_images_are_counted_over_all_blocks():
 
 @pytest.mark.parametrize(("n_images", "kind"), [(399, KMeans), (400, MiniBatchKMeans)])
 def test_many_rows_are_clustered_in_small_batches(n_images, kind, monkeypatch):
-    monkeypatch.setattr("resnet_kmeans.recipe.MINI_BATCH_FROM", 400)
+    monkeypatch.setattr("resnet_kmeans.clustering.recipe.MINI_BATCH_FROM", 400)
     model = fit(names(n_images), 1)
     assert type(model.pipeline_["clusterer"]) is kind
     truth = [i % N_GROUPS for i in range(n_images)]

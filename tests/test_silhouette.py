@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 
-from resnet_kmeans.silhouette import mean_silhouette, silhouette_sample
+from resnet_kmeans.clustering.silhouette import mean_silhouette, silhouette_sample
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3)) + np.arange(60)[:, None] % 3 * 9
 LABELS = np.arange(60) % 3

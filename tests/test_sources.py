@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError
-from resnet_kmeans.sources import as_sources, source_name
+from resnet_kmeans.images.sources import as_sources, source_name
 
 PATHS = ["b.jpg", "a.jpg", "c.jpg"]
 

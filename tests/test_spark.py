@@ -20,7 +20,7 @@ from resnet_kmeans.exceptions import (
     OutputFolderError,
     TooFewImagesError,
 )
-from resnet_kmeans.spark_worker import FEATURES, Featurize
+from resnet_kmeans.spark.worker import FEATURES, Featurize
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark, the spark extra, is not installed")
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
@@ -284,7 +284,7 @@ def _fragile(folder: Path):
 def test_batches_without_rows_or_content_pass_the_network(featurizer, monkeypatch):
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow, of the spark extra, is missing")
     limits = []
-    monkeypatch.setattr("resnet_kmeans.spark_worker.limit_threads", limits.append)
+    monkeypatch.setattr("resnet_kmeans.spark.worker.limit_threads", limits.append)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "7")
     schema = pyarrow.schema({"path": "string", "content": "binary"})
     batches = [

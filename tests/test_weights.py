@@ -8,9 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from resnet_kmeans import weights
 from resnet_kmeans.exceptions import NetworkError, WeightsFileError, WeightsNotFoundError
-from resnet_kmeans.weights import (
+from resnet_kmeans.network import weights
+from resnet_kmeans.network.weights import (
     NetworkSpec,
     build_model,
     imagenet_file,

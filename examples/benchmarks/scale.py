@@ -25,7 +25,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics import adjusted_mutual_info_score
 
 from resnet_kmeans import ImageFolderClusterer, export_clusters, find_images
-from resnet_kmeans.recipe import new_clusterer
+from resnet_kmeans.clustering.recipe import new_clusterer
 
 N_FEATURES = 2048
 N_GROUPS = 50

@@ -30,9 +30,9 @@ import numpy as np
 from PIL import Image
 
 from resnet_kmeans import ResNetFeaturizer, find_images
-from resnet_kmeans.extraction import _ahead
-from resnet_kmeans.images import decode
-from resnet_kmeans.weights import import_tensorflow
+from resnet_kmeans.features.extraction import _ahead
+from resnet_kmeans.images.decoding import decode
+from resnet_kmeans.network.weights import import_tensorflow
 
 SIDE, BATCH, WARM = 224, 8, 16
 CONTESTANTS = (

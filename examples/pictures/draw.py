@@ -18,7 +18,7 @@ from selenium import webdriver
 from sklearn.datasets import load_sample_image
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
-from resnet_kmeans.demo import draw_pictures
+from resnet_kmeans.cli.pictures import draw_pictures
 from resnet_kmeans.display import ContactSheetDisplay
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.weights import import_tensorflow
+from resnet_kmeans.network.weights import import_tensorflow
 
 
 class Graph:

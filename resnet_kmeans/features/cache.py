@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.cache_file import connect
 from resnet_kmeans.exceptions import CacheWarning, printable
+from resnet_kmeans.features.cache_file import connect
 
 MAX_BYTES = 2 * 10**9  # 240,000 rows of 2048 float32
 USED_STEP = 3600  # seconds; a finer "last used" would turn every read into a write

@@ -14,8 +14,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
-from functools import cache
-from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from resnet_kmeans.exceptions import (
     WeightsFileError,
     WeightsNotFoundError,
 )
+from resnet_kmeans.versions import library_versions
 
 BACKBONES = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
 # MD5 of the files without the top, from keras/src/applications/resnet.py of Keras 3.15.
@@ -171,15 +170,6 @@ def _other_keras(file: Path) -> str:
         return ""
     here = import_tensorflow().keras.__version__
     return "" if saved == here else f" (it was saved by Keras {saved}, here is {here})"
-
-
-@cache
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that shape features."""
-    # TensorFlow is installed under other names too, tensorflow-cpu for one.
-    tensorflow = ("tensorflow", "tensorflow-cpu", "keras")
-    names = ("resnet-kmeans", *tensorflow, "pillow", "numpy", "scikit-learn")
-    return {d: version(d) for d in names if any(distributions(name=d))}
 
 
 class Libraries(NamedTuple):

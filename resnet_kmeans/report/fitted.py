@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.weights import library_versions
+from resnet_kmeans.versions import library_versions
 
 BLOCK = 4096  # images whose features are held together
 

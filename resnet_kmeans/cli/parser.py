@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import resnet_kmeans
-from resnet_kmeans import __version__, commands
+from resnet_kmeans import __version__
+from resnet_kmeans.cli import clusters, demo, exports, networks
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning
-from resnet_kmeans.exporter import ACTIONS
-from resnet_kmeans.weights import BACKBONES
+from resnet_kmeans.export import ACTIONS
+from resnet_kmeans.network import BACKBONES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(worker=worker)
         return added
 
-    cluster = command(commands.cluster)
+    cluster = command(clusters.cluster)
     cluster.add_argument("input", metavar="IN", help="folder of images, with its subfolders")
     _add_export_options(cluster)
     _add_recipe_options(cluster)
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a number (default 5) or auto",
     )
 
-    choose_k = command(commands.choose_k)
+    choose_k = command(clusters.choose_k)
     choose_k.add_argument("input", metavar="IN", help="folder of images, with its subfolders")
     choose_k.add_argument(
         "--max", type=_at_least(2), default=30, help="highest number (default 30)"
@@ -79,29 +80,29 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe_options(choose_k)
     choose_k.set_defaults(n_clusters="auto")
 
-    assign = command(commands.assign)
+    assign = command(clusters.assign)
     assign.add_argument("model", metavar="MODEL", help="file that --save-model wrote")
     assign.add_argument("input", metavar="IN", help="folder of new images")
     _add_export_options(assign)
     _add_run_options(assign)
     assign.add_argument("--weights", metavar="W", help="where the weights are on this machine")
 
-    report = command(commands.report)
+    report = command(exports.report)
     report.add_argument("output", metavar="OUT", help="folder of an export")
 
-    demo = command(commands.demo)
-    demo.add_argument("output", metavar="OUT", help="new or empty folder")
-    demo.add_argument("--quiet", action="store_true", help="no progress bar")
+    show = command(demo.demo)
+    show.add_argument("output", metavar="OUT", help="new or empty folder")
+    show.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    weights = command(commands.weights)
+    weights = command(networks.weights)
     weights.add_argument("--fetch", choices=list(BACKBONES), help="let Keras download them")
     weights.add_argument("--import", dest="import_file", metavar="FILE", help="copy a file there")
 
-    cache = command(commands.cache)
+    cache = command(networks.cache)
     cache.add_argument("--clear", action="store_true", help="forget all features")
     cache.add_argument("--cache", default="default", metavar="FOLDER")
 
-    undo = command(commands.undo)
+    undo = command(exports.undo)
     undo.add_argument("output", metavar="OUT", help="folder of an export with --action move")
     return parser
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from resnet_kmeans.exceptions import NetworkError
-from resnet_kmeans.graph import Graph, is_readable
-from resnet_kmeans.weights import NetworkSpec, build_model, import_tensorflow
+from resnet_kmeans.network.graph import Graph, is_readable
+from resnet_kmeans.network.weights import NetworkSpec, build_model, import_tensorflow
 
 CPU_BATCH, GPU_BATCH = 8, 128  # images; measured, see examples/benchmarks/throughput.py
 

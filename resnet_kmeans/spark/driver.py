@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.clustering import new_clusterer, new_fitted_kmeans, new_reducer
 from resnet_kmeans.exceptions import (
     NoImagesError,
     OutputFolderError,
@@ -23,9 +24,8 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS
-from resnet_kmeans.recipe import new_clusterer, new_fitted_kmeans, new_reducer
-from resnet_kmeans.spark_images import read_images, reason_where
-from resnet_kmeans.spark_worker import (
+from resnet_kmeans.spark.reading import read_images, reason_where
+from resnet_kmeans.spark.worker import (
     ASSIGNED,
     FEATURES,
     REDUCED,

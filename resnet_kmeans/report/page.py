@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from resnet_kmeans.exceptions import DecodeError, printable
-from resnet_kmeans.fitted import read_clusterer, read_facts
 from resnet_kmeans.images import open_upright, read_file
-from resnet_kmeans.summary import ClusteringSummary, summarize
+from resnet_kmeans.report.fitted import read_clusterer, read_facts
+from resnet_kmeans.report.summary import ClusteringSummary, summarize
 
 GENERATOR = "resnet-kmeans report"
 # Width and height in pixels to try in turn, until a thumbnail is small enough: a photo's is
@@ -93,7 +93,7 @@ def write_report(
     Examples
     --------
     >>> from resnet_kmeans import write_report
-    >>> from resnet_kmeans.demo import draw_pictures
+    >>> from resnet_kmeans.cli.demo import draw_pictures
     >>> paths = draw_pictures("pictures", n_each=2)  # doctest: +SKIP
     >>> write_report([0, 0, 1, 1] * 3, "report.html", images=paths)  # doctest: +SKIP
     PosixPath('report.html')
@@ -140,7 +140,7 @@ def render(summary: ClusteringSummary, folder: str | os.PathLike[str] = ".") -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(
+    return environment.get_template("page.html").render(
         summary=summary,
         thumbnails=dict(zip(shown, thumbnails)),
         links={i: _link(summary.images[i], folder) for i in shown},

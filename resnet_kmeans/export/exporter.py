@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
-from resnet_kmeans.export_actions import ACTIONS, is_same, move, put
-from resnet_kmeans.export_journal import (
+from resnet_kmeans.export.actions import ACTIONS, is_same, move, put
+from resnet_kmeans.export.journal import (
     JOURNAL,
     Journal,
     alone,
@@ -20,7 +20,7 @@ from resnet_kmeans.export_journal import (
     write_journal,
     write_whole,
 )
-from resnet_kmeans.export_plan import (
+from resnet_kmeans.export.plan import (
     PART,
     ExportedImage,
     check_images,

@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 import joblib
 import numpy as np
 
-from resnet_kmeans.backbone import Network, load_network
 from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError
-from resnet_kmeans.feature_cache import FeatureCache, file_state
+from resnet_kmeans.features.cache import FeatureCache, file_state
 from resnet_kmeans.images import decode, read_file
-from resnet_kmeans.weights import NetworkSpec, limit_threads
+from resnet_kmeans.network import Network, NetworkSpec, limit_threads, load_network
 
 MAX_DECODERS = 16  # threads; more would only wait for Python's lock
 AHEAD_BYTES = 32 * 2**20  # decoded pixels that may wait for the network: 222 at 224x224

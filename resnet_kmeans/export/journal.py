@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export_actions import ACTIONS
-from resnet_kmeans.export_plan import PART, ExportedImage
+from resnet_kmeans.export.actions import ACTIONS
+from resnet_kmeans.export.plan import PART, ExportedImage
 
 try:
     import fcntl

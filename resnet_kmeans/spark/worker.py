@@ -17,7 +17,7 @@ from sklearn.base import clone
 from resnet_kmeans.exceptions import UnreadableImagesWarning
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import reason_unreadable
-from resnet_kmeans.weights import NetworkSpec, limit_threads
+from resnet_kmeans.network import NetworkSpec, limit_threads
 
 # Columns of what `Featurize`, `reduce_batches` and `assign_batches` yield.
 FEATURES = "path string, features array<float>, reason string"

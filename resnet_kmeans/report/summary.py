@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
+from resnet_kmeans.clustering import silhouette_sample
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.projection import project
-from resnet_kmeans.silhouette import silhouette_sample
-from resnet_kmeans.sources import common_folder, short_name, source_name
+from resnet_kmeans.images import common_folder, short_name, source_name
+from resnet_kmeans.report.projection import project
 
 MAX_SHOWN = 1000  # images; above that a sample of each cluster
 MAX_MAPPED = 2500  # points; t-SNE of these takes about 10 s on one core

@@ -1,0 +1,122 @@
+"""The commands that cluster images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_kmeans.cli.exports import finish_interrupted, print_clusters, write_page
+from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.export import ExportedImage, check_output_folder, export_clusters
+from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.images import reason_unreadable, require_images
+from resnet_kmeans.model_selection import choose_n_clusters
+
+
+def cluster(args: argparse.Namespace) -> None:
+    """Group the images of a folder into folders."""
+    output = Path(args.output)
+    if finish_interrupted(args):
+        return
+    check_output_folder(output, inside=Path(args.input))
+    with tempfile.TemporaryDirectory() as own:
+        if args.cache == "none" and (args.report or args.n_clusters == "auto"):
+            args.cache = own  # features are needed twice, the network runs once
+        clusterer = _clusterer(args)
+        if args.n_clusters == "auto":
+            choice = choose_n_clusters(args.input, estimator=clusterer)
+            print(f"{choice.n_clusters} clusters: {choice.reason}")
+            args.n_clusters = choice.n_clusters
+            clusterer.set_params(n_clusters=choice.n_clusters)
+        clusterer.fit(args.input)
+        if args.save_model:
+            clusterer.save(args.save_model)
+        paths, reasons = clusterer.image_paths_, clusterer.unreadable_
+        rows = _export(args, paths, clusterer.labels_, clusterer.distances_, reasons)
+        if args.report and not args.dry_run:
+            write_page(clusterer, rows, output)
+
+
+def assign(args: argparse.Namespace) -> None:
+    """Put new images into the clusters of a saved model."""
+    if finish_interrupted(args):
+        return
+    check_output_folder(Path(args.output), inside=Path(args.input))
+    given = {"n_jobs": args.jobs, "cache": _cache(args), "verbose": int(not args.quiet)}
+    if args.weights:
+        given["weights"] = _weights(args)
+    model = ImageFolderClusterer.load(args.model, **given)
+    paths = require_images(args.input)
+    distances = model.transform(paths)
+    readable = ~np.isnan(distances).any(axis=1)
+    labels = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
+    bad = [os.fspath(paths[i]) for i in np.flatnonzero(~readable)]
+    args.n_clusters = model.n_clusters
+    reasons = {path: reason_unreadable(path) or "" for path in bad}
+    _export(args, paths, labels, distances.min(axis=1), reasons)
+
+
+def choose_k(args: argparse.Namespace) -> None:
+    """Show how well each number of clusters fits, and choose one."""
+    choice = choose_n_clusters(args.input, range(2, args.max + 1), estimator=_clusterer(args))
+    top = max(score.silhouette for score in choice.table)
+    print("  k  silhouette     inertia  smallest")
+    for score in choice.table:
+        bar = "#" * max(0, round(40 * score.silhouette / max(top, 1e-9)))
+        mark = "*" if score.n_clusters == choice.n_clusters else " "
+        numbers = f"{score.n_clusters:3d}  {score.silhouette:10.3f}  {score.inertia:10.4g}"
+        print(f"{numbers}  {score.smallest_cluster:8d} {mark}{bar}")
+    print(f"{choice.n_clusters} clusters: {choice.reason}")
+
+
+def _export(
+    args: argparse.Namespace, paths: Any, labels: Any, distances: Any, reasons: dict[str, str]
+) -> list[ExportedImage]:
+    rows = export_clusters(
+        paths,
+        labels,
+        args.output,
+        action=args.action,
+        distances=distances,
+        reasons=reasons,
+        n_clusters=args.n_clusters,
+        dry_run=args.dry_run,
+    )
+    print_clusters(rows, Path(args.output), args.dry_run)
+    return rows
+
+
+def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:
+    return ImageFolderClusterer(
+        2 if args.n_clusters == "auto" else args.n_clusters,
+        featurizer=_featurizer(args),
+        reducer=None if args.reducer == "none" else args.reducer,
+        unreadable=args.unreadable,
+        random_state=args.seed,
+    )
+
+
+def _featurizer(args: argparse.Namespace) -> ResNetFeaturizer:
+    return ResNetFeaturizer(
+        weights=_weights(args),
+        backbone=args.backbone,
+        layer=args.layer,
+        preprocess=args.preprocess,
+        precision=args.precision,
+        n_jobs=args.jobs,
+        cache=_cache(args),
+        verbose=int(not args.quiet),
+    )
+
+
+def _weights(args: argparse.Namespace) -> str | None:
+    return None if args.weights == "none" else str(args.weights)
+
+
+def _cache(args: argparse.Namespace) -> str | None:
+    return None if args.cache == "none" else str(args.cache)

@@ -1,0 +1,33 @@
+"""The commands on weights and cache."""
+
+from __future__ import annotations
+
+import argparse
+
+from resnet_kmeans.features import FeatureCache
+from resnet_kmeans.network import (
+    BACKBONES,
+    NetworkSpec,
+    build_model,
+    imagenet_file,
+    import_imagenet_file,
+)
+
+
+def cache(args: argparse.Namespace) -> None:
+    """Show the feature cache, or clear it."""
+    with FeatureCache(None if args.cache == "none" else str(args.cache)) as features:
+        if args.clear:
+            features.clear()
+        print(f"{features.file}: {features.n_rows()} images, {features.used_bytes() / 1e6:.1f} MB")
+
+
+def weights(args: argparse.Namespace) -> None:
+    """Show which ImageNet weights are there, fetch or import them."""
+    if args.import_file:
+        print(f"Imported to {import_imagenet_file(args.import_file)}")
+    if args.fetch:
+        build_model(NetworkSpec(backbone=args.fetch))
+    for backbone in BACKBONES:
+        file = imagenet_file(backbone)
+        print(f"{backbone}  {'there' if file.is_file() else 'not there'}  {file}")

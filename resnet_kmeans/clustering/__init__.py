@@ -1,0 +1,27 @@
+"""The steps between features and labels: recipes, rows, scores, the model file."""
+
+from resnet_kmeans.clustering.model_file import read_model, write_model
+from resnet_kmeans.clustering.recipe import (
+    from_arrays,
+    new_clusterer,
+    new_fitted_kmeans,
+    new_reducer,
+    to_arrays,
+)
+from resnet_kmeans.clustering.rows import is_readable, keep
+from resnet_kmeans.clustering.silhouette import MAX_ROWS, mean_silhouette, silhouette_sample
+
+__all__ = [
+    "MAX_ROWS",
+    "from_arrays",
+    "is_readable",
+    "keep",
+    "mean_silhouette",
+    "new_clusterer",
+    "new_fitted_kmeans",
+    "new_reducer",
+    "read_model",
+    "silhouette_sample",
+    "to_arrays",
+    "write_model",
+]

@@ -1,0 +1,26 @@
+"""Finds image files, decodes one to RGB pixels."""
+
+from resnet_kmeans.images.decoding import (
+    MAX_FILE_BYTES,
+    decode,
+    open_upright,
+    read_file,
+    reason_unreadable,
+)
+from resnet_kmeans.images.finding import IMAGE_EXTENSIONS, find_images, require_images
+from resnet_kmeans.images.sources import as_sources, common_folder, short_name, source_name
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "MAX_FILE_BYTES",
+    "as_sources",
+    "common_folder",
+    "decode",
+    "find_images",
+    "open_upright",
+    "read_file",
+    "reason_unreadable",
+    "require_images",
+    "short_name",
+    "source_name",
+]

@@ -1,0 +1,15 @@
+"""Names the versions of the libraries that shape features."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import distributions, version
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that shape features."""
+    # TensorFlow is installed under other names too, tensorflow-cpu for one.
+    tensorflow = ("tensorflow", "tensorflow-cpu", "keras")
+    names = ("resnet-kmeans", *tensorflow, "pillow", "numpy", "scikit-learn")
+    return {d: version(d) for d in names if any(distributions(name=d))}
