@@ -168,6 +168,19 @@ class OutputFolderError(ResNetKMeansError, ValueError):
     """Clusters cannot be written to this folder; raised with the whole sentence."""
 
 
+class ClusterNameError(ResNetKMeansError, ValueError):
+    """Some names cannot be those of clusters; names every one of them with its reason."""
+
+    def __init__(self, reasons: Mapping[str, str]):
+        super().__init__(dict(reasons))
+
+    def __str__(self) -> str:
+        return (
+            "Expected names that can be those of folders on every system, got:\n"
+            f"{list_reasons(self.args[0])}\nNothing was changed. Choose other names."
+        )
+
+
 class ModelFileError(ResNetKMeansError, ValueError):
     """A model file cannot be written or read; raised with the whole sentence."""
 
