@@ -20,6 +20,7 @@ from resnet_kmeans.exceptions import (
     OutputFolderError,
     TooFewImagesError,
 )
+from resnet_kmeans.spark import driver
 from resnet_kmeans.spark.worker import FEATURES, Featurize
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark, the spark extra, is not installed")
@@ -49,7 +50,7 @@ def session(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setattr(spark, "N_STARTS", 1)  # for speed
+        patch.setattr(driver, "N_STARTS", 1)  # for speed
         cluster = _start_cluster(folder) if request.param == "standalone" else []
         master = cluster[0].url if cluster else request.param
         try:
@@ -213,14 +214,14 @@ def test_images_come_in_a_dataframe_too(session, fitted, folder):
 @needs_java
 @LOCAL
 def test_a_sample_goes_by_paths_not_by_partitions(session, monkeypatch):
-    monkeypatch.setattr(spark, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr(driver, "SAMPLE_ROWS", 100)
     rows = [(f"image{i}.jpg", [float(i), 1.0], None) for i in range(1000)]
     frame = session.createDataFrame(rows, FEATURES)
-    sample = spark._sample(frame.repartition(1), 1000, seed=0)
+    sample = driver._sample(frame.repartition(1), 1000, seed=0)
     assert 60 < len(sample) < 140
-    again = spark._sample(frame.repartition(7), 1000, seed=0)
+    again = driver._sample(frame.repartition(7), 1000, seed=0)
     np.testing.assert_array_equal(sample, again)
-    other = spark._sample(frame, 1000, seed=1)
+    other = driver._sample(frame, 1000, seed=1)
     assert set(sample[:, 0]) != set(other[:, 0])
 
 
