@@ -98,6 +98,16 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
     assert len(table) == len(images)
 
 
+def test_noise_has_a_folder_and_a_label_that_say_so(images, out):
+    rows = export_clusters(images, [0, -2, -2, -1], out, distances=[1, float("nan"), 1, 1])
+    assert [(row.cluster, row.exported_path) for row in rows] == [
+        *((0, "cluster_0/a.png"), (-2, "noise/b.png"), (-2, "noise/a.png"), (-1, None))
+    ]
+    assert [row["cluster"] for row in rows_of(out)] == ["0", "-2", "-2", "-1"]
+    assert rows_of(out)[1]["distance"] == rows_of(out)[1]["reason"] == ""
+    assert (out / "noise" / "b.png").read_bytes() == images[1].read_bytes()
+
+
 def test_scikit_learn_reads_the_folders_back(images, out):
     export_clusters(images, [1, 0, 1, 1], out)
     loaded = load_files(out)

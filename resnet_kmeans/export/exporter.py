@@ -67,7 +67,7 @@ def export_clusters(
     image_paths : sequence of path-like, of length n
         The images.
     labels : sequence of int, of length n
-        -1 is an unreadable image: listed, not exported.
+        -1 is an unreadable image: listed, not exported. -2 is noise: in a folder ``noise``.
     output_folder : str or path-like
         Not there yet, or empty.
     action : {"copy", "hardlink", "symlink", "move"}, default="copy"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from resnet_kmeans.cluster_names import NOISE, NOISE_NAME
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
 
 PART = ".resnet-kmeans.part"  # the one file being written, renamed when it is whole
@@ -22,7 +23,7 @@ class ExportedImage(NamedTuple):
     Attributes
     ----------
     cluster : int
-        -1 for an image that could not be read.
+        -1 for an image that could not be read, -2 for one that the clusterer took for noise.
     exported_path : str or None
         Relative to the output folder, with ``/``; None for cluster -1.
     source_path : str
@@ -53,12 +54,13 @@ def plan_export(
     plan = []
     for i, (path, label) in enumerate(zip(image_paths, labels)):
         source = os.path.abspath(path)
-        if label < 0:
+        if label < 0 and label != NOISE:
             reason = (reasons or {}).get(os.fspath(path), "")
             plan.append(ExportedImage(-1, None, source, None, reason))
             continue
-        target = _free_name(f"cluster_{int(label):0{width}d}/", os.path.basename(source), taken)
-        distance = None if distances is None else float(distances[i])
+        folder = NOISE_NAME if label == NOISE else f"cluster_{int(label):0{width}d}"
+        target = _free_name(f"{folder}/", os.path.basename(source), taken)
+        distance = None if distances is None or label == NOISE else float(distances[i])
         plan.append(ExportedImage(int(label), target, source, distance))
     return plan
 
