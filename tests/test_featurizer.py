@@ -213,7 +213,7 @@ def test_unreadable_images_can_be_rows_of_nan(featurizer, paths, tmp_path):
 
 
 def test_refuses_a_lone_path_by_name(featurizer, paths):
-    with pytest.raises(InvalidImagesError, match=r"one str alone.*Pass a list"):
+    with pytest.raises(InvalidImagesError, match=r"a single str.*Pass a list"):
         featurizer.transform(str(paths[0]))
 
 

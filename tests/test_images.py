@@ -320,7 +320,7 @@ def test_damaged_exif_does_not_hide_the_picture(exif):
         (encoded(solid("RGB"), "JPEG")[:-40], "damaged: OSError: .*[Tt]runcated"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "not an image"),
         (png(2, 1, (b"IDAT", zlib.compress(bytes(3))), colour_type=3), "damaged"),  # no palette
-        (Image.new("RGB", (0, 5)), "no pixels, its size is 0 x 5"),
+        (Image.new("RGB", (0, 5)), "it has no pixels: its size is 0 x 5"),
     ],
 )
 def test_what_is_no_picture_has_a_reason(data, reason):

@@ -47,7 +47,7 @@ def test_bytes_pictures_arrays_and_paths_may_be_mixed():
 @pytest.mark.parametrize(
     ("X", "got"),
     [
-        ("folder", "one str alone: 'folder'"),
+        ("folder", "a single str: 'folder'"),
         (Path("folder"), "one PosixPath alone"),
         (b"content", "one bytes alone"),
         (Image.new("L", (1, 1)), "one Image alone"),
@@ -55,8 +55,8 @@ def test_bytes_pictures_arrays_and_paths_may_be_mixed():
         (5, "one int alone"),
         (np.array("x.jpg"), "one ndarray alone"),
         ((path for path in PATHS), "one generator alone"),
-        (set(PATHS), "a set, which is in no order"),
-        ({"path": PATHS}, "a dict, which is in no order"),
+        (set(PATHS), "a set, which has no order"),
+        ({"path": PATHS}, "a dict, which has no order"),
         (["x.jpg", None], "a NoneType at position 1"),
         (["x.jpg", float("nan")], "a float at position 1"),
         (pd.Series(["x.jpg", None]), "at position 1"),

@@ -36,7 +36,7 @@ LOCAL = pytest.mark.parametrize("session", ["local[2]"], indirect=True)
 STANDALONE = pytest.mark.parametrize("session", ["standalone"], indirect=True)
 N_CLUSTERS = 4
 BAD = {
-    "broken.png": "not an image, or of a kind that Pillow cannot read",
+    "broken.png": "not an image, or in a format that Pillow cannot read",
     "huge.jpg": "Spark could not read the file, or it is larger than 1 GiB",
 }
 

@@ -1,4 +1,4 @@
-"""Opens the SQLite file of the feature cache, its tables made."""
+"""Opens the SQLite file of the feature cache and creates its tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-LOCK_TIMEOUT = 30  # seconds to wait for another process' write
-# A network's id is a hash of what it is, never a number that is given again after a clear:
-# another process may still write under it.
+LOCK_TIMEOUT = 30  # seconds to wait while another process writes
+# The id of a network is a hash of its identity, not a counter: a counter would be reused after
+# the cache is cleared, while another process may still write rows under the old number.
 FORMAT = 2
 _SCHEMA = f"""
 DROP TABLE IF EXISTS networks; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS features;
@@ -25,21 +25,21 @@ PRAGMA user_version = {FORMAT}
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Return an open cache, ready to be read and written by several processes.
+    """Open a cache that several processes may read and write.
 
-    Threads have to be kept apart by the caller.
+    The caller has to keep threads from using the connection at the same time.
 
     Raises
     ------
     sqlite3.Error, OSError, UnicodeError
-        If the file is damaged, locked, read-only or cannot be made.
+        If the file is damaged, locked or read-only, or cannot be created.
     """
     database = sqlite3.connect(
         file, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
         _choose_journal(database)
-        # A damaged text is no error, it only fails its checksum.
+        # Damaged text should fail its checksum later, not raise here.
         database.text_factory = lambda text: text.decode(errors="replace")
         _create_tables(database)
     except BaseException:
@@ -49,15 +49,18 @@ def connect(file: Path) -> sqlite3.Connection:
 
 
 def _choose_journal(database: sqlite3.Connection) -> None:
-    """Write ahead, so that others read meanwhile, where the file system can."""
+    """Use a write-ahead log, so that others can read during a write, where possible."""
     try:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise
-        # A network file system has no shared memory; every write then locks the file.
-        logger.warning("No write-ahead log on this file system (%s); writes lock it.", error)
+        # The log needs shared memory, which network file systems lack.
+        logger.warning(
+            "The file system does not support a write-ahead log (%s); each write locks the cache.",
+            error,
+        )
         database.execute("PRAGMA journal_mode=DELETE")
 
 
@@ -69,6 +72,6 @@ def _create_tables(database: sqlite3.Connection) -> None:
         return
     database.execute("BEGIN IMMEDIATE")
     with database:
-        if not is_ready():  # another process may have made them meanwhile
+        if not is_ready():  # another process may have created them in the meantime
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)

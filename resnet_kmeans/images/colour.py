@@ -1,4 +1,4 @@
-"""Turns an image of any Pillow mode into RGB."""
+"""Converts images of any Pillow mode to RGB."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from PIL import ExifTags, Image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as RGB, its transparent parts white."""
+    """Return an image of any mode as RGB, with transparent parts in white."""
+    # Pillow clips wide grey values at 255, so that most 16-bit images would turn white.
     if image.mode.startswith(("I", "F")):
         image = _to_8bit(image)
     if image.has_transparency_data:
+        # Pillow converts premultiplied grey ("La") to "LA" alone.
         image = image.convert("LA") if image.mode == "La" else image
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -19,9 +21,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8bit(image: Image.Image) -> Image.Image:
-    """Scale wide grey values to 0..255, where Pillow's own conversion would clip them."""
+    """Scale wide grey values to the range 0 to 255."""
     values = np.array(image, dtype=np.float32)
     low, high = 0.0, float(_white(image))
+    # Float images, and integers beyond 16 bits, have no known white: stretch what is there.
     if image.mode == "F" or values.max() > high:
         values[~np.isfinite(values)] = 0
         low, high = float(values.min()), float(values.max())
@@ -35,6 +38,7 @@ def _to_8bit(image: Image.Image) -> Image.Image:
 
 
 def _white(image: Image.Image) -> int:
-    """Return the largest grey value that an image's file can hold: 4095 in 12-bit TIFF."""
+    """Return the largest grey value that the file of an image can hold."""
+    # A TIFF may store 12 bits a value, so that 4095 is white.
     bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
     return int(2 ** min(bits, 16)) - 1

@@ -18,30 +18,31 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from resnet_kmeans.exceptions import DecodeError
 from resnet_kmeans.images.colour import to_rgb
 
-# Pillow knows more formats, but some of them run programs (EPS runs Ghostscript) or are
-# no photos (PDF, fonts, video), so the accepted ones are listed.
+# Pillow reads more formats, but some run programs (EPS runs Ghostscript) and some are not
+# photos (PDF, fonts, video). Only these are accepted.
 FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG"),
     *("PPM", "PSD", "TGA", "TIFF", "WEBP"),
 )
-# How much larger than asked a draft must be: features of 26 photos then have a cosine of at
-# least 0.999 to those of full decoding, and of 0.961 at 1. A 12-megapixel photo still
-# decodes at an eighth for 224x224.
+# A draft must be this much larger than the size asked for. The features of 26 photos then
+# have a cosine of at least 0.999 to those of full decoding; with a factor of 1 it was 0.961.
+# A 12-megapixel photo is still decoded at an eighth of its size for 224x224.
 DRAFT_FACTOR = 1.5
-MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read whole, so that its hash and pixels agree
-LARGE_PIXELS = 2**25  # an image above 33 megapixels is decoded alone, to bound the memory
-# The mean of ImageNet: what the network's own zero padding looks like as a colour.
+MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read at once, so that hash and pixels agree
+LARGE_PIXELS = 2**25  # above 33 megapixels, one image is decoded at a time to bound memory
+# The mean colour of ImageNet, which equals zero padding after preprocessing.
 PAD_COLOUR = (124, 116, 104)
 
-# What Pillow's decoders were seen to raise on broken files, by fuzzing them.
+# Exceptions that Pillow's decoders raised on damaged files when they were fuzzed.
 _BROKEN = (
     *(OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError),
     *(TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError),
     *(MemoryError, RuntimeError, AssertionError, struct.error),
 )
-_REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose values may be averaged
+_REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose pixels can be averaged
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_alone = threading.Lock()
+_one_at_a_time = threading.Lock()
+# What undoes each EXIF orientation.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,14 +55,14 @@ _UPRIGHT = {
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of a regular file, or raise `DecodeError` with the reason."""
+    """Return the content of a regular file; raise `DecodeError` if it cannot be read."""
 
-    def without_waiting(name: str, flags: int) -> int:
-        # Opening a FIFO waits for a writer, for ever, unless told not to.
+    def open_without_waiting(name: str, flags: int) -> int:
+        # Without O_NONBLOCK, opening a FIFO waits forever for a writer.
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
     try:
-        with open(path, "rb", opener=without_waiting) as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise DecodeError("not a regular file")
             if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
@@ -82,21 +83,21 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 def decode(
     source: bytes | Image.Image | np.ndarray, input_shape: tuple[int, int], resize: str = "stretch"
 ) -> np.ndarray:
-    """Turn one image into upright RGB pixels of one size.
+    """Decode one image to upright RGB pixels of a given size.
 
-    EXIF rotation is applied; grey, palette, CMYK, 16-bit and float images become RGB;
-    transparency is laid over white; of an animation the first frame is taken. Resizing is
-    bilinear with antialiasing. Colour profiles are not applied.
+    The EXIF orientation is applied. Grey, palette, CMYK, 16-bit and float images become RGB,
+    transparent pixels are blended with white, and only the first frame of an animation is
+    used. Resizing is bilinear with antialiasing. Colour profiles are not applied.
 
     Parameters
     ----------
     source : bytes, PIL image or uint8 array of shape (height, width, 3)
-        The content of an image file, or an image in memory, which stays as it is.
+        The content of an image file, or an image in memory, which is not changed.
     input_shape : tuple of int
         Height and width of the result, in pixels.
     resize : {"stretch", "crop", "pad"}, default="stretch"
-        Whether to change the proportions, to cut the longer side around the middle, or to
-        fill the shorter side with the mean colour of ImageNet.
+        ``"stretch"`` changes the proportions, ``"crop"`` cuts the longer side to its centre,
+        ``"pad"`` fills the shorter side with the mean colour of ImageNet.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def decode(
     Raises
     ------
     DecodeError
-        With the reason, if the source is no image that Pillow can read.
+        If Pillow cannot read the image; the message is the reason.
     """
     height, width = input_shape
     draft_size = int(width * DRAFT_FACTOR), int(height * DRAFT_FACTOR)
@@ -115,14 +116,14 @@ def decode(
 
 
 def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
-    """Return a source as an upright RGB image, no side below `draft_size` for its sake."""
+    """Return an image as upright RGB, decoded no smaller than `draft_size`."""
     try:
         if isinstance(source, np.ndarray):
             return Image.fromarray(source)
         image = source if isinstance(source, Image.Image) else _open(source)
-        # An image in memory may not have read its file yet, which two threads cannot share.
+        # An image in memory may still have to read its file, which threads cannot share.
         is_large = image.width * image.height > LARGE_PIXELS
-        with _alone if image is source or is_large else nullcontext():
+        with _one_at_a_time if image is source or is_large else nullcontext():
             return _load(image.copy() if image is source else image, draft_size)
     except UnidentifiedImageError:
         raise DecodeError(_why_unidentified(source)) from None
@@ -134,9 +135,9 @@ def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
 
 def _load(image: Image.Image, draft_size: tuple[int, int]) -> Image.Image:
     if not image.width or not image.height:
-        raise ValueError(f"no pixels, its size is {image.width} x {image.height}")
-    # libjpeg halves while it decodes: most of the work on a large photo is spared. A square,
-    # because the image may lie on its side.
+        raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
+    # libjpeg can decode at a half, a quarter or an eighth of the size, which saves most of the
+    # work on a large photo. A square, because the image may be rotated afterwards.
     image.draft("RGB", (max(draft_size), max(draft_size)))
     image.load()
     turn = _turn(image)
@@ -156,7 +157,7 @@ def _known_formats() -> tuple[str, ...]:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    except ImportError:  # the `heif` extra is not installed
+    except ImportError:  # without the `heif` extra, HEIC files are reported as unreadable
         pass
     Image.init()
     return tuple(f for f in FORMATS if f in Image.OPEN)
@@ -166,14 +167,14 @@ def _why_unidentified(data: Any) -> str:
     is_heif = isinstance(data, bytes) and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
     if is_heif and "HEIF" not in _known_formats():
         return "HEIC needs the heif extra: pip install 'resnet-kmeans[heif]'"
-    return "not an image, or of a kind that Pillow cannot read"
+    return "not an image, or in a format that Pillow cannot read"
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return how an image is set upright, as its EXIF tells."""
+    """Return the transposition that sets an image upright according to its EXIF data."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except _BROKEN:  # damaged metadata is no reason to lose the picture
+    except _BROKEN:  # the pixels are still usable if the metadata is damaged
         return None
     return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
@@ -192,7 +193,7 @@ def _fit(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
 
 
 def reason_unreadable(source: Any, input_shape: tuple[int, int] = (32, 32)) -> str | None:
-    """Return why a source cannot be decoded, or None if it can."""
+    """Return the reason why an image cannot be decoded, or None if it can."""
     try:
         data = read_file(source) if isinstance(source, (str, os.PathLike)) else source
         with warnings.catch_warnings():

@@ -15,15 +15,15 @@ IMAGE_EXTENSIONS = (
     *(".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".tga"),
     *(".tif", ".tiff", ".webp"),
 )
-EXPORT_JOURNAL = ".resnet-kmeans.jsonl"  # in the root of every folder that we wrote
+EXPORT_JOURNAL = ".resnet-kmeans.jsonl"  # lies in the root of every exported folder
 
 
 def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> list[Path]:
     """List the image files in a folder, in natural order (``img2`` before ``img10``).
 
-    Files count by their extension, without regard to case (`IMAGE_EXTENSIONS`). Hidden
-    files and folders (``.name``), folders that `export_clusters` wrote and links to
-    folders are passed over; a folder that cannot be listed warns.
+    A file counts as an image if its extension is one of `IMAGE_EXTENSIONS`, in any case.
+    Hidden files and folders (``.name``), folders written by `export_clusters` and links to
+    folders are skipped. A folder that cannot be listed causes a warning.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
 
 
 def require_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return what `find_images` finds, or raise `NoImagesError` where that is nothing."""
+    """Return the images that `find_images` finds; raise `NoImagesError` if there are none."""
     paths = find_images(folder)
     if not paths:
         raise NoImagesError(folder, IMAGE_EXTENSIONS)
@@ -68,7 +68,7 @@ def _walk(folder: str, recursive: bool) -> Iterator[str]:
 
 
 def _warn_unlisted(error: OSError) -> None:
-    message = f"{error.filename!r} cannot be listed ({error.strerror}); passed over."
+    message = f"{error.filename!r} cannot be listed ({error.strerror}); it is skipped."
     warnings.warn(message, stacklevel=4)
 
 

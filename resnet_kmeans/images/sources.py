@@ -1,4 +1,4 @@
-"""Takes whatever a user passes as X apart into single images with names."""
+"""Splits what a user passes as X into single images with names."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def as_sources(X: Any) -> list[Any]:
     Raises
     ------
     InvalidImagesError
-        If X is one image alone, no sequence, or an item is of none of these kinds.
+        If X is a single image or not a sequence, or if an item is of another type.
     NoImagesError
         If X is empty.
     """
     if isinstance(X, (str, bytes, os.PathLike, Image.Image)) or not _has_length(X):
-        raise InvalidImagesError(f"one {type(X).__name__} alone: {X!r:.80}")
+        raise InvalidImagesError(f"a single {type(X).__name__}: {X!r:.80}")
     if isinstance(X, (Set, Mapping)):
-        raise InvalidImagesError(f"a {type(X).__name__}, which is in no order")
+        raise InvalidImagesError(f"a {type(X).__name__}, which has no order")
     values = X.to_numpy() if hasattr(X, "to_numpy") else X
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -43,7 +43,7 @@ def as_sources(X: Any) -> list[Any]:
 
 
 def _has_length(X: Any) -> bool:
-    # An array of no dimensions has the method, but no length.
+    # A zero-dimensional array has the method, but raises when it is called.
     return hasattr(X, "__len__") and getattr(X, "ndim", 1) > 0
 
 
@@ -57,14 +57,14 @@ def _check_array(source: Any, index: int) -> None:
 
 
 def source_name(source: Any, index: int) -> str:
-    """Return the path of a source, or its position for an image in memory."""
+    """Return the path of an image, or ``X[index]`` for an image in memory."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return f"X[{index}]"
 
 
 def common_folder(images: list[Any]) -> str:
-    """Return the folder that all images lie in; empty for images in memory."""
+    """Return the folder that contains all images; empty for images in memory."""
     paths = [os.path.abspath(i) for i in images if isinstance(i, (str, os.PathLike))]
     try:
         return os.path.commonpath([os.path.dirname(path) for path in paths])
@@ -73,9 +73,9 @@ def common_folder(images: list[Any]) -> str:
 
 
 def short_name(image: Any, position: int, folder: str) -> str:
-    """Return the path of an image from `folder` on, or its position, fit to be printed."""
+    """Return a printable path of an image relative to `folder`, or its position."""
     name = source_name(image, position)
     if folder and isinstance(image, (str, os.PathLike)):
-        # An unreadable image may lie elsewhere: it was not exported with the others.
+        # An unreadable image was not exported, so it may lie outside the folder.
         name = os.path.abspath(name).removeprefix(os.path.join(folder, ""))
     return printable(name)
