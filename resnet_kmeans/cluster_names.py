@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from resnet_kmeans.exceptions import ClusterNameError
+from resnet_kmeans.exceptions import ClusterNameError, list_reasons
 
 # Labels that are no cluster. An image that no clusterer placed is a picture like any other,
 # so it has a folder; one that cannot be read has none.
@@ -82,4 +82,37 @@ def check_cluster_names(names: Iterable[str]) -> None:
         if str(name) not in bad and (first := spelled.setdefault(compared(name), name)) != name:
             bad[name] = f"some file systems take it for {first!r}; write both in one way"
     if bad:
-        raise ClusterNameError(bad)
+        raise ClusterNameError(
+            "Expected names that can be those of folders on every system, got:\n"
+            f"{list_reasons(bad)}\nNothing was changed. Choose other names."
+        )
+
+
+def renamed(present: Sequence[str], given: Sequence[str] | Mapping[int, str]) -> list[str]:
+    """Return the names of clusters after some of them, or all, were named anew.
+
+    Parameters
+    ----------
+    present : sequence of str, of length n_clusters
+    given : sequence of str, of length n_clusters, or mapping of int to str
+        All names, or those of some labels.
+
+    Raises
+    ------
+    ClusterNameError
+        If a name is none, or labels or the number of names are not those of the clusters.
+    """
+    if isinstance(given, Mapping):
+        named = {label: given.get(label, name) for label, name in enumerate(present)}
+        unknown = [repr(label) for label in given if label not in named]
+        got = f"those of {', '.join(unknown)} too" if unknown else ""
+    else:
+        named = dict(enumerate([given] if isinstance(given, str) else given))
+        got = "" if len(named) == len(present) else f"{len(named)}"
+    if got:
+        raise ClusterNameError(
+            f"Expected names of {len(present)} clusters, labels 0 to {len(present) - 1}, got "
+            f"{got}. Nothing was changed. Pass a list of {len(present)}, or a mapping of labels."
+        )
+    check_cluster_names(named.values())
+    return list(named.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -21,6 +21,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from resnet_kmeans.cluster_names import default_cluster_names, renamed
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     from_arrays,
@@ -85,6 +86,8 @@ class ImageFolderClusterer(
         Path and reason of each unreadable image.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
         In the space of the reducer.
+    cluster_names_ : list of str, of length n_clusters
+        ``"cluster_0"``, … until `set_cluster_names` gives others.
     inertia_ : float
         Sum of squared distances to the centres, in the space of the reducer.
 
@@ -115,6 +118,8 @@ class ImageFolderClusterer(
         "unreadable": [StrOptions({"skip", "raise"})],
         "random_state": ["random_state"],
     }
+
+    _cluster_names: list[str] | None = None  # None: the default ones
 
     def __init__(
         self,
@@ -163,6 +168,7 @@ class ImageFolderClusterer(
         if len(readable) < self.n_clusters:
             raise TooFewImagesError(len(readable), self.n_clusters)
         clusterer.fit(readable)
+        self._cluster_names = None
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
         self._describe(sources, reduced)
         return self
@@ -238,10 +244,40 @@ class ImageFolderClusterer(
         labels = rows.predict(clusterer, rows.reduce(reducer, features))
         return mean_silhouette(features[labels >= 0], labels[labels >= 0])
 
+    @property
+    def cluster_names_(self) -> list[str]:
+        """Names of the clusters; two clusters of one name are one folder."""
+        return self._cluster_names or default_cluster_names(len(self.cluster_centers_))
+
+    def set_cluster_names(self, names: Sequence[str] | Mapping[int, str]) -> ImageFolderClusterer:
+        """Name the clusters; labels and centres stay as they are.
+
+        Equal names merge clusters where folders are written or shown. The next `fit`
+        forgets all names.
+
+        Parameters
+        ----------
+        names : sequence of str, of length n_clusters, or mapping of int to str
+            All names, or those of some labels.
+
+        Returns
+        -------
+        ImageFolderClusterer
+            Itself.
+
+        Raises
+        ------
+        ClusterNameError
+            If some system takes no folder of such a name, or there is no such cluster.
+        """
+        check_is_fitted(self)
+        self._cluster_names = renamed(self.cluster_names_, names)
+        return self
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file that holds no code.
 
-        It holds parameters, centres and the network's fingerprint; neither the network nor
+        It holds parameters, centres, names and the network's fingerprint; neither the network nor
         the images of the fit with their labels. Pickle and joblib keep those too.
 
         Parameters
@@ -284,6 +320,8 @@ class ImageFolderClusterer(
             fitted.fingerprint_ = header["fingerprint"]
             fitted.n_features_out_ = header["n_features"]
             reducer, clusterer = from_arrays(arrays)
+            default = default_cluster_names(len(clusterer.cluster_centers_))
+            names = renamed(default, header.get("names", default))
         except (LookupError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"Expected the parameters and arrays of a model in {printable(path)!r}, got "
@@ -291,6 +329,7 @@ class ImageFolderClusterer(
             ) from error
         model.pipeline_ = _pipeline(fitted, reducer, clusterer)
         model.cluster_centers_, model.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
+        model._cluster_names = names
         return model
 
     def _header(self, featurizer: Any) -> dict[str, Any]:
@@ -310,6 +349,7 @@ class ImageFolderClusterer(
             "featurizer": parameters,
             "fingerprint": featurizer.fingerprint_,
             "n_features": featurizer.n_features_out_,
+            "names": self.cluster_names_,
             "clusterer": {
                 "n_clusters": int(self.n_clusters),
                 "reducer": self.reducer,

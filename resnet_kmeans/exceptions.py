@@ -169,16 +169,7 @@ class OutputFolderError(ResNetKMeansError, ValueError):
 
 
 class ClusterNameError(ResNetKMeansError, ValueError):
-    """Some names cannot be those of clusters; names every one of them with its reason."""
-
-    def __init__(self, reasons: Mapping[str, str]):
-        super().__init__(dict(reasons))
-
-    def __str__(self) -> str:
-        return (
-            "Expected names that can be those of folders on every system, got:\n"
-            f"{list_reasons(self.args[0])}\nNothing was changed. Choose other names."
-        )
+    """Clusters cannot be named so; raised with the whole sentence."""
 
 
 class ModelFileError(ResNetKMeansError, ValueError):

@@ -2,9 +2,15 @@
 
 import os
 
+import numpy as np
 import pytest
 
-from resnet_kmeans.cluster_names import check_cluster_names, default_cluster_names, reason_invalid
+from resnet_kmeans.cluster_names import (
+    check_cluster_names,
+    default_cluster_names,
+    reason_invalid,
+    renamed,
+)
 from resnet_kmeans.exceptions import ClusterNameError
 
 INVALID = {
@@ -77,6 +83,36 @@ def test_equal_names_are_a_merge():
 def test_names_that_are_one_folder_on_some_systems_only_are_refused(other):
     with pytest.raises(ClusterNameError, match="some file systems take it for 'café'"):
         check_cluster_names(["café", other])
+
+
+@pytest.mark.parametrize("given", [["a", "b", "c"], {2: "c", 0: "a", 1: "b"}], ids=["list", "all"])
+def test_all_names_are_given_by_a_list_or_by_labels(given):
+    assert renamed(["x", "y", "z"], given) == ["a", "b", "c"]
+
+
+def test_a_mapping_leaves_the_other_names_as_they_are():
+    assert renamed(["x", "y", "z"], {np.int32(1): "x"}) == ["x", "x", "z"]
+
+
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        (["a"], "got 1"),
+        ("abc", "got 1"),
+        ({3: "a", 0: "b"}, "got those of 3 too"),
+        ({"0": "a"}, "got those of '0' too"),
+    ],
+    ids=str,
+)
+def test_names_of_other_clusters_are_refused(given, got):
+    with pytest.raises(ClusterNameError, match=rf"3 clusters, labels 0 to 2, {got}.*a list of 3"):
+        renamed(["x", "y", "z"], given)
+
+
+@pytest.mark.parametrize("given", [["con", "a", "b"], {0: "con"}], ids=["list", "mapping"])
+def test_no_cluster_is_named_what_is_no_name(given):
+    with pytest.raises(ClusterNameError, match="con: Windows"):
+        renamed(["x", "y", "z"], given)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from sklearn.utils import estimator_checks
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
 from resnet_kmeans.cli.pictures import group_of
-from resnet_kmeans.clustering.model_file import write_model
+from resnet_kmeans.clustering.model_file import read_model, write_model
 from resnet_kmeans.exceptions import (
+    ClusterNameError,
     FolderNotFoundError,
     ModelFileError,
     NoImagesError,
@@ -277,6 +278,62 @@ def test_a_loaded_model_takes_weights_from_where_they_are_now(
     clusterer.save(tmp_path / "model")
     loaded = ImageFolderClusterer.load(tmp_path / "model", weights=moved)
     np.testing.assert_array_equal(loaded.predict(pictures), labels)
+
+
+def test_clusters_are_named_as_their_folders_until_they_get_names():
+    clusterer = ImageFolderClusterer(11, featurizer=Numbers(), random_state=0)
+    with pytest.raises(AttributeError):
+        _ = clusterer.cluster_names_
+    with pytest.raises(NotFittedError):
+        clusterer.set_cluster_names({0: "cats"})
+    names = clusterer.fit(NAMES).cluster_names_
+    assert names == [*(f"cluster_0{i}" for i in range(10)), "cluster_10"]
+    labels = clusterer.labels_.copy()
+    assert clusterer.set_cluster_names({3: "cats", 7: "cats"}) is clusterer
+    expected = [*names[:3], "cats", *names[4:7], "cats", *names[8:]]
+    assert clusterer.cluster_names_ == expected
+    with pytest.raises(ClusterNameError, match="con: Windows"):
+        clusterer.set_cluster_names({3: "con"})
+    assert clusterer.cluster_names_ == expected
+    np.testing.assert_array_equal(clusterer.predict(NAMES), labels)
+    assert clusterer.fit(NAMES).cluster_names_ == names
+    assert not hasattr(clone(clusterer), "cluster_names_")
+
+
+@pytest.mark.parametrize("way", ["load", "pickle"])
+def test_names_are_kept_in_a_file(clusterer, pictures, tmp_path, way):
+    clusterer.fit(pictures).set_cluster_names({1: "猫", 2: "dogs"})
+    if way == "load":
+        clusterer.save(tmp_path / "model")
+        model = ImageFolderClusterer.load(tmp_path / "model")
+    else:
+        model = pickle.loads(pickle.dumps(clusterer))
+    assert model.cluster_names_ == [
+        "cluster_0",
+        "猫",
+        "dogs",
+        "cluster_3",
+        "cluster_4",
+        "cluster_5",
+    ]
+
+
+def test_a_model_file_from_before_there_were_names_is_read(clusterer, pictures, tmp_path):
+    clusterer.fit(pictures).save(tmp_path / "model")
+    header, arrays = read_model(tmp_path / "model")
+    header.pop("names")
+    write_model(tmp_path / "model", header, arrays)
+    names = ImageFolderClusterer.load(tmp_path / "model").cluster_names_
+    assert names == [f"cluster_{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize("names", [["a"], ["con"] * 6, 3], ids=str)
+def test_a_model_file_with_bad_names_is_refused(clusterer, pictures, tmp_path, names):
+    clusterer.fit(pictures).save(tmp_path / "model")
+    header, arrays = read_model(tmp_path / "model")
+    write_model(tmp_path / "model", {**header, "names": names}, arrays)
+    with pytest.raises(ModelFileError, match="got others"):
+        ImageFolderClusterer.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("way", ["load", "pickle"])

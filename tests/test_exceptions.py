@@ -17,7 +17,6 @@ EXAMPLES = [
     exceptions.WeightsNotFoundError("file.h5", "no connection"),
     exceptions.WeightsFileError("file.h5", "ResNet50", "shapes differ"),
     exceptions.WeightsMismatchError("a" * 64, "b" * 64),
-    exceptions.ClusterNameError({"con": "Windows reserves it"}),
     exceptions.UnreadableImagesWarning({"a.jpg": "the file is empty"}),
 ]
 
