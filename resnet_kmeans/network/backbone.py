@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.exceptions import NetworkError
-from resnet_kmeans.network.graph import Graph, is_readable
+from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.weights import NetworkSpec, build_model, import_tensorflow
 
 CPU_BATCH, GPU_BATCH = 8, 128  # images; measured, see examples/benchmarks/throughput.py
@@ -41,17 +38,16 @@ class Network:
     """
 
     def __init__(self, model: Any, spec: NetworkSpec):
-        model = _cut(model, spec)
-        self._weights_hash = _hash_weights(model)
         self._spec = spec
         gpu = _has_gpu()
         self.batch_size = _batch_size(spec, gpu)
         self.precision = _precision(spec, gpu)
-        if is_readable(model):
-            model = Graph(model).rewrite(self.precision)
-        else:
-            self.precision = "float32"
-        self._function, self.n_features = _freeze(model, spec, self.precision, self.batch_size)
+        if self.precision == "bfloat16":
+            _lower_precision(model)
+        extractor = build_extractor(model, spec)
+        self._weights_hash = _hash_weights(extractor)
+        self.n_features = int(extractor.output_shape[1])
+        self._function = _freeze(extractor, self.batch_size)
         # TensorFlow 2.21 keeps the summand of a fused convolution in the kernel that all calls
         # share: two at the same time gave garbage rows, or crashed. Turns cost 4 % of speed.
         self._turn = threading.Lock()
@@ -142,24 +138,6 @@ def cpu_has_bfloat16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
-def _cut(model: Any, spec: NetworkSpec) -> Any:
-    keras = import_tensorflow().keras
-    if not getattr(model, "outputs", None):  # a subclassed model has no graph to cut
-        return model
-    output = model.outputs[0]
-    if spec.layer is not None:
-        names = [layer.name for layer in model.layers]
-        if spec.layer not in names:
-            close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
-            close = close or difflib.get_close_matches(spec.layer, names, n=3) or names[-3:]
-            raise NetworkError(
-                f"Expected the name of a layer of {model.name}, got {spec.layer!r}. Nothing "
-                f"was computed. Close names: {', '.join(close)}."
-            )
-        output = model.get_layer(spec.layer).output
-    return keras.Model(model.inputs, output)
-
-
 def _hash_weights(model: Any) -> str:
     digest = hashlib.sha256()
     for value in model.get_weights():
@@ -168,62 +146,22 @@ def _hash_weights(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _freeze(
-    model: Any, spec: NetworkSpec, precision: str, batch_size: int
-) -> tuple[Callable[[np.ndarray], Any], int]:
-    tensorflow = import_tensorflow().tensorflow
-    matrix, offset = _preprocessing(spec.preprocess)
-    shape = (batch_size, *spec.input_shape, 3)
-    if not model.built:
-        model(np.zeros(shape, dtype=np.float32))
-    _check_shape(model, spec)
-    # Numbers instead of variables become constants, which TensorFlow lays out once for all.
-    trained = [variable.numpy() for variable in model.trainable_variables]
-    others = [variable.numpy() for variable in model.non_trainable_variables]
+def _lower_precision(model: Any) -> None:
+    """Let a model compute in bfloat16; its weights and its result stay float32."""
+    for layer in model._flatten_layers():
+        layer.dtype_policy = "mixed_bfloat16"
 
-    # A model of the user's own need not take `training`.
-    mode = {"training": False} if "training" in signature(model.call).parameters else {}
+
+def _freeze(extractor: Any, batch_size: int) -> Callable[[np.ndarray], Any]:
+    """Trace a function of one shape, its weights as constants, which TensorFlow lays out once."""
+    tensorflow = import_tensorflow().tensorflow
+    trained = [variable.numpy() for variable in extractor.trainable_variables]
+    others = [variable.numpy() for variable in extractor.non_trainable_variables]
 
     def features(pixels: Any) -> Any:
-        colours = tensorflow.cast(pixels, "float32")
-        scaled = tensorflow.nn.conv2d(colours, matrix[None, None], 1, "VALID") + offset
-        inputs = tensorflow.cast(scaled, precision)
-        maps, _ = model.stateless_call(trained, others, inputs, **mode)
-        return _pool(tensorflow.cast(maps, "float32"), spec.pooling)
+        rows, _ = extractor.stateless_call(trained, others, pixels, training=False)
+        return rows
 
-    takes = tensorflow.TensorSpec(shape, "uint8")
-    try:
-        traced = tensorflow.function(features, autograph=False).get_concrete_function(takes)
-    except ValueError as error:
-        raise _refused_shape(spec, str(error).strip().splitlines()[0]) from error
-    n_features = int(traced.outputs[0].shape[1])
-    return lambda pixels: traced(tensorflow.constant(pixels)), n_features
-
-
-def _check_shape(model: Any, spec: NetworkSpec) -> None:
-    wanted = getattr(model, "input_shape", (None, None, None, 3))[1:3]
-    if any(side not in (None, given) for side, given in zip(wanted, spec.input_shape)):
-        raise _refused_shape(spec, f"it takes {wanted}, so pass input_shape={wanted}")
-
-
-def _refused_shape(spec: NetworkSpec, reason: str) -> NetworkError:
-    return NetworkError(
-        f"Expected an input_shape that the network takes, got {spec.input_shape}: {reason}. "
-        "Nothing was computed."
-    )
-
-
-def _preprocessing(mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return Keras' preprocessing as a matrix and an offset: one product instead of many steps."""
-    prepare = import_tensorflow().keras.applications.imagenet_utils.preprocess_input
-    black, *primaries = prepare(np.eye(4, 3, k=-1), data_format="channels_last", mode=mode)
-    return (primaries - black).astype(np.float32), black.astype(np.float32)
-
-
-def _pool(maps: Any, pooling: str | None) -> Any:
-    tensorflow = import_tensorflow().tensorflow
-    if len(maps.shape) == 4 and pooling == "avg":
-        return tensorflow.reduce_mean(maps, axis=(1, 2))
-    if len(maps.shape) == 4 and pooling == "max":
-        return tensorflow.reduce_max(maps, axis=(1, 2))
-    return tensorflow.reshape(maps, (maps.shape[0], -1))
+    takes = tensorflow.TensorSpec((batch_size, *extractor.input_shape[1:]), "uint8")
+    traced = tensorflow.function(features, autograph=False).get_concrete_function(takes)
+    return lambda pixels: traced(tensorflow.constant(pixels))

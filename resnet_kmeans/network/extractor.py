@@ -1,0 +1,106 @@
+"""Builds one Keras model from the pixels of images to their features."""
+
+from __future__ import annotations
+
+import difflib
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from resnet_kmeans.exceptions import NetworkError
+from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
+
+
+def build_extractor(model: Any, spec: NetworkSpec) -> Any:
+    """Put preprocessing before a network and pooling behind it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any network with images as its input. It shares its weights with the result, which
+        has no others: `get_weights` of both agree, but for layers behind `spec.layer`.
+    spec : NetworkSpec
+        Its `layer`, `pooling`, `preprocess` and `input_shape` are followed.
+
+    Returns
+    -------
+    keras.Model
+        From pixels of shape (batch, height, width, 3), dtype uint8, to features of shape
+        (batch, n_features), dtype float32.
+
+    Raises
+    ------
+    NetworkError
+        If the network has no such layer, or does not take images of `input_shape`.
+    """
+    keras = import_tensorflow().keras
+    network = _cut(model, spec)
+    _check_shape(network, spec)
+    pixels = keras.Input((*spec.input_shape, 3), dtype="uint8")
+    # A model of the user's own need not take `training`.
+    takes_mode = "training" in signature(network.call).parameters
+    try:
+        maps = network(_prepare(pixels, spec), **{"training": False} if takes_mode else {})
+    except ValueError as error:
+        raise _refused_shape(spec, str(error).strip().splitlines()[0]) from error
+    return keras.Model(pixels, _pool(keras.ops.cast(maps, "float32"), spec))
+
+
+def _cut(model: Any, spec: NetworkSpec) -> Any:
+    """Return the part of a network that ends with the layer asked for."""
+    keras = import_tensorflow().keras
+    if not getattr(model, "outputs", None):  # a subclassed model has no graph to cut
+        return model
+    output = model.outputs[0]
+    if spec.layer is not None:
+        names = [layer.name for layer in model.layers]
+        if spec.layer not in names:
+            close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
+            close = close or difflib.get_close_matches(spec.layer, names, n=3) or names[-3:]
+            raise NetworkError(
+                f"Expected the name of a layer of {model.name}, got {spec.layer!r}. Nothing "
+                f"was computed. Close names: {', '.join(close)}."
+            )
+        output = model.get_layer(spec.layer).output
+    return keras.Model(model.inputs, output)
+
+
+def _check_shape(network: Any, spec: NetworkSpec) -> None:
+    wanted = getattr(network, "input_shape", (None, None, None, 3))[1:3]
+    if any(side not in (None, given) for side, given in zip(wanted, spec.input_shape)):
+        raise _refused_shape(spec, f"it takes {wanted}, so pass input_shape={wanted}")
+
+
+def _refused_shape(spec: NetworkSpec, reason: str) -> NetworkError:
+    return NetworkError(
+        f"Expected an input_shape that the network takes, got {spec.input_shape}: {reason}. "
+        "Nothing was computed."
+    )
+
+
+def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
+    """Scale pixels as `keras.applications` does, by one product and one sum."""
+    ops = import_tensorflow().keras.ops
+    matrix, offset = _scaling(spec.preprocess)
+    colours = ops.cast(pixels, "float32")
+    # A convolution, because compilers merge it with what follows; arrays instead of a layer,
+    # because they are no weights of the network.
+    return ops.conv(colours, matrix[None, None], data_format="channels_last") + offset
+
+
+def _scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what Keras' preprocessing multiplies colours by, and then adds to them."""
+    prepare = import_tensorflow().keras.applications.imagenet_utils.preprocess_input
+    black, *primaries = prepare(np.eye(4, 3, k=-1), data_format="channels_last", mode=mode)
+    return (primaries - black).astype(np.float32), black.astype(np.float32)
+
+
+def _pool(maps: Any, spec: NetworkSpec) -> Any:
+    """Turn what the network gives for an image into one row."""
+    ops = import_tensorflow().keras.ops
+    if len(maps.shape) == 4 and spec.pooling == "avg":
+        return ops.mean(maps, axis=(1, 2))
+    if len(maps.shape) == 4 and spec.pooling == "max":
+        return ops.max(maps, axis=(1, 2))
+    return ops.reshape(maps, (-1, int(np.prod(maps.shape[1:]))))

@@ -1,0 +1,128 @@
+"""One Keras model from pixels to features computes what Keras computes step by step."""
+
+import numpy as np
+import pytest
+
+from resnet_kmeans.exceptions import NetworkError
+from resnet_kmeans.network.extractor import build_extractor
+from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def keras():
+    return import_tensorflow().keras
+
+
+@pytest.fixture(scope="module")
+def tiny(keras, tiny_network):
+    return keras.models.load_model(tiny_network)
+
+
+def spec(**changes):
+    return NetworkSpec(**{"input_shape": (32, 32), "preprocess": "tf", **changes})
+
+
+def features(model, **changes):
+    return np.asarray(build_extractor(model, spec(**changes))(PIXELS))
+
+
+def random_statistics(keras, model):
+    """Give batch normalisation something to do, as training would."""
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shapes = [w.shape for w in layer.get_weights()]
+            layer.set_weights([random.uniform(0.5, 1.5, shape) for shape in shapes])
+    return model
+
+
+def assert_close(rows, expected):
+    np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
+def test_equals_keras_applications_with_its_own_preprocessing(keras, name):
+    model = getattr(keras.applications, name)(
+        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
+    )
+    random_statistics(keras, model)
+    prepared = keras.applications.resnet.preprocess_input(PIXELS.astype(np.float32))
+    rows = features(model, preprocess="caffe")
+    assert (rows.shape, rows.dtype) == ((3, 2048), np.float32)
+    assert_close(rows, np.asarray(model(prepared, training=False)))
+
+
+@pytest.mark.parametrize("preprocess", ["caffe", "tf", "torch"])
+def test_equals_keras_for_a_whole_model_and_every_preprocessing(keras, tiny, preprocess):
+    scale = keras.applications.imagenet_utils.preprocess_input
+    maps = tiny.predict(scale(PIXELS.astype(np.float32), mode=preprocess), verbose=0)
+    assert_close(features(tiny, preprocess=preprocess), maps.mean(axis=(1, 2)))
+
+
+def test_stops_at_a_named_layer(keras, tiny):
+    inner = keras.Model(tiny.inputs, tiny.get_layer("block1_out").output)
+    maps = inner.predict(PIXELS / 127.5 - 1, verbose=0)
+    assert_close(features(tiny, layer="block1_out"), maps.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "pool"),
+    [
+        ("avg", lambda maps: maps.mean(axis=(1, 2))),
+        ("max", lambda maps: maps.max(axis=(1, 2))),
+        (None, lambda maps: maps.reshape(3, 14 * 14 * 16)),
+    ],
+    ids=str,
+)
+def test_pools_feature_maps_to_rows(tiny, pooling, pool):
+    maps = tiny.predict(PIXELS / 127.5 - 1, verbose=0)
+    assert_close(features(tiny, pooling=pooling), pool(maps))
+
+
+def test_has_the_weights_of_the_network_and_no_others(tiny):
+    weights = build_extractor(tiny, spec()).get_weights()
+    assert len(weights) == len(tiny.get_weights())
+    for value, expected in zip(weights, tiny.get_weights()):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_names_the_layers_that_are_close_to_a_wrong_name(tiny):
+    with pytest.raises(NetworkError, match=r"got 'block1_ou'.*Close names: block1_out"):
+        build_extractor(tiny, spec(layer="block1_ou"))
+
+
+def test_names_the_layers_that_begin_with_a_wrong_name(tiny):
+    with pytest.raises(NetworkError, match=r"Close names: block2_bn, block2_add, block2_out"):
+        build_extractor(tiny, spec(layer="block2_"))
+
+
+def test_refuses_an_input_shape_that_the_network_does_not_take(tiny):
+    with pytest.raises(NetworkError, match=r"input_shape that the network takes, got \(64, 64\)"):
+        build_extractor(tiny, spec(input_shape=(64, 64)))
+
+
+def test_a_model_with_a_shared_layer_is_taken(keras):
+    inputs = keras.Input((32, 32, 3))
+    shared = keras.layers.Conv2D(3, 3, padding="same")
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(shared(shared(inputs))))
+    random_statistics(keras, model)
+    expected = model.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
+    assert_close(features(model), expected)
+
+
+def test_a_subclassed_model_without_a_mode_is_taken(keras):
+    class Halved(keras.Model):
+        def call(self, inputs):
+            return inputs / 2
+
+    assert_close(features(Halved()), (PIXELS / 127.5 - 1).mean(axis=(1, 2)) / 2)
+
+
+def test_a_subclassed_model_does_not_train(keras):
+    class Doubled(keras.Model):
+        def call(self, inputs, training=True):
+            return inputs * (1 if training else 2)
+
+    assert_close(features(Doubled()), (PIXELS / 127.5 - 1).mean(axis=(1, 2)) * 2)
