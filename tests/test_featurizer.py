@@ -229,7 +229,7 @@ def test_refuses_a_shape_that_is_too_small(featurizer, paths):
 
 def test_missing_weights_are_an_error_before_anything_is_loaded(paths, tmp_path):
     featurizer = ResNetFeaturizer(weights=tmp_path / "none.h5")
-    with pytest.raises(WeightsNotFoundError, match=r"got no file .*none\.h5.*Three ways out"):
+    with pytest.raises(WeightsNotFoundError, match=r"got no file .*none\.h5.*Four ways out"):
         featurizer.fit(paths)
 
 

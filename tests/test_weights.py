@@ -64,7 +64,7 @@ def test_untrained_weights_leave_the_random_numbers_of_others_alone():
 def test_a_file_that_is_no_weights_file_is_refused(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(WeightsFileError, match="which Keras cannot load"):
+    with pytest.raises(WeightsFileError, match="which cannot be loaded"):
         build_model(NetworkSpec(weights=str(path), input_shape=(32, 32)))
 
 

