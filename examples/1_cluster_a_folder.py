@@ -18,13 +18,14 @@ from resnet_kmeans.cli.pictures import draw_pictures
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
 parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
+parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite0 (lite extra)")
 args = parser.parse_args()
 weights = None if args.weights == "none" else args.weights
 if args.folder is None:
     args.folder = "pictures"
     draw_pictures(args.folder)
 
-featurizer = ResNetFeaturizer(weights=weights)
+featurizer = ResNetFeaturizer(weights=weights, backbone=args.backbone)
 clusterer = ImageFolderClusterer(n_clusters=6, featurizer=featurizer, random_state=0)
 clusterer.fit(args.folder)
 

@@ -17,13 +17,14 @@ from resnet_kmeans.cli.pictures import draw_pictures
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
 parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
+parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite0 (lite extra)")
 args = parser.parse_args()
 weights = None if args.weights == "none" else args.weights
 paths = find_images(args.folder) if args.folder else draw_pictures("pictures")
 
 pipeline = Pipeline(
     [
-        ("features", ResNetFeaturizer(weights=weights)),
+        ("features", ResNetFeaturizer(weights=weights, backbone=args.backbone)),
         ("normalize", Normalizer()),
         ("cluster", KMeans(n_init=10, random_state=0)),
     ]

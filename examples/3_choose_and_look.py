@@ -18,11 +18,12 @@ matplotlib.use("Agg")  # files, no window
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
 parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
+parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite0 (lite extra)")
 args = parser.parse_args()
 weights = None if args.weights == "none" else args.weights
 paths = find_images(args.folder) if args.folder else draw_pictures("pictures")
 
-featurizer = ResNetFeaturizer(weights=weights)
+featurizer = ResNetFeaturizer(weights=weights, backbone=args.backbone)
 clusterer = ImageFolderClusterer(featurizer=featurizer, random_state=0)
 
 choice = choose_n_clusters(paths, range(2, 13), estimator=clusterer)

@@ -14,12 +14,13 @@ from resnet_kmeans.cli.pictures import draw_pictures
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
 parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
+parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite0 (lite extra)")
 args = parser.parse_args()
 weights = None if args.weights == "none" else args.weights
 paths = find_images(args.folder) if args.folder else draw_pictures("pictures")
 old, new = paths[::2], paths[1::2]
 
-featurizer = ResNetFeaturizer(weights=weights)
+featurizer = ResNetFeaturizer(weights=weights, backbone=args.backbone)
 clusterer = ImageFolderClusterer(n_clusters=6, featurizer=featurizer, random_state=0).fit(old)
 clusterer.save("clusters.safetensors")
 print(f"{os.path.getsize('clusters.safetensors') / 1e6:.2f} MB, without the network, without code")

@@ -1,7 +1,6 @@
 """I have a million images and one machine: will it fit, and what if it stops half-way?
 
-    python examples/6_a_million_images.py photos/ --weights imagenet --jobs 4
-
+    python examples/6_a_million_images.py photos/ --jobs 4
 Stop it whenever you like: run again, it goes on where it stopped.
 """
 
@@ -16,15 +15,16 @@ from resnet_kmeans.cli.pictures import draw_pictures
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
 parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
+parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite0 (lite extra)")
 parser.add_argument("--jobs", type=int, help="processes that run the network")
 args = parser.parse_args()
-weights = None if args.weights == "none" else args.weights
 if args.folder is None:
     args.folder = "pictures"
     draw_pictures(args.folder, n_each=20)
 
 featurizer = ResNetFeaturizer(
-    weights=weights,
+    weights=None if args.weights == "none" else args.weights,
+    backbone=args.backbone,
     n_jobs=args.jobs,
     cache="features",  # 4 KB an image; what is in it never passes the network again
     verbose=1,

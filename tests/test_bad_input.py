@@ -41,7 +41,7 @@ def network(tmp_path_factory) -> list[str]:
     outputs = keras.layers.Conv2D(16, 16, strides=16, activation="relu")(inputs)
     path = tmp_path_factory.mktemp("network") / "flat.keras"
     keras.Model(inputs, outputs).save(path)
-    return ["--weights", str(path), "--quiet"]
+    return ["--weights", str(path), "--preprocess", "none", "--quiet"]
 
 
 def table_of(out: Path) -> list[dict[str, str]]:

@@ -133,8 +133,10 @@ def test_cache_tells_where_and_how_much_and_forgets(pictures, tmp_path, network,
 def test_weights_are_listed(capsys):
     assert run("weights") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["resnet50", "resnet101", "resnet152"]
-    assert all("not there" in line for line in lines)
+    *resnets, lite = lines
+    assert [line.split()[0] for line in resnets] == ["resnet50", "resnet101", "resnet152"]
+    assert all("not there" in line for line in resnets)
+    assert lite.startswith("efficientnet_lite0  there")
 
 
 @pytest.mark.parametrize(

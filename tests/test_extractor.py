@@ -61,6 +61,11 @@ def test_equals_keras_for_a_whole_model_and_every_preprocessing(keras, tiny, pre
     assert_close(features(tiny, preprocess=preprocess), maps.mean(axis=(1, 2)))
 
 
+def test_a_network_that_scales_its_own_pixels_gets_them_as_they_are(tiny):
+    maps = tiny.predict(PIXELS.astype(np.float32), verbose=0)
+    assert_close(features(tiny, preprocess="none"), maps.mean(axis=(1, 2)))
+
+
 def test_stops_at_a_named_layer(keras, tiny):
     inner = keras.Model(tiny.inputs, tiny.get_layer("block1_out").output)
     maps = inner.predict(PIXELS / 127.5 - 1, verbose=0)

@@ -87,11 +87,14 @@ def test_tensorflow_is_imported_in_one_place():
         "from resnet_kmeans import *",
         "from resnet_kmeans import ImageFolderClusterer; ImageFolderClusterer()",
         "from resnet_kmeans.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from resnet_kmeans.cli import main\nmain(['weights'])",
+        "from resnet_kmeans.network import NetworkSpec, head_of\n"
+        "spec = NetworkSpec(backbone='efficientnet_lite0')\nspec.identity()\nhead_of(spec)",
     ],
-    ids=["import", "star", "constructor", "help"],
+    ids=["import", "star", "constructor", "help", "weights", "identity and head"],
 )
 def test_heavy_libraries_stay_out_until_they_are_needed(program):
-    heavy = "{'tensorflow', 'keras', 'matplotlib', 'umap', 'pyspark'}"
+    heavy = "{'tensorflow', 'keras', 'matplotlib', 'umap', 'pyspark', 'torch'}"
     check = f"{program}\nimport sys\nprint(*{heavy} & set(sys.modules), file=sys.stderr)"
     run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert run.stderr.strip() == ""

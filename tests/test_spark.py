@@ -129,7 +129,9 @@ def folder(pictures, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def featurizer(tiny_network):
-    return ResNetFeaturizer(weights=str(tiny_network), input_shape=(32, 32), cache=None)
+    return ResNetFeaturizer(
+        weights=str(tiny_network), input_shape=(32, 32), preprocess="tf", cache=None
+    )
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def test_a_file_that_is_no_weights_file_is_refused(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(WeightsFileError, match="which cannot be loaded"):
-        build_model(NetworkSpec(weights=str(path), input_shape=(32, 32)))
+        build_model(NetworkSpec(weights=str(path), input_shape=(32, 32), preprocess="tf"))
 
 
 def test_a_model_that_another_keras_saved_is_refused_by_their_versions(tmp_path):
@@ -74,17 +74,18 @@ def test_a_model_that_another_keras_saved_is_refused_by_their_versions(tmp_path)
         archive.writestr("metadata.json", '{"keras_version": "99.1.0"}')
         archive.writestr("config.json", "{}")
     with pytest.raises(WeightsFileError, match=r"saved by Keras 99\.1\.0, here is \d"):
-        build_model(NetworkSpec(weights=str(path)))
+        build_model(NetworkSpec(weights=str(path), preprocess="tf"))
 
 
-def test_without_a_connection_the_three_ways_out_are_named(monkeypatch):
+def test_without_a_connection_the_ways_out_are_named(monkeypatch):
     # A proxy on a closed port makes every download fail, with and without a connection.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     begin = time.monotonic()
     with pytest.raises(WeightsNotFoundError) as error:
         build_model(NetworkSpec())
     assert time.monotonic() - begin < 60
-    for part in (str(imagenet_file("resnet50")), "weights=PATH", "connect to the internet"):
+    ways = ["weights=PATH", "connect to the internet", "resnet-kmeans[lite]"]
+    for part in (str(imagenet_file("resnet50")), *ways):
         assert part in str(error.value)
     assert not imagenet_file("resnet50").exists()
 
@@ -122,3 +123,23 @@ def test_the_identity_follows_the_file(tmp_path):
     assert NetworkSpec(weights=str(path)).identity() == before
     os.utime(path, ns=(1, 1))
     assert spec.identity() != before
+
+
+@pytest.mark.parametrize(
+    ("backbone", "mode"),
+    [("resnet50", "caffe"), ("resnet152", "caffe"), ("efficientnet_lite0", "tf")],
+)
+def test_auto_scales_pixels_as_the_backbone_was_trained(backbone, mode):
+    spec = NetworkSpec(backbone=backbone)
+    assert spec.preprocess == mode
+    assert spec == NetworkSpec(backbone=backbone, preprocess=mode)
+
+
+def test_a_whole_model_must_be_told_how_to_scale_pixels(tmp_path):
+    path = tmp_path / "own.keras"
+    with pytest.raises(WeightsNotFoundError, match=r"got no file .*own\.keras"):
+        build_model(NetworkSpec(weights=str(path)))
+    path.touch()
+    with pytest.raises(NetworkError, match=r'"caffe", "tf", "torch" or "none" .*own\.keras'):
+        NetworkSpec(weights=str(path))
+    assert NetworkSpec(weights=str(path), preprocess="none").preprocess == "none"

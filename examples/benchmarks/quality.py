@@ -1,6 +1,6 @@
 """Measures how well clusters match folder names: every recipe over every labelled set.
 
-    python examples/benchmarks/quality.py ROOT [--weights W] [--preprocess MODE] [--layer L]
+    python examples/benchmarks/quality.py ROOT [--weights W] [--backbone B] [--preprocess MODE]
 
 ROOT holds one folder a set, each with one folder a class. The first recipe is that of the
 original script: raw features, K-Means from one start. `umap` needs the `umap` extra.
@@ -84,12 +84,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path)
     parser.add_argument("--weights", default="imagenet")
-    parser.add_argument("--preprocess", default="caffe")
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--preprocess", default="auto")
     parser.add_argument("--layer")
     parser.add_argument("--cache", default="default")
     args = parser.parse_args()
     featurizer = ResNetFeaturizer(
-        weights=args.weights, preprocess=args.preprocess, layer=args.layer, cache=args.cache
+        weights=args.weights,
+        backbone=args.backbone,
+        preprocess=args.preprocess,
+        layer=args.layer,
+        cache=args.cache,
     )
     warnings.simplefilter("ignore")  # UMAP speaks of its threads with every seed
     sets = {f.name: find_images(f) for f in sorted(args.root.iterdir()) if f.is_dir()}

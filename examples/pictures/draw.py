@@ -58,7 +58,7 @@ def photograph(page, scheme):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", default="imagenet")
-    parser.add_argument("--preprocess", default="caffe")
+    parser.add_argument("--preprocess", default="auto")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "photos")

@@ -98,7 +98,8 @@ def build_lite0(keras: Any, tensors: dict[str, np.ndarray] | None, shape: tuple[
             names = f"block{stage}{'abcd'[repeat]}", f"_blocks.{n_blocks}."
             x = builder.add_block(x, kernel, strides, expansion, filters, *names)
             n_blocks += 1
-    model = keras.Model(inputs, builder.convolve(x, 1280, 1, 1, "top", "_conv_head", "_bn1"), LITE0)
+    maps = builder.convolve(x, 1280, 1, 1, "top", "_conv_head", "_bn1")
+    model = keras.Model(inputs, maps, name=LITE0)
     if tensors is not None:
         for layer, arrays in builder.weights:
             layer.set_weights([tensors[key].transpose(axes) for key, axes in arrays])
@@ -196,7 +197,8 @@ def _read_tensors(content: bytes) -> dict[str, np.ndarray]:
     Five pickles follow each other: the magic number, the version, the writer's byte order,
     the tensors, the order of their storages. Behind them are the storages.
     """
-    file, storages = io.BytesIO(content), {}
+    file = io.BytesIO(content)
+    storages: dict[str, tuple[np.dtype[Any], int]] = {}
 
     def unpickle() -> Any:
         unpickler = _Tensors(file)

