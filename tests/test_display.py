@@ -40,7 +40,7 @@ def clustering():
 
 @pytest.fixture(scope="module")
 def clusterer(pictures, tiny_network):
-    featurizer = ResNetFeaturizer(weights=tiny_network, input_shape=(32, 32), preprocess="tf")
+    featurizer = ResNetFeaturizer(weights=tiny_network, input_shape=(32, 32), preprocess="caffe")
     return ImageFolderClusterer(3, featurizer=featurizer, random_state=0).fit(pictures)
 
 

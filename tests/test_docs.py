@@ -19,14 +19,13 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("block", BLOCKS[:2], ids=["first screen", "in Python"])
-def test_python_in_the_readme_runs(block, pictures, tmp_path, monkeypatch, tiny_network):
-    """With the tiny network in the place of ImageNet's weights, which may not be to hand."""
+def test_python_in_the_readme_runs(block, pictures, tmp_path, monkeypatch):
+    """With EfficientNet-Lite0 in the place of ResNet50, whose weights may not be to hand."""
     (tmp_path / "photos").symlink_to(pictures)
     (tmp_path / "new-photos").symlink_to(pictures)
     monkeypatch.chdir(tmp_path)
     defaults = ResNetFeaturizer.__init__.__kwdefaults__
-    monkeypatch.setitem(defaults, "weights", str(tiny_network))
-    monkeypatch.setitem(defaults, "input_shape", (32, 32))
+    monkeypatch.setitem(defaults, "backbone", "efficientnet_lite0")
     exec(compile(block.replace("range(2, 20)", "range(2, 4)"), "README.md", "exec"), {})
 
 

@@ -86,9 +86,9 @@ def test_save_clustered_images_copies_to_folders(pictures, tmp_path):
     assert all(path.exists() for path in paths)
 
 
-def test_find_and_cluster_images_does_it_all(pictures, tmp_path, tiny_network, monkeypatch):
+def test_find_and_cluster_images_does_it_all(pictures, tmp_path, monkeypatch):
     def featurizer():
-        return ResNetFeaturizer(weights=str(tiny_network), input_shape=(32, 32))
+        return ResNetFeaturizer(backbone="efficientnet_lite0")
 
     # The function has no parameter for the network, and the weights are not to be had here.
     monkeypatch.setattr("resnet_kmeans.clusterer.ResNetFeaturizer", featurizer)

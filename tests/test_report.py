@@ -153,7 +153,7 @@ def clusterer(pictures, tiny_network, tmp_path_factory):
     shutil.copy(folder / "red_rings_0.png", folder / f"{HOSTILE}.png")
     (folder / "<").mkdir()  # its name and the next one's make an end of script
     shutil.copy(folder / "red_rings_1.png", folder / "</script><b>\n\udcff\u202e.png")
-    featurizer = ResNetFeaturizer(weights=tiny_network, input_shape=(32, 32), preprocess="tf")
+    featurizer = ResNetFeaturizer(weights=tiny_network, input_shape=(32, 32), preprocess="caffe")
     with pytest.warns(UserWarning, match="broken.jpg"):
         return ImageFolderClusterer(5, featurizer=featurizer, random_state=0).fit(folder)
 

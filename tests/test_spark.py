@@ -130,7 +130,7 @@ def folder(pictures, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def featurizer(tiny_network):
     return ResNetFeaturizer(
-        weights=str(tiny_network), input_shape=(32, 32), preprocess="tf", cache=None
+        weights=str(tiny_network), input_shape=(32, 32), preprocess="caffe", cache=None
     )
 
 
