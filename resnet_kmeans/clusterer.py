@@ -21,13 +21,14 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans.cluster_names import default_cluster_names, renamed
+from resnet_kmeans.cluster_names import UNREADABLE, default_cluster_names, renamed
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     from_arrays,
     mean_silhouette,
     new_clusterer,
     new_reducer,
+    number_name,
     read_model,
     rows,
     to_arrays,
@@ -56,7 +57,7 @@ class ImageFolderClusterer(
     Parameters
     ----------
     n_clusters : int, default=5
-        Number of clusters; passed on to `clusterer`.
+        Number of clusters; passed on to a `clusterer` that takes one.
     featurizer : transformer, default=None
         Turns images into rows; None is ``ResNetFeaturizer()``.
     reducer : {"auto", "umap"}, transformer or None, default="auto"
@@ -65,8 +66,11 @@ class ImageFolderClusterer(
         clusters, slower. None: the raw rows. Chosen by measurement, see
         ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
-        Anything with `fit`, `predict` and `n_clusters`; None is KMeans with 10 starts, and
-        MiniBatchKMeans from 100,000 images on.
+        None is KMeans with 10 starts, and MiniBatchKMeans from 100,000 images on. Any other
+        gets `n_clusters` as its own `n_clusters`, or `n_components`, where it has one that
+        is not None; DBSCAN, HDBSCAN, OPTICS or MeanShift find their own number. A new image
+        gets its label by `predict`, or of one without it (Agglomerative, Spectral) the
+        label that weighs most among its 5 nearest images of the fit, by inverse distance.
     unreadable : {"skip", "raise"}, default="skip"
         Whether images that cannot be read get the label -1, or one error that names all.
     random_state : int, RandomState instance or None, default=None
@@ -79,13 +83,14 @@ class ImageFolderClusterer(
     image_paths_ : list of length n
         The images of the fit; for a folder in the order of `find_images`.
     labels_ : ndarray of shape (n,), dtype int32
-        The cluster of each image; -1 for an unreadable one.
+        The cluster of each image; -1 for an unreadable one, -2 for noise, which is what
+        the clusterer put in no cluster.
     distances_ : ndarray of shape (n,), dtype float32
-        Distance of each image to the centre of its cluster; NaN for an unreadable one.
+        Distance of each image to the centre of its cluster; NaN without one.
     unreadable_ : dict of str to str
         Path and reason of each unreadable image.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
-        In the space of the reducer.
+        In the space of the reducer; means, where the clusterer knows no centres.
     cluster_names_ : list of str, of length n_clusters
         ``"cluster_0"``, … until `set_cluster_names` gives others.
     inertia_ : float
@@ -114,7 +119,7 @@ class ImageFolderClusterer(
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "featurizer": [HasMethods(["fit", "transform"]), None],
         "reducer": [StrOptions({"auto", "umap"}), HasMethods(["fit", "transform"]), None],
-        "clusterer": [HasMethods(["fit", "predict"]), None],
+        "clusterer": [HasMethods(["fit", "predict"]), HasMethods(["fit_predict"]), None],
         "unreadable": [StrOptions({"skip", "raise"})],
         "random_state": ["random_state"],
     }
@@ -165,7 +170,7 @@ class ImageFolderClusterer(
         featurizer = self._new_featurizer().fit(sources)
         reducer, reduced = self._fit_reducer(sources, featurizer)
         readable, clusterer = self._to_cluster(reduced)
-        if len(readable) < self.n_clusters:
+        if number_name(clusterer) and len(readable) < self.n_clusters:
             raise TooFewImagesError(len(readable), self.n_clusters)
         clusterer.fit(readable)
         self._cluster_names = None
@@ -184,7 +189,8 @@ class ImageFolderClusterer(
         Returns
         -------
         ndarray of shape (n,), dtype int32
-            -1 for an image that cannot be read.
+            -1 for an image that cannot be read; -2 for noise, with a clusterer that knows
+            noise where most of the nearest images of the fit are that.
 
         Raises
         ------
@@ -428,8 +434,8 @@ class ImageFolderClusterer(
             for i, source in enumerate(sources)
         ]
         clusterer = self.pipeline_["clusterer"]
-        self.labels_ = rows.predict(clusterer, reduced)
-        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ < 0))
+        self.labels_ = rows.labels_of_fit(clusterer, reduced)
+        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ == UNREADABLE))
         self.cluster_centers_ = rows.centers_of(clusterer, reduced, self.labels_)
         self.distances_ = rows.own_distances(reduced, self.cluster_centers_, self.labels_)
         self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))

@@ -12,7 +12,13 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import is_readable, keep, mean_silhouette, silhouette_sample
+from resnet_kmeans.clustering import (
+    is_readable,
+    keep,
+    mean_silhouette,
+    silhouette_sample,
+    with_n_clusters,
+)
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
 
 # Kaufman and Rousseeuw (1990), Finding Groups in Data, table 4: above 0.5 a reasonable
@@ -110,7 +116,7 @@ def choose_n_clusters(
     candidates = sorted({int(k) for k in n_clusters if 1 < k < len(rows)})
     if not candidates:
         raise TooFewImagesError(len(rows), 3)
-    table = [_score(clone(clusterer).set_params(n_clusters=k), rows, k) for k in candidates]
+    table = [_score(with_n_clusters(clusterer, k), rows, k) for k in candidates]
     chosen, reason = _choose(table)
     silhouettes = [score.silhouette for score in table]
     is_flat = len(table) > 2 and max(silhouettes) - min(silhouettes) < FLAT_SILHOUETTES

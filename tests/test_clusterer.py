@@ -10,11 +10,26 @@ import numpy as np
 import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
+from sklearn.cluster import (
+    DBSCAN,
+    HDBSCAN,
+    OPTICS,
+    AffinityPropagation,
+    AgglomerativeClustering,
+    Birch,
+    BisectingKMeans,
+    KMeans,
+    MeanShift,
+    MiniBatchKMeans,
+    SpectralClustering,
+)
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 from sklearn.utils import estimator_checks
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
@@ -181,13 +196,102 @@ def test_what_is_given_is_cloned_and_never_fitted(clusterer, pictures):
 
 
 @pytest.mark.parametrize(
-    "given", [MiniBatchKMeans(n_init=3), BisectingKMeans(), KMeans(n_init=1)], ids=repr
+    "given",
+    [
+        *(MiniBatchKMeans(n_init=3), BisectingKMeans(), KMeans(n_init=1), Birch(threshold=0.1)),
+        *(GaussianMixture(random_state=0), AgglomerativeClustering()),
+        SpectralClustering(random_state=0),
+        *(DBSCAN(eps=0.4), HDBSCAN(copy=True), OPTICS(min_samples=10), MeanShift(bandwidth=0.6)),
+        *(
+            AgglomerativeClustering(n_clusters=None, distance_threshold=2),
+            AffinityPropagation(damping=0.9),
+        ),
+        make_pipeline(Normalizer(), KMeans(4, n_init=1)),
+    ],
+    ids=lambda given: type(given).__name__,
 )
-def test_any_clusterer_with_n_clusters_serves(given):
+def test_any_clusterer_serves(given):
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(), clusterer=given, random_state=0)
     labels = clusterer.fit_predict(NAMES)
     assert adjusted_rand_score([int(n) % 4 for n in NAMES], labels) > 0.9
     np.testing.assert_array_equal(clusterer.predict(NAMES), labels)
+    new = [str(i) for i in range(300, 340)]
+    assert adjusted_rand_score([int(n) % 4 for n in new], clusterer.predict(new)) > 0.9
+    n_found = labels.max() + 1
+    assert clusterer.cluster_centers_.shape == (n_found, 64)
+    assert clusterer.cluster_centers_.dtype == np.float32
+    assert clusterer.transform(new).shape == (40, n_found)
+    assert len(clusterer.cluster_names_) == n_found
+    assert clusterer.unreadable_ == {}
+    assert clusterer.inertia_ > 0
+    np.testing.assert_array_equal(np.isnan(clusterer.distances_), labels < 0)
+
+
+@pytest.mark.parametrize(
+    "given", [GaussianMixture(2), AgglomerativeClustering(2), SpectralClustering(2), Birch()]
+)
+def test_any_clusterer_that_takes_a_number_gets_that_of_the_parameters(given):
+    clusterer = ImageFolderClusterer(3, featurizer=Numbers(3), clusterer=given)
+    assert set(clusterer.fit_predict(NAMES[:60])) == {0, 1, 2}
+    with pytest.raises(TooFewImagesError):
+        clusterer.fit(NAMES[:2])
+
+
+def test_a_clusterer_that_finds_its_own_number_needs_no_images_for_another():
+    clusterer = ImageFolderClusterer(99, featurizer=Numbers(2), clusterer=DBSCAN(eps=0.4))
+    assert len(clusterer.fit(NAMES[:40]).cluster_centers_) == 2
+
+
+class NumbersAndNoise(Numbers):
+    """Numbers from 1000 on lie far from all centres and from each other."""
+
+    def transform(self, X):
+        rows = super().transform(X)
+        for row, x in zip(rows, map(int, X)):
+            if x >= 1000:
+                row[:] = 0
+                row[x % 100] = 100
+        return rows
+
+
+def test_noise_is_no_unreadable_image():
+    clusterer = ImageFolderClusterer(
+        4, featurizer=NumbersAndNoise(), reducer=None, clusterer=HDBSCAN(40, copy=True)
+    )
+    far = [str(i) for i in range(1000, 1030)]
+    labels = clusterer.fit_predict([*NAMES, *far])
+    assert set(labels[200:]) == {-2}
+    assert clusterer.unreadable_ == {}
+    assert np.isnan(clusterer.distances_[200:]).all()
+    assert clusterer.predict(["1000", "0"]).tolist() == [-2, labels[0]]
+    assert np.isfinite(clusterer.transform(["1000"])).all()
+    assert clusterer.score([*NAMES, *far]) > 0
+
+
+def test_new_images_are_noise_where_noise_is_nearest():
+    clusterer = ImageFolderClusterer(
+        4, featurizer=NumbersAndNoise(), reducer=None, clusterer=DBSCAN(eps=2.5, min_samples=5)
+    )
+    labels = clusterer.fit_predict([*NAMES, *["1000"] * 2])
+    assert labels[0] >= 0
+    assert labels[-1] == -2
+    assert clusterer.predict(["1000"]).tolist() == [-2]
+
+
+def test_all_images_may_be_noise():
+    clusterer = ImageFolderClusterer(featurizer=Numbers(), clusterer=DBSCAN(eps=1e-6))
+    assert set(clusterer.fit_predict(NAMES)) == {-2}
+    assert clusterer.cluster_names_ == []
+    assert clusterer.transform(NAMES).shape == (200, 0)
+    assert set(clusterer.predict(NAMES)) == {-2}
+    assert clusterer.inertia_ == 0
+
+
+def test_grid_search_reaches_the_number_of_a_mixture():
+    clusterer = ImageFolderClusterer(4, featurizer=Numbers(), clusterer=GaussianMixture())
+    grid = {"clusterer__covariance_type": ["full", "diag"], "n_clusters": [3, 4]}
+    search = GridSearchCV(clusterer, grid, cv=KFold(2, shuffle=True, random_state=0))
+    assert search.fit(NAMES).best_params_["n_clusters"] == 4
 
 
 def test_umap_predicts_too():
@@ -353,9 +457,10 @@ def test_a_model_refuses_another_network(clusterer, pictures, tmp_path, way):
     [
         ({"reducer": PCA(2)}, "PCA"),
         ({"clusterer": BisectingKMeans()}, "BisectingKMeans"),
+        ({"clusterer": AgglomerativeClustering()}, "AgglomerativeClustering"),
         ({"featurizer": Numbers()}, "Numbers"),
     ],
-    ids=["reducer", "clusterer", "featurizer"],
+    ids=["reducer", "clusterer", "clusterer that cannot predict", "featurizer"],
 )
 def test_custom_steps_cannot_be_saved_and_the_error_says_what_can(
     clusterer, pictures, tmp_path, changes, name

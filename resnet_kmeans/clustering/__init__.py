@@ -6,9 +6,11 @@ from resnet_kmeans.clustering.recipe import (
     new_clusterer,
     new_fitted_kmeans,
     new_reducer,
+    number_name,
     to_arrays,
+    with_n_clusters,
 )
-from resnet_kmeans.clustering.rows import is_readable, keep
+from resnet_kmeans.clustering.rows import is_readable, keep, own_distances, predict
 from resnet_kmeans.clustering.silhouette import MAX_ROWS, mean_silhouette, silhouette_sample
 
 __all__ = [
@@ -20,8 +22,12 @@ __all__ = [
     "new_clusterer",
     "new_fitted_kmeans",
     "new_reducer",
+    "number_name",
+    "own_distances",
+    "predict",
     "read_model",
     "silhouette_sample",
     "to_arrays",
+    "with_n_clusters",
     "write_model",
 ]

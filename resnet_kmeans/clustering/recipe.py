@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
+from resnet_kmeans.clustering.nearest import NearestLabels
 from resnet_kmeans.exceptions import ModelFileError
 
 # Measured over labelled sets, examples/benchmarks/quality.py: more dimensions bring nothing.
@@ -60,14 +61,33 @@ def _new_umap(n_rows: int, random_state: Any) -> Any:
 
 
 def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: Any) -> Any:
-    """Return an unfitted clusterer with `n_clusters`."""
+    """Return an unfitted clusterer that can predict, with `n_clusters` where it takes a number."""
     if clusterer is not None:
-        return clone(clusterer).set_params(n_clusters=n_clusters)
+        new = with_n_clusters(clusterer, n_clusters)
+        return new if hasattr(new, "predict") else NearestLabels(new)
     if n_rows >= MINI_BATCH_FROM:
         return MiniBatchKMeans(
             n_clusters, batch_size=4096, n_init=N_INIT, random_state=random_state
         )
     return KMeans(n_clusters, n_init=N_INIT, random_state=random_state)
+
+
+def with_n_clusters(clusterer: Any, n_clusters: int) -> Any:
+    """Return a clone with another number of clusters, or as it is where it finds its own."""
+    name = number_name(clusterer)
+    return clone(clusterer).set_params(**({name: n_clusters} if name else {}))
+
+
+def number_name(clusterer: Any) -> str | None:
+    """Return the name of the parameter that is the number of clusters, None if there is none.
+
+    AgglomerativeClustering and Birch find their own number where `n_clusters` is None.
+    """
+    parameters = clusterer.get_params()
+    inner = "clusterer__" if isinstance(clusterer, NearestLabels) else ""
+    # SpectralClustering has both; its n_components are those of the embedding.
+    names = [inner + name for name in ("n_clusters", "n_components") if inner + name in parameters]
+    return names[0] if names and parameters[names[0]] is not None else None
 
 
 def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
@@ -83,7 +103,8 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
     known = reducers in ([FunctionTransformer], [Normalizer], [Normalizer, PCA])
     known = known and all(_is_default(step) for step in steps)
     if not known or type(clusterer) not in (KMeans, MiniBatchKMeans):
-        custom = type(clusterer if known else reducer).__name__
+        step = clusterer if known else reducer
+        custom = type(step.clusterer if isinstance(step, NearestLabels) else step).__name__
         raise ModelFileError(
             "Expected the reducers 'auto' or None with KMeans or MiniBatchKMeans, which can "
             f"be saved without code, got {custom}. Nothing was written. Use "

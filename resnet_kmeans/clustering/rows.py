@@ -9,6 +9,9 @@ from sklearn import get_config
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_random_state, gen_batches
 
+from resnet_kmeans.cluster_names import NOISE, UNREADABLE
+from resnet_kmeans.clustering.nearest import NearestLabels
+
 # Of a block of features: itself, readable rows alone, normalised, centred by PCA.
 COPIES = 4
 BLOCK_ROWS = 65_536  # reduced rows that are worked on at a time where that makes copies
@@ -58,34 +61,50 @@ def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.n
 
 
 def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
-    """Return the labels of reduced rows as int32, -1 where they are NaN."""
-    labels = np.full(len(reduced), -1, dtype=np.int32)
+    """Return the labels of reduced rows as int32: `UNREADABLE` where they are NaN."""
     readable = is_readable(reduced)
-    if readable.any():
-        labels[readable] = clusterer.predict(keep(reduced, readable))
+    found = clusterer.predict(keep(reduced, readable)) if readable.any() else []
+    return _spread(found, readable)
+
+
+def labels_of_fit(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
+    """Return what `predict` would, without looking for each row of the fit among them all."""
+    if isinstance(clusterer, NearestLabels):
+        return _spread(clusterer.labels_, is_readable(reduced))
+    return predict(clusterer, reduced)
+
+
+def _spread(found: Any, readable: np.ndarray) -> np.ndarray:
+    labels = np.full(len(readable), UNREADABLE, dtype=np.int32)
+    # scikit-learn's label of noise is that of an unreadable image here.
+    labels[readable] = np.where(np.asarray(found) < 0, NOISE, found)
     return labels
 
 
 def centers_of(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return a clusterer's centres, or the means of the rows where it has none."""
-    centers: Any = getattr(clusterer, "cluster_centers_", None)
-    if centers is None:
-        centers = [reduced[labels == k].mean(axis=0) for k in range(labels.max() + 1)]
-    return np.asarray(centers)
+    for name in ("cluster_centers_", "means_"):  # the latter of mixtures
+        if hasattr(clusterer, name):
+            return np.asarray(getattr(clusterer, name), dtype=np.float32)
+    centers = np.full((max(labels.max() + 1, 0), reduced.shape[1]), np.nan, dtype=np.float32)
+    for label in np.unique(labels[labels >= 0]):
+        centers[label] = reduced[labels == label].mean(axis=0)
+    return centers
 
 
 def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Return the distance of each row to each centre, float32, NaN where the row is."""
     found = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
     readable = is_readable(reduced)
-    if readable.any():
+    if readable.any() and len(centers):
         found[readable] = euclidean_distances(keep(reduced, readable), centers)
     return found
 
 
 def own_distances(reduced: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the distance of each row to the centre of its label, float32, NaN where the row is."""
-    found = np.empty(len(reduced), dtype=np.float32)
+    """Return the distance of each row to the centre of its label, float32, NaN without one."""
+    found = np.full(len(reduced), np.nan, dtype=np.float32)
     for block in gen_batches(len(reduced), BLOCK_ROWS):
-        found[block] = np.linalg.norm(reduced[block] - centers[labels[block]], axis=1)
+        rows = np.flatnonzero(labels[block] >= 0) + block.start
+        found[rows] = np.linalg.norm(reduced[rows] - centers[labels[rows]], axis=1)
     return found

@@ -133,12 +133,12 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     -------
     pyspark.sql.DataFrame
         One row an image: ``path``; ``cluster``, the label that `predict` gives, -1 for an
-        image that cannot be read; ``distance`` to the cluster's centre; ``reason``, null
-        for a readable image. Nothing is computed before it is asked for.
+        image that cannot be read; ``distance`` to the cluster's centre, null without one;
+        ``reason``, null for a readable image. Nothing is computed before it is asked for.
     """
     frame, listing = read_images(images)
-    featurizer, reducer, kmeans = (step for _, step in clusterer.pipeline_.steps)
-    assigned = partial(assign_batches, reducer, kmeans, clusterer.cluster_centers_)
+    featurizer, reducer, last = (step for _, step in clusterer.pipeline_.steps)
+    assigned = partial(assign_batches, reducer, last, clusterer.cluster_centers_)
     if "features" in frame.columns:
         return frame.select("path", "features", "reason").mapInArrow(assigned, ASSIGNED)
     both = partial(compose, ship(frame.sparkSession, featurizer), assigned)

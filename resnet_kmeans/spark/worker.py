@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from resnet_kmeans.clustering import own_distances, predict
 from resnet_kmeans.exceptions import UnreadableImagesWarning
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import reason_unreadable
@@ -133,7 +134,7 @@ def reduced_array(row: Any) -> np.ndarray:
     return array
 
 
-def assign_batches(reducer: Any, kmeans: Any, centers: np.ndarray, batches: Batches) -> Batches:
+def assign_batches(reducer: Any, clusterer: Any, centers: np.ndarray, batches: Batches) -> Batches:
     """From batches of `FEATURES` to batches of `ASSIGNED`."""
     import pyarrow
 
@@ -143,9 +144,10 @@ def assign_batches(reducer: Any, kmeans: Any, centers: np.ndarray, batches: Batc
         distances = np.full(len(valid), np.nan, dtype=np.float32)
         if valid.any():
             rows = np.asarray(reducer.transform(matrix(batch.column("features"))), np.float32)
-            labels[valid] = kmeans.predict(rows)
-            distances[valid] = np.linalg.norm(rows - centers[labels[valid]], axis=1)
-        columns = [batch.column("path"), labels, pyarrow.array(distances, mask=~valid)]
+            labels[valid] = predict(clusterer, rows)
+            distances[valid] = own_distances(rows, centers, labels[valid])
+        distances = pyarrow.array(distances, mask=np.isnan(distances))
+        columns = [batch.column("path"), labels, distances]
         yield pyarrow.RecordBatch.from_arrays(
             [*map(pyarrow.array, columns), batch.column("reason")],
             ["path", "cluster", "distance", "reason"],
