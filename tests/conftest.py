@@ -85,3 +85,27 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("RESNET_KMEANS_TEST_DATA names no folder with real images and weights")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Headless Chromium that logs its requests."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    programs = shutil.which("chromium"), shutil.which("chromedriver")
+    if None in programs:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    profile = tmp_path_factory.mktemp("profile")
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-component-update"
+    # Where the page scrolls smoothly, selenium clicks where an element was.
+    flags += " disable-background-networking disable-sync force-prefers-reduced-motion"
+    for flag in flags.split():
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={profile}")
+    # Its own service: otherwise selenium looks for a driver to download.
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    driver.set_window_size(1280, 900)
+    yield driver
+    driver.quit()

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
+from resnet_kmeans.report.clusters import MAX_SHOWN
 from resnet_kmeans.report.fitted import read_clusterer
-from resnet_kmeans.report.page import MAX_THUMBNAIL_BYTES, make_thumbnail, render
+from resnet_kmeans.report.page import render
 from resnet_kmeans.report.projection import project
-from resnet_kmeans.report.summary import MAX_MAPPED, MAX_SHOWN, summarize
+from resnet_kmeans.report.summary import MAX_MAPPED, summarize
+from resnet_kmeans.report.thumbnails import MAX_THUMBNAIL_BYTES, make_thumbnail
 
 HOSTILE = "<IMG src=x onerror=alert(1)>"
 
@@ -79,6 +81,33 @@ def test_names_begin_where_the_clustered_images_part():
     summary = summarize(["out/0/a.jpg", "out/1/b.jpg", "in/c.jpg"], [0, 1, -1])
     assert summary.names == ["0/a.jpg", "1/b.jpg", os.path.abspath("in/c.jpg")]
     assert summary.folder == os.path.abspath("out")
+
+
+def test_clusters_of_one_name_are_one():
+    names = ["cats", "dogs", "cats"]
+    summary = summarize(list("abcd"), [0, 1, 2, 2], names=names, features=line(1, 9, 2, 2.2))
+    clusters = [(cluster.label, cluster.name, cluster.size) for cluster in summary.clusters]
+    assert clusters == [(0, "cats", 3), (1, "dogs", 1)]
+    assert summary.labels.tolist() == [0, 1, 0, 0]
+    assert summary.n_clusters == 2
+
+
+def test_names_may_be_those_of_some_labels():
+    summary = summarize(list("abc"), [0, 1, 7], names={1: "dogs\n"})
+    assert [c.name for c in summary.clusters] == ["cluster_0", "dogs\\n", "cluster_7"]
+
+
+def test_noise_and_what_was_set_aside_are_shown_but_no_clusters():
+    features = line(0, 0.1, 5, 5.1, 90, 3)
+    summary = summarize(list("abcdef"), [0, 0, 1, 1, -3, -2], features=features)
+    assert [c.name for c in summary.clusters] == ["cluster_0", "cluster_1", "noise", "_set_aside"]
+    assert (summary.n_clusters, summary.n_clustered, summary.unreadable) == (2, 4, {})
+    assert summary.mapped.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.isnan(summary.silhouettes).tolist() == [False] * 4 + [True] * 2
+    text = render(summary)
+    assert "4 images in 2 clusters" in text
+    assert '<a href="#cluster--2">1 image of noise</a>' in text
+    assert '<a href="#cluster--3">1 image set aside</a>' in text
 
 
 def test_a_pandas_series_of_paths_is_taken_by_position():
@@ -167,7 +196,8 @@ def test_a_page_tells_all_that_a_clusterer_knows(page, clusterer):
     text = page.read_text()
     assert "26 images in 5 clusters" in text
     for label, size in enumerate(np.bincount(clusterer.labels_[clusterer.labels_ >= 0])):
-        assert f"Cluster {label}</strong><small>{size} image" in text
+        entry = rf'"name">cluster_{label}</span></strong><small><span class="size">{size} image'
+        assert re.search(entry, text)
     assert "<dt>broken.jpg</dt><dd>the file is empty</dd>" in text
     assert clusterer.pipeline_["featurizer"].fingerprint_ in text
     assert "<dt>Clusters</dt><dd>5</dd>" in text
@@ -278,30 +308,6 @@ def test_damaged_metadata_neither_warns_nor_costs_the_thumbnail(tmp_path):
 # --- The page in a browser
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Headless Chromium that logs its requests."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    programs = shutil.which("chromium"), shutil.which("chromedriver")
-    if None in programs:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    profile = tmp_path_factory.mktemp("profile")
-    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-component-update"
-    # Where the page scrolls smoothly, selenium clicks where an element was.
-    flags += " disable-background-networking disable-sync force-prefers-reduced-motion"
-    for flag in flags.split():
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={profile}")
-    # Its own service: otherwise selenium looks for a driver to download.
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
-    driver.set_window_size(1280, 900)
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def opened(browser, page):
     browser.get("about:blank")
@@ -387,7 +393,7 @@ def test_a_point_of_the_map_shows_its_image_and_goes_to_its_cluster(opened):
     action.perform()
     tip = opened.find_element("id", "tip")
     assert tip.is_displayed()
-    assert f"cluster {label}" in tip.text
+    assert f"cluster_{label}" in tip.text
     assert tip.find_element("tag name", "img").get_property("naturalWidth") > 0
     action.click().perform()
     assert opened.current_url.endswith(f"#cluster-{label}")
@@ -418,9 +424,49 @@ def test_the_map_works_from_the_keyboard(opened):
     opened.execute_script("arguments[0].focus()", canvas)
     canvas.send_keys("\ue014\ue014\ue013")  # right, right, up
     said = opened.execute_script("return document.getElementById('said').textContent")
-    label = re.search(r", cluster (\d)$", said)[1]
+    label = re.search(r", cluster_(\d)$", said)[1]
     canvas.send_keys("\ue007")  # Enter
     assert opened.current_url.endswith(f"#cluster-{label}")
+
+
+def test_the_original_opens_large_and_not_its_thumbnail(browser, tmp_path):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    Image.new("RGB", (1200, 900), "green").save(tmp_path / "large.png")
+    page = write_report([0], tmp_path / "r.html", images=[tmp_path / "large.png"])
+    browser.get(page.as_uri())
+    browser.find_element("css selector", ".grid a").click()
+    image = browser.find_element("css selector", "#detail img")
+    WebDriverWait(browser, 5).until(lambda _: image.get_property("naturalWidth") == 1200)
+    assert image.size["width"] > 700
+    assert browser.get_log("browser") == []
+
+
+def test_a_thumbnail_stays_where_the_original_has_gone(browser, tmp_path):
+    Image.new("RGB", (1200, 900), "green").save(tmp_path / "large.png")
+    page = write_report([0], tmp_path / "r.html", images=[tmp_path / "large.png"])
+    (tmp_path / "large.png").unlink()
+    browser.get(page.as_uri())
+    browser.find_element("css selector", ".grid a").click()
+    time.sleep(0.2)
+    image = browser.find_element("css selector", "#detail img")
+    assert image.get_property("naturalWidth") == 299
+    browser.get_log("browser")  # of the file that is not there
+
+
+def test_the_filter_of_a_sampled_page_says_that_it_looks_among_the_images_shown(browser, tmp_path):
+    images = [np.full((4, 4, 3), i % 256, dtype=np.uint8) for i in range(1200)]
+    page = write_report([0] * 1200, tmp_path / "r.html", images=images)
+    browser.get(page.as_uri())
+    field = browser.find_element("id", "filter")
+    assert field.get_attribute("placeholder") == "Filter the 1,000 shown by name"
+    assert browser.find_element("id", "count").text == "1,000 shown, of 1,200 images"
+    type_into(browser, "filter", "no such name")
+    none = browser.find_element("id", "none").text
+    assert (
+        none
+        == "None of the 1,000 images shown has such a name; the 200 others are not on this page."
+    )
 
 
 def test_an_image_opens_large_steps_on_and_gives_focus_back(opened):

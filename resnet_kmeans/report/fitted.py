@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from resnet_kmeans.cluster_names import UNREADABLE
 from resnet_kmeans.versions import library_versions
 
 BLOCK = 4096  # images whose features are held together
@@ -19,8 +20,8 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
     Parameters
     ----------
     clusterer : fitted ImageFolderClusterer
-        Or whatever else has `labels_`; `image_paths_`, `distances_`, `unreadable_` and
-        `pipeline_` are used where they are.
+        Or whatever else has `labels_`; `image_paths_`, `distances_`, `unreadable_`,
+        `cluster_names_` and `pipeline_` are used where they are.
     images : sequence of length n, default=None
         The images of the fit, where they lay in memory or lie elsewhere now.
     features : ndarray of shape (n, d), default=None
@@ -43,19 +44,20 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
         "labels": "labels_",
         "distances": "distances_",
         "reasons": "unreadable_",
+        "names": "cluster_names_",
     }
     known = {n: getattr(clusterer, name) for n, name in names.items() if hasattr(clusterer, name)}
     if images is not None:
         known["images"] = images
     images = known.get("images")
     if features is None and images is not None and hasattr(clusterer, "pipeline_"):
-        known["features"] = _features(clusterer.pipeline_, images, known["labels"])
+        known["features"] = read_features(clusterer.pipeline_, images, known["labels"])
     return known
 
 
-def _features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> np.ndarray:
+def read_features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> np.ndarray:
     """Return the rows that the last step of a pipeline sees; NaN for unreadable images."""
-    readable = np.flatnonzero(np.asarray(labels) >= 0)
+    readable = np.flatnonzero(np.asarray(labels) != UNREADABLE)
     blocks = [readable[start : start + BLOCK] for start in range(0, len(readable), BLOCK)]
     rows = [pipeline[:-1].transform([images[i] for i in block]) for block in blocks]
     features = np.full((len(labels), rows[0].shape[1]), np.nan, dtype=np.float32)

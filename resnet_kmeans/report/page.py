@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import secrets
-import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
 import numpy as np
-from PIL import Image
 
-from resnet_kmeans.exceptions import DecodeError, printable
-from resnet_kmeans.images import open_upright, read_file
+from resnet_kmeans.exceptions import printable
+from resnet_kmeans.report.corrections import ShownExport, read_corrections
 from resnet_kmeans.report.fitted import read_clusterer, read_facts
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
+from resnet_kmeans.report.thumbnails import make_thumbnails
 
 GENERATOR = "resnet-kmeans report"
-# Width and height in pixels to try in turn, until a thumbnail is small enough: a photo's is
-# at the first one, noise's at the third.
-THUMBNAIL_SIZES = ((320, 224), (240, 168), (160, 112), (80, 56))
-QUALITY = 72  # of the JPEG; below it, edges begin to ring at this size
-# 1,000 of these stay under 20 MB: base64 makes four bytes of three.
-MAX_THUMBNAIL_BYTES = 14_000
-
-
-class Thumbnail(NamedTuple):
-    """A small JPEG as a data URI, with its size in pixels."""
-
-    uri: str
-    width: int
-    height: int
 
 
 def write_report(
@@ -47,6 +29,8 @@ def write_report(
     features: np.ndarray | None = None,
     distances: Sequence[float] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
+    names: Sequence[str] | Mapping[int, str] | None = None,
+    export: ShownExport | None = None,
     facts: Mapping[str, Any] | None = None,
     projection: str = "auto",
 ) -> Path:
@@ -58,8 +42,8 @@ def write_report(
     Parameters
     ----------
     clustering : fitted ImageFolderClusterer, or array-like of int, of shape (n,)
-        Or the labels alone, -1 for an image that belongs to no cluster. All else that a
-        clusterer knows is taken from it unless it is given.
+        Or the labels alone, -1 for an image that belongs to no cluster, -2 for noise. All
+        else that a clusterer knows is taken from it unless it is given.
     path : str or path-like
         The page, ``report.html`` for example. An older report there is replaced, any other
         file is not.
@@ -73,6 +57,12 @@ def write_report(
         To the centre of the cluster: the nearest image is the most typical one.
     reasons : mapping of str to str, default=None
         Why images belong to no cluster, by path.
+    names : sequence of str, or mapping of int to str, default=None
+        The name of each label; clusters of one name are shown as one.
+    export : ShownExport, default=None
+        The export that the images lie in. With it the page can be corrected: clusters
+        renamed and merged, images moved and set aside. It saves ``curation.json`` for
+        ``resnet-kmeans apply``. Without it the page only shows.
     facts : mapping of str, default=None
         How the clustering was made, to be told at the foot of the page.
     projection : {"auto", "pca", "tsne", "umap"}, default="auto"
@@ -105,6 +95,7 @@ def write_report(
         "features": features,
         "distances": distances,
         "reasons": reasons,
+        "names": names,
     }
     known = {name: value for name, value in known.items() if value is not None}
     if hasattr(clustering, "fit"):
@@ -118,11 +109,15 @@ def write_report(
             "in the order of the labels: write_report(labels, path, images=paths)."
         )
     summary = summarize(**known, facts=facts, projection=projection)
-    _write_whole(page, render(summary, page.parent))
+    _write_whole(page, render(summary, page.parent, export))
     return page
 
 
-def render(summary: ClusteringSummary, folder: str | os.PathLike[str] = ".") -> str:
+def render(
+    summary: ClusteringSummary,
+    folder: str | os.PathLike[str] = ".",
+    export: ShownExport | None = None,
+) -> str:
     """Return a summary as an HTML page that will lie in `folder`.
 
     Parameters
@@ -130,7 +125,10 @@ def render(summary: ClusteringSummary, folder: str | os.PathLike[str] = ".") -> 
     summary : ClusteringSummary
     folder : str or path-like, default="."
         Links to images are relative to it.
+    export : ShownExport, default=None
+        That the page can correct.
     """
+    corrections = read_corrections(summary, export) if export else None
     shown = [i for cluster in summary.clusters for i in cluster.shown]
     thumbnails = make_thumbnails([summary.images[i] for i in shown])
     environment = jinja2.Environment(
@@ -145,35 +143,12 @@ def render(summary: ClusteringSummary, folder: str | os.PathLike[str] = ".") -> 
         thumbnails=dict(zip(shown, thumbnails)),
         links={i: _link(summary.images[i], folder) for i in shown},
         points=_points(summary),
+        corrections=corrections,
+        differences=list(map(printable, export.differences)) if export else [],
         generator=GENERATOR,
         # Only our own script may run, whatever a file name manages to say.
         nonce=secrets.token_urlsafe(16),
     )
-
-
-def make_thumbnails(images: Sequence[Any]) -> list[Thumbnail | None]:
-    """Return a thumbnail of each image, None where there is no reading it."""
-    # Pillow lets go of the GIL; it warns of damaged metadata, which no thumbnail shows.
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        return list(pool.map(make_thumbnail, images))
-
-
-def make_thumbnail(image: Any) -> Thumbnail | None:
-    """Return a thumbnail of at most `MAX_THUMBNAIL_BYTES`, None if there is no reading it."""
-    try:
-        data = read_file(image) if isinstance(image, (str, os.PathLike)) else image
-        picture = open_upright(data, THUMBNAIL_SIZES[0])
-    except DecodeError:
-        return None
-    for size in THUMBNAIL_SIZES:
-        picture.thumbnail(size, Image.Resampling.BICUBIC)
-        jpeg = io.BytesIO()
-        picture.save(jpeg, "JPEG", quality=QUALITY, optimize=True)
-        if jpeg.tell() <= MAX_THUMBNAIL_BYTES:
-            break
-    text = base64.b64encode(jpeg.getvalue()).decode("ascii")
-    return Thumbnail(f"data:image/jpeg;base64,{text}", *picture.size)
 
 
 def _link(image: Any, folder: str | os.PathLike[str]) -> str | None:

@@ -12,37 +12,16 @@ from sklearn.metrics.pairwise import euclidean_distances
 from resnet_kmeans.clustering import silhouette_sample
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.images import common_folder, short_name, source_name
+from resnet_kmeans.report.clusters import (
+    ClusterSummary,
+    in_folders,
+    join_equal_names,
+    mean_silhouette,
+    sum_up_clusters,
+)
 from resnet_kmeans.report.projection import project
 
-MAX_SHOWN = 1000  # images; above that a sample of each cluster
 MAX_MAPPED = 2500  # points; t-SNE of these takes about 10 s on one core
-
-
-@dataclass(frozen=True)
-class ClusterSummary:
-    """One cluster.
-
-    Attributes
-    ----------
-    label, size : int
-        Its number, and that of its images.
-    cohesion : float or None
-        Mean silhouette, from -1 to 1; None where it is not defined.
-    n_uncertain : int
-        Number of images known to be nearer to another cluster.
-    shown : list of int
-        Positions of the images to show: the most typical first, then, where not all are
-        shown, the least certain.
-    n_typical : int
-        How many of `shown` are there for being typical.
-    """
-
-    label: int
-    size: int
-    cohesion: float | None
-    n_uncertain: int
-    shown: list[int]
-    n_typical: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +36,7 @@ class ClusteringSummary:
     folder : str
         The folder that all images lie in, fit to be printed; empty for images in memory.
     labels : ndarray of shape (n,)
-        -1 for an image that belongs to no cluster.
+        -1 for an image without a folder, -2 for noise, -3 for one that was set aside.
     silhouettes : ndarray of shape (n,)
         Below 0 where another cluster is nearer; NaN where unknown, which above 10,000
         images is all but a sample.
@@ -65,6 +44,7 @@ class ClusteringSummary:
         The nearest other cluster of each shown image; -1 where unknown.
     cohesion : float or None
     clusters : list of ClusterSummary
+        Those of equal names are one; noise and what was set aside come last.
     unreadable : dict of str to str
         Name and reason of each image without a cluster.
     mapped : ndarray of int
@@ -99,6 +79,11 @@ class ClusteringSummary:
         """Number of images in clusters."""
         return int((self.labels >= 0).sum())
 
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters, without noise and what was set aside."""
+        return sum(cluster.label >= 0 for cluster in self.clusters)
+
 
 def summarize(
     images: Sequence[Any],
@@ -107,6 +92,7 @@ def summarize(
     features: np.ndarray | None = None,
     distances: Sequence[float] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
+    names: Sequence[str] | Mapping[int, str] | None = None,
     facts: Mapping[str, Any] | None = None,
     projection: str | None = "auto",
 ) -> ClusteringSummary:
@@ -117,13 +103,16 @@ def summarize(
     images : sequence of length n
         Paths, bytes, PIL images or uint8 arrays.
     labels : array-like of int, of shape (n,)
-        -1 for an image that belongs to no cluster.
+        -1 for an image that belongs to no cluster, -2 for noise, -3 for one set aside.
     features : ndarray of shape (n, d), default=None
         The rows that were clustered; without them there is neither cohesion nor map.
     distances : array-like of shape (n,), default=None
         To the centre of the cluster; None computes them from `features`.
     reasons : mapping of str to str, default=None
         Why images belong to no cluster.
+    names : sequence of str, or mapping of int to str, default=None
+        The name of each label, ``cluster_0``, … where there is none. Clusters of one name
+        are summed up as one.
     facts : mapping of str, default=None
         How the clustering was made, to be told.
     projection : {"auto", "pca", "tsne", "umap"} or None, default="auto"
@@ -136,27 +125,28 @@ def summarize(
         If lengths differ, or labels are no integers.
     """
     images, labels = list(images), _check(images, labels, features, distances)
-    rows = np.flatnonzero(labels >= 0)
+    labels, named = join_equal_names(labels, names)
+    placed, rows = np.flatnonzero(in_folders(labels)), np.flatnonzero(labels >= 0)
     known = None if features is None or not len(rows) else np.asarray(features)
     silhouettes, gaps = _judge(known, labels, rows)
     order = gaps if distances is None else np.asarray(distances, dtype=float)
-    clusters = _clusters(labels, order, silhouettes)
+    clusters = sum_up_clusters(labels, named, order, silhouettes)
     shown = np.array([i for cluster in clusters for i in cluster.shown], dtype=int)
-    mapped, positions, drawn = _draw_map(known, rows, shown, projection)
-    folder = common_folder([images[i] for i in rows.tolist()])
-    names = [short_name(image, i, folder) for i, image in enumerate(images)]
+    mapped, positions, drawn = _draw_map(known, placed, shown, projection)
+    folder = common_folder([images[i] for i in placed.tolist()])
+    short = [short_name(image, i, folder) for i, image in enumerate(images)]
     return ClusteringSummary(
         images=images,
-        names=names,
+        names=short,
         folder=printable(folder),
         labels=labels,
         silhouettes=silhouettes,
         rivals=_rivals(known, labels, shown),
-        cohesion=_mean(silhouettes),
+        cohesion=mean_silhouette(silhouettes),
         clusters=clusters,
         unreadable={
-            names[i]: printable((reasons or {}).get(source_name(images[i], i), "reason unknown"))
-            for i in np.flatnonzero(labels < 0).tolist()
+            short[i]: printable((reasons or {}).get(source_name(images[i], i), "reason unknown"))
+            for i in np.flatnonzero(~in_folders(labels)).tolist()
         },
         mapped=mapped,
         positions=positions,
@@ -205,41 +195,6 @@ def _rivals(features: np.ndarray | None, labels: np.ndarray, shown: np.ndarray) 
         gaps[labels[shown][:, None] == found] = np.inf
         rivals[shown] = found[gaps.argmin(axis=1)]
     return rivals
-
-
-def _clusters(
-    labels: np.ndarray, order: np.ndarray, silhouettes: np.ndarray
-) -> list[ClusterSummary]:
-    found, sizes = np.unique(labels[labels >= 0], return_counts=True)
-    share = _share(sizes.tolist())
-    clusters = []
-    for label, size in zip(found.tolist(), sizes.tolist()):
-        members = np.flatnonzero(labels == label)
-        typical = members[np.argsort(order[members], kind="stable")].tolist()  # NaN last
-        n_typical = size if size <= share else share - share // 4
-        rest = np.array(typical[n_typical:], dtype=int)
-        known = rest[~np.isnan(silhouettes[rest])]
-        unsure = known[np.argsort(silhouettes[known])][: share - n_typical].tolist()
-        cohesion = _mean(silhouettes[members])
-        n_uncertain = int((silhouettes[members] < 0).sum())
-        shown = typical[:n_typical] + unsure
-        clusters.append(ClusterSummary(label, size, cohesion, n_uncertain, shown, n_typical))
-    return clusters
-
-
-def _share(sizes: list[int]) -> int:
-    """Return the most images that every cluster may show."""
-    if sum(sizes) <= MAX_SHOWN:
-        return max(sizes, default=1)
-    share = 1
-    while sum(min(size, share + 1) for size in sizes) <= MAX_SHOWN:
-        share += 1
-    return share
-
-
-def _mean(silhouettes: np.ndarray) -> float | None:
-    known = silhouettes[~np.isnan(silhouettes)]
-    return float(known.mean()) if len(known) else None
 
 
 def _draw_map(

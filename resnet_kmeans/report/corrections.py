@@ -1,0 +1,83 @@
+"""Tells a page what of an export it can correct."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from resnet_kmeans.exceptions import printable
+from resnet_kmeans.report.summary import ClusteringSummary
+
+
+class ShownExport(NamedTuple):
+    """The export whose images a page shows.
+
+    Attributes
+    ----------
+    id : str
+        Kept in every ``curation.json``, so that it is applied to no other export.
+    folder : str or path-like
+        That of the export.
+    paths : sequence of str or None, of length n
+        Where each image lies in `folder`, with ``/``; None for an image that is not there.
+    differences : sequence of str, default=()
+        What is not as it was written, a sentence each.
+    """
+
+    id: str
+    folder: str | os.PathLike[str]
+    paths: Sequence[str | None]
+    differences: Sequence[str] = ()
+
+
+def read_corrections(summary: ClusteringSummary, export: ShownExport) -> dict[str, Any]:
+    """Return what the page's script needs to record corrections.
+
+    Raises
+    ------
+    ValueError
+        If the clusters are not the folders of the export.
+    """
+    folders = _folders(summary, export)
+    shown = [i for cluster in summary.clusters for i in cluster.shown]
+    return {
+        "id": export.id,
+        # Corrections that a browser keeps are those of the folders as they were then.
+        "revision": _hash([export.id, summary.labels.tolist(), list(export.paths)]),
+        "command": _command(export.folder),
+        "groups": [
+            {"label": cluster.label, "folder": folders[cluster.label], "size": cluster.size}
+            for cluster in summary.clusters
+        ],
+        "paths": {i: export.paths[i] for i in shown},
+    }
+
+
+def _folders(summary: ClusteringSummary, export: ShownExport) -> dict[int, str]:
+    """Return the folder of each label."""
+    placed = [(int(label), path) for label, path in zip(summary.labels, export.paths) if path]
+    pairs = {(label, path.split("/")[0]) for label, path in placed}
+    folders = dict(pairs)
+    labels = {cluster.label for cluster in summary.clusters}
+    if len(export.paths) != len(summary.labels) or not len(pairs) == len(folders) == len(labels):
+        raise ValueError(
+            f"Expected {len(summary.labels)} paths in an export with one folder a cluster, got "
+            f"{len(export.paths)} paths in {len({folder for _, folder in pairs})} folders for "
+            f"{len(labels)} clusters. Nothing was written. Pass the paths of this clustering, "
+            "in the order of the labels."
+        )
+    return folders
+
+
+def _command(folder: str | os.PathLike[str]) -> str:
+    words = ["resnet-kmeans", "apply", printable(os.path.abspath(folder)), "curation.json"]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode("ascii")).hexdigest()[:16]
