@@ -11,6 +11,7 @@ from resnet_kmeans.functions import (
 )
 from resnet_kmeans.images import find_images
 from resnet_kmeans.model_selection import choose_n_clusters, silhouette_scorer
+from resnet_kmeans.name_suggestions import suggest_cluster_names
 from resnet_kmeans.report import write_report
 
 __version__ = "0.1.0"
@@ -26,5 +27,6 @@ __all__ = [
     "find_images",
     "save_clustered_images",
     "silhouette_scorer",
+    "suggest_cluster_names",
     "write_report",
 ]

@@ -165,7 +165,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         as_sources(X)
         with FeatureCache(self.cache) as cache:
-            extraction = Extraction(self._spec(), cache)
+            extraction = Extraction(self.network_spec(), cache)
         self.fingerprint_ = extraction.fingerprint
         self.n_features_out_ = extraction.n_features
         return self
@@ -195,7 +195,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._validate_params()
         sources = as_sources(X)
         with FeatureCache(self.cache) as cache, _progress(len(sources), self.verbose) as report:
-            extraction = Extraction(self._spec(), cache, self.n_jobs, report)
+            extraction = Extraction(self.network_spec(), cache, self.n_jobs, report)
             fitted = getattr(self, "fingerprint_", extraction.fingerprint)
             if fitted != extraction.fingerprint:
                 raise WeightsMismatchError(fitted, extraction.fingerprint)
@@ -209,7 +209,8 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if reasons:
             warnings.warn(UnreadableImagesWarning(reasons), stacklevel=3)
 
-    def _spec(self) -> NetworkSpec:
+    def network_spec(self) -> NetworkSpec:
+        """Return what names the network and shapes its features."""
         shape = self.input_shape
         if len(shape) != 2 or not all(isinstance(n, Integral) and int(n) >= 32 for n in shape):
             raise ValueError(

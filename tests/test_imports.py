@@ -27,6 +27,7 @@ ALLOWED = {
     "featurizer": {"images", "network", "features"},
     "clusterer": {"cluster_names", "images", "clustering", "featurizer"},
     "model_selection": {"clustering", "clusterer"},
+    "name_suggestions": {"images", "network", "clustering", "featurizer"},
     "functions": {"clusterer", "export", "featurizer"},
     "spark": {"images", "network", "clustering", "featurizer", "clusterer"},
 }
