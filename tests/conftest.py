@@ -1,4 +1,4 @@
-"""Fixtures: a tiny real network, drawn pictures, folders apart from the user's own."""
+"""Fixtures: a tiny network, a trained one, pictures, folders apart from the user's own."""
 
 import os
 import shutil
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_kmeans.cli.pictures import draw_pictures
+from resnet_kmeans import ResNetFeaturizer
+from resnet_kmeans.cli.pictures import crop_photos, draw_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,22 @@ def pictures(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "pictures"
     draw_pictures(folder, n_each=4)
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_pictures(tmp_path_factory) -> Path:
+    """A folder of 32 pictures, four of each of eight groups: drawn ones, crops of two photos."""
+    folder = tmp_path_factory.mktemp("real") / "pictures"
+    draw_pictures(folder, n_each=4)
+    crop_photos(folder, n_each=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_featurizer(tmp_path_factory) -> ResNetFeaturizer:
+    """A trained network, for tests that say that clusters are right; it sees an image once."""
+    cache = tmp_path_factory.mktemp("real_features")
+    return ResNetFeaturizer(backbone="efficientnet_lite0", cache=cache)
 
 
 @pytest.fixture

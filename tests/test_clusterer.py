@@ -82,11 +82,12 @@ def test_passes_the_data_free_check(name):
     getattr(estimator_checks, name)("ImageFolderClusterer", ImageFolderClusterer())
 
 
-def test_groups_a_folder_by_what_is_drawn(clusterer, pictures):
-    labels = clusterer.fit_predict(pictures)
-    assert clusterer.image_paths_ == find_images(pictures)
-    assert labels.shape == (24,)
-    assert adjusted_rand_score([group_of(p) for p in clusterer.image_paths_], labels) > 0.5
+def test_groups_a_folder_by_what_is_on_the_pictures(real_featurizer, real_pictures):
+    clusterer = ImageFolderClusterer(8, featurizer=real_featurizer, random_state=0)
+    labels = clusterer.fit_predict(real_pictures)
+    assert clusterer.image_paths_ == find_images(real_pictures)
+    assert labels.shape == (32,)
+    assert adjusted_rand_score([group_of(p) for p in clusterer.image_paths_], labels) > 0.9
 
 
 def test_describes_what_was_fitted(clusterer, pictures):

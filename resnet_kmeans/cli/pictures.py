@@ -1,4 +1,4 @@
-"""Draws a small set of pictures in groups that differ in colour plus pattern."""
+"""Makes a small set of pictures in groups: drawn patterns, crops of two photos."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ GROUPS = {
     "green_stripes": ((40, 150, 70), "stripes"),
     "orange_dots": ((240, 140, 30), "dots"),
     "red_rings": ((200, 40, 50), "rings"),
-    "violet_stripes": ((120, 60, 170), "stripes"),
+    "violet_stripes": ((120, 60, 170), "upright stripes"),
     "yellow_checks": ((235, 205, 60), "checks"),
 }
+
+# Both ship with scikit-learn, both CC BY 2.0: china.jpg by danielbuechele
+# (flickr.com/photos/danielbuechele/6061409035), flower.jpg by vultilion
+# (flickr.com/photos/vultilion/6056698931).
+PHOTOS = {"flower": "flower.jpg", "temple": "china.jpg"}
 
 
 def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) -> list[Path]:
@@ -45,6 +50,36 @@ def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0
     return paths
 
 
+def crop_photos(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) -> list[Path]:
+    """Cut squares out of the `PHOTOS` to ``folder/GROUP_NUMBER.jpg``; return their paths.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Made if it is not there.
+    n_each : int, default=8
+        Crops of each photo.
+    seed : int, default=0
+        Of their places and sizes.
+    """
+    from sklearn.datasets import load_sample_image
+
+    random = np.random.default_rng(seed)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for group, name in PHOTOS.items():
+        photo = Image.fromarray(load_sample_image(name))
+        for number in range(n_each):
+            path = Path(folder, f"{group}_{number}.jpg")
+            side = int(random.integers(300, 400))  # of 427 pixels, so that most is on each
+            left = int(random.integers(photo.width - side))
+            top = int(random.integers(photo.height - side))
+            if not path.exists():
+                photo.crop((left, top, left + side, top + side)).save(path, quality=90)
+            paths.append(path)
+    return paths
+
+
 def draw_picture(
     colour: tuple[int, int, int], pattern: str, random: np.random.Generator
 ) -> Image.Image:
@@ -59,6 +94,9 @@ def draw_picture(
     if pattern == "stripes":
         for y in range(-shift, SIZE, step):
             draw.rectangle((0, y, SIZE, y + step // 2), fill=ink)
+    elif pattern == "upright stripes":
+        for x in range(-shift, SIZE, step):
+            draw.rectangle((x, 0, x + step // 2, SIZE), fill=ink)
     elif pattern == "dots":
         for x, y in cells:
             draw.ellipse((x, y, x + step * 0.8, y + step * 0.8), fill=ink)
@@ -74,5 +112,5 @@ def draw_picture(
 
 
 def group_of(path: str | os.PathLike[str]) -> str:
-    """Return the group that a drawn picture belongs to, by its name."""
+    """Return the group that a picture belongs to, by its name."""
     return Path(path).stem.rpartition("_")[0]
