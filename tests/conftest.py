@@ -59,10 +59,10 @@ def pictures(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_pictures(tmp_path_factory) -> Path:
-    """A folder of 32 pictures, four of each of eight groups: drawn ones, crops of two photos."""
+    """A folder of 48 pictures, six of each of eight groups: drawn ones, crops of two photos."""
     folder = tmp_path_factory.mktemp("real") / "pictures"
-    draw_pictures(folder, n_each=4)
-    crop_photos(folder, n_each=4)
+    draw_pictures(folder, n_each=6)
+    crop_photos(folder, n_each=6)
     return folder
 
 
