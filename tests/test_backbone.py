@@ -52,3 +52,9 @@ def test_auto_is_bfloat16_only_where_the_processor_has_it(tiny):
     if import_tensorflow().tensorflow.config.list_physical_devices("GPU"):
         pytest.skip("a GPU decides here, not the processor")
     assert Network(tiny, spec(precision="auto")).precision == expected
+
+
+def test_weights_in_bfloat16_have_a_fingerprint(keras):
+    inputs = keras.Input((32, 32, 3), dtype="float32")
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 3, dtype="bfloat16")(inputs))
+    assert len(Network(model, spec()).fingerprint) == 64

@@ -131,3 +131,67 @@ def test_a_subclassed_model_does_not_train(keras):
             return inputs * (1 if training else 2)
 
     assert_close(features(Doubled()), (PIXELS / 127.5 - 1).mean(axis=(1, 2)) * 2)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "pool"),
+    [
+        ("avg", lambda tokens: tokens.mean(axis=1)),
+        ("max", lambda tokens: tokens.max(axis=1)),
+        ("token", lambda tokens: tokens[:, 0]),
+        (None, lambda tokens: tokens.reshape(3, 14 * 14 * 16)),
+    ],
+    ids=str,
+)
+def test_pools_tokens_to_rows(keras, tiny, pooling, pool):
+    model = keras.Model(tiny.inputs, keras.layers.Reshape((14 * 14, 16))(tiny.output))
+    tokens = model.predict(PIXELS / 127.5 - 1, verbose=0)
+    assert_close(features(model, pooling=pooling), pool(tokens))
+
+
+def test_rows_need_no_pooling(keras, tiny):
+    model = keras.Model(tiny.inputs, keras.layers.GlobalAveragePooling2D()(tiny.output))
+    rows = model.predict(PIXELS / 127.5 - 1, verbose=0)
+    for pooling in ("avg", "max", "token", None):
+        assert_close(features(model, pooling=pooling), rows)
+
+
+def test_maps_have_no_first_token(tiny):
+    with pytest.raises(NetworkError, match=r"tokens to pool by pooling='token'.*\(14, 14, 16\)"):
+        features(tiny, pooling="token")
+
+
+def test_an_output_that_is_neither_maps_nor_tokens_is_refused(keras, tiny):
+    model = keras.Model(tiny.inputs, keras.layers.Reshape((14, 14, 4, 4))(tiny.output))
+    with pytest.raises(NetworkError, match=r"maps or tokens to pool.*\(14, 14, 4, 4\)"):
+        features(model)
+
+
+def test_several_outputs_are_refused_by_name_unless_a_layer_is_named(keras, tiny):
+    stages = {name: tiny.get_layer(f"{name}_out").output for name in ("block1", "block2")}
+    model = keras.Model(tiny.inputs, stages)
+    with pytest.raises(NetworkError, match=r"one output, got 2: block1, block2\. .*layer="):
+        features(model)
+    assert features(model, layer="block1_out").shape == (3, 16)
+
+
+def test_a_dict_of_one_output_is_taken(keras, tiny):
+    assert_close(features(keras.Model(tiny.inputs, {"maps": tiny.output})), features(tiny))
+
+
+def test_several_inputs_are_refused_by_name(keras, tiny):
+    words = keras.Input((4,), name="token_ids")
+    images = keras.Input((32, 32, 3), name="images")
+    both = keras.ops.add(keras.ops.mean(tiny(images), axis=(1, 2, 3))[:, None], words)
+    model = keras.Model({"images": images, "token_ids": words}, both)
+    with pytest.raises(NetworkError, match="one input, got 2: images, token_ids"):
+        features(model)
+
+
+def test_several_outputs_of_a_model_without_a_graph_are_refused_by_name(keras):
+    class Twice(keras.Model):
+        def call(self, inputs):
+            return {"first": inputs, "second": inputs}
+
+    with pytest.raises(NetworkError, match="one output, got 2: first, second"):
+        features(Twice())

@@ -8,7 +8,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from resnet_kmeans.exceptions import NetworkError, WeightsFileError, WeightsNotFoundError
+from resnet_kmeans.exceptions import (
+    ExtraNotInstalledError,
+    NetworkError,
+    WeightsFileError,
+    WeightsNotFoundError,
+)
 from resnet_kmeans.network import weights
 from resnet_kmeans.network.weights import (
     NetworkSpec,
@@ -143,3 +148,13 @@ def test_a_whole_model_must_be_told_how_to_scale_pixels(tmp_path):
     with pytest.raises(NetworkError, match=r'"caffe", "tf", "torch" or "none" .*own\.keras'):
         NetworkSpec(weights=str(path))
     assert NetworkSpec(weights=str(path), preprocess="none").preprocess == "none"
+
+
+def test_a_model_with_layers_of_keras_hub_names_the_package(tmp_path, monkeypatch):
+    path = tmp_path / "transformer.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", '{"module": "keras_hub.src.models.vit.vit_backbone"}')
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    message = r"keras-hub, which has the layers of .*transformer\.keras.*resnet-kmeans\[hub\]"
+    with pytest.raises(ExtraNotInstalledError, match=message):
+        build_model(NetworkSpec(weights=str(path), preprocess="none"))

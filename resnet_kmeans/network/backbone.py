@@ -142,7 +142,8 @@ def _hash_weights(model: Any) -> str:
     digest = hashlib.sha256()
     for value in model.get_weights():
         digest.update(f"{value.shape} {value.dtype}".encode())
-        digest.update(np.ascontiguousarray(value).data)
+        # As bytes: NumPy has no buffer of bfloat16.
+        digest.update(np.ascontiguousarray(value).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -32,7 +32,8 @@ def build_extractor(model: Any, spec: NetworkSpec) -> Any:
     Raises
     ------
     NetworkError
-        If the network has no such layer, or does not take images of `input_shape`.
+        If the network has no such layer, several inputs or outputs, does not take images of
+        `input_shape`, or gives what `pooling` does not apply to.
     """
     keras = import_tensorflow().keras
     network = _cut(model, spec)
@@ -44,6 +45,7 @@ def build_extractor(model: Any, spec: NetworkSpec) -> Any:
         maps = network(_prepare(pixels, spec), **{"training": False} if takes_mode else {})
     except ValueError as error:
         raise _refused_shape(spec, str(error).strip().splitlines()[0]) from error
+    _check_single("output", maps)  # of a model without a graph, known only now
     return keras.Model(pixels, _pool(keras.ops.cast(maps, "float32"), spec))
 
 
@@ -52,7 +54,8 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
     keras = import_tensorflow().keras
     if not getattr(model, "outputs", None):  # a subclassed model has no graph to cut
         return model
-    output = model.outputs[0]
+    _check_single("input", model.input)
+    output = model.output
     if spec.layer is not None:
         names = [layer.name for layer in model.layers]
         if spec.layer not in names:
@@ -63,7 +66,21 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
                 f"was computed. Close names: {', '.join(close)}."
             )
         output = model.get_layer(spec.layer).output
-    return keras.Model(model.inputs, output)
+    _check_single("output", output)
+    return keras.Model(model.inputs, keras.tree.flatten(output)[0])
+
+
+def _check_single(what: str, tensors: Any) -> None:
+    """Refuse a dict or list of several inputs or outputs, of which none is the right one."""
+    found = import_tensorflow().keras.tree.flatten(tensors)
+    if len(found) == 1:
+        return
+    names = list(tensors) if isinstance(tensors, dict) else [tensor.name for tensor in found]
+    way = "Pass layer= to take one of them" if what == "output" else "Cut a part with one input"
+    raise NetworkError(
+        f"Expected a network with one {what}, got {len(found)}: {', '.join(names)}. Nothing "
+        f"was computed. {way}, or save keras.Model(inputs, output) as a .keras file."
+    )
 
 
 def _check_shape(network: Any, spec: NetworkSpec) -> None:
@@ -99,10 +116,23 @@ def _scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pool(maps: Any, spec: NetworkSpec) -> Any:
-    """Turn what the network gives for an image into one row."""
-    ops = import_tensorflow().keras.ops
-    if len(maps.shape) == 4 and spec.pooling == "avg":
-        return ops.mean(maps, axis=(1, 2))
-    if len(maps.shape) == 4 and spec.pooling == "max":
-        return ops.max(maps, axis=(1, 2))
-    return ops.reshape(maps, (-1, int(np.prod(maps.shape[1:]))))
+    """Turn what the network gives for an image into one row.
+
+    Maps have the shape (batch, height, width, channels), tokens (batch, tokens, channels);
+    a row needs no pooling.
+    """
+    ops, n_axes = import_tensorflow().keras.ops, len(maps.shape)
+    if n_axes == 2:
+        return maps
+    if spec.pooling is None:
+        return ops.reshape(maps, (-1, int(np.prod(maps.shape[1:]))))
+    if n_axes == 3 and spec.pooling == "token":
+        return maps[:, 0]
+    if n_axes in (3, 4) and spec.pooling != "token":
+        pool = ops.mean if spec.pooling == "avg" else ops.max
+        return pool(maps, axis=tuple(range(1, n_axes - 1)))
+    raise NetworkError(
+        f"Expected {'tokens' if spec.pooling == 'token' else 'maps or tokens'} to pool by "
+        f"pooling={spec.pooling!r}, got an output of shape {tuple(maps.shape[1:])} for an image. "
+        'Nothing was computed. Pass pooling="avg" for maps, None to flatten, or another layer=.'
+    )

@@ -14,10 +14,12 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import (
+    ExtraNotInstalledError,
     NetworkError,
     UntrainedWeightsWarning,
     WeightsFileError,
@@ -104,6 +106,7 @@ def build_model(spec: NetworkSpec) -> Any:
         raise WeightsNotFoundError(spec.file, None)
     keras = import_tensorflow().keras
     if spec.is_whole_model:
+        _check_packages(spec.file)
         with explained(spec.file, "a whole Keras model"):
             return keras.models.load_model(spec.file, compile=False)
     if min(spec.input_shape) < MIN_SIDE:
@@ -203,12 +206,26 @@ def explained(file: Path, network: str) -> Iterator[None]:
         raise WeightsFileError(file, network, reason) from error
 
 
+def _read_archive(file: Path, name: str) -> str:
+    """Return a text inside a .keras file, or none."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.read(name).decode()
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile):
+        return ""
+
+
+def _check_packages(file: Path) -> None:
+    """Name keras-hub where it is missing: Keras only says that it knows no such class."""
+    if '"keras_hub.' in _read_archive(file, "config.json") and find_spec("keras_hub") is None:
+        raise ExtraNotInstalledError("keras-hub", "hub", f"the layers of {printable(file)}")
+
+
 def _other_keras(file: Path) -> str:
     """Return in words that a whole model was saved by another Keras than is here."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            saved = json.loads(archive.read("metadata.json"))["keras_version"]
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile):
+        saved = json.loads(_read_archive(file, "metadata.json"))["keras_version"]
+    except (ValueError, LookupError):
         return ""
     here = import_tensorflow().keras.__version__
     return "" if saved == here else f" (it was saved by Keras {saved}, here is {here})"
