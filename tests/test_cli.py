@@ -240,6 +240,30 @@ def test_a_report_shows_the_exported_images_wherever_they_came_from(
     page = tmp_path / "out" / "report.html"
     assert "cluster_0/" in page.read_text()
     assert capsys.readouterr().out.endswith(f"Report: {page}\n")
-    page.unlink()
-    assert run("report", tmp_path / "out") == 0
+    assert run("report", tmp_path / "out") == 2
+    assert "replace it with --force" in capsys.readouterr().err
+    assert run("report", tmp_path / "out", "--force") == 0
     assert "cluster_0/" in page.read_text()
+    assert "<canvas" not in page.read_text()
+
+
+def test_force_replaces_our_report_and_no_other_page(pictures, tmp_path, network, capsys):
+    assert run("cluster", pictures, tmp_path / "out", "--cache", "none", *network) == 0
+    (tmp_path / "out" / "report.html").write_text("my own page")
+    assert run("report", tmp_path / "out", "--force") == 2
+    assert "which is something else" in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.html").read_text() == "my own page"
+
+
+def test_assigned_images_are_reported_with_a_map(pictures, tmp_path, network):
+    model = tmp_path / "model"
+    assert run("cluster", pictures, tmp_path / "out", "--save-model", model, *network) == 0
+    shutil.copytree(pictures, tmp_path / "new")
+    (tmp_path / "new" / "broken.jpg").write_bytes(b"")
+    options = ["--report", "--cache", "none", "--quiet"]
+    assert run("assign", model, tmp_path / "new", tmp_path / "assigned", *options) == 0
+    page = (tmp_path / "assigned" / "report.html").read_text()
+    assert "24 images in" in page
+    assert "<canvas" in page
+    assert "<dt>" in page
+    assert "broken.jpg</dt><dd>the file is empty" in page

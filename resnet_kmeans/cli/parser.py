@@ -12,7 +12,7 @@ from typing import Any
 
 import resnet_kmeans
 from resnet_kmeans import __version__
-from resnet_kmeans.cli import clusters, demo, exports, networks
+from resnet_kmeans.cli import clusters, demo, exports, networks, pages
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning
 from resnet_kmeans.export import ACTIONS
 from resnet_kmeans.network import BACKBONES
@@ -63,7 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_export_options(cluster)
     _add_recipe_options(cluster)
     cluster.add_argument("--save-model", metavar="FILE", help="keep the fitted model")
-    cluster.add_argument("--report", action="store_true", help="write OUT/report.html too")
     cluster.add_argument(
         "-k",
         "--n-clusters",
@@ -87,8 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(assign)
     assign.add_argument("--weights", metavar="W", help="where the weights are on this machine")
 
-    report = command(exports.report)
+    report = command(pages.report)
     report.add_argument("output", metavar="OUT", help="folder of an export")
+    report.add_argument("--force", action="store_true", help="replace the report that is there")
 
     show = command(demo.demo)
     show.add_argument("output", metavar="OUT", help="new or empty folder")
@@ -123,6 +123,7 @@ def _at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str]
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="new or empty folder")
+    parser.add_argument("--report", action="store_true", help="write OUT/report.html too")
     parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 
