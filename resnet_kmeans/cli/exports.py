@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 from resnet_kmeans.exceptions import list_reasons, printable
-from resnet_kmeans.export import ExportedImage, finish_export, is_unfinished, undo_export
+from resnet_kmeans.export import (
+    TABLE,
+    ExportedImage,
+    finish_export,
+    is_unfinished,
+    undo_export,
+)
+
+LISTED = 10  # files that a message names before it only counts
 
 
 def undo(args: argparse.Namespace) -> None:
@@ -27,7 +35,9 @@ def finish_interrupted(args: argparse.Namespace) -> bool:
 def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
     reasons = {row.source_path: row.reason for row in rows if not row.exported_path}
     if reasons:
-        print(f"{len(reasons)} images could not be read:\n{list_reasons(reasons)}", file=sys.stderr)
+        where = "" if dry_run else f"; all are listed in {printable(output / TABLE)}"
+        listed = list_reasons(reasons, LISTED, where)
+        print(f"{len(reasons)} images could not be read:\n{listed}", file=sys.stderr)
     folders = [row.exported_path.split("/")[0] for row in rows if row.exported_path]
     for folder in sorted(set(folders)):
         print(f"{folder}  {folders.count(folder)} images")
