@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
-from resnet_kmeans.features import Extraction, FeatureCache
+from resnet_kmeans.features import Extraction, FeatureCache, networks_folder
 from resnet_kmeans.images import as_sources, require_images, source_name
-from resnet_kmeans.network import BACKBONES, Network, NetworkSpec
+from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec, network_of
 
 
 class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -204,6 +205,22 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._tell({source_name(sources[i], i): why for i, why in extraction.reasons.items()})
         return rows
 
+    def network_files(self) -> tuple[Path | None, Path | None]:
+        """Return the files by which another machine has the network of `fit`.
+
+        Returns
+        -------
+        weights : Path or None
+            The file of weights; None of an untrained network.
+        compiled : Path or None
+            The compiled network, which takes no TensorFlow; None where it cannot be compiled.
+        """
+        spec = self._spec()
+        with FeatureCache(self.cache) as cache:
+            compiled = compiled_spec(spec, networks_folder(cache))
+        weights = None if spec.weights is None else spec.file
+        return weights, compiled.file if compiled.is_compiled else None
+
     def _tell(self, reasons: dict[str, str]) -> None:
         if reasons and self.unreadable == "raise":
             raise UnreadableImagesError(reasons)
@@ -239,7 +256,7 @@ def features_of_folder(
     """Return the features of a folder's readable images from any Keras model, and their paths."""
     paths = [os.fspath(path) for path in require_images(folder)]
     spec = NetworkSpec(pooling=None, input_shape=input_shape, precision="float32")
-    extraction = Extraction(spec, FeatureCache(None), network=Network(model, spec))
+    extraction = Extraction(spec, FeatureCache(None), network=network_of(model, spec))
     rows = extraction.run(paths)
     if extraction.reasons:
         reasons = {paths[i]: why for i, why in extraction.reasons.items()}

@@ -11,5 +11,5 @@ def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that shape features."""
     # TensorFlow is installed under other names too, tensorflow-cpu for one.
     tensorflow = ("tensorflow", "tensorflow-cpu", "keras")
-    names = ("resnet-kmeans", *tensorflow, "pillow", "numpy", "scikit-learn")
+    names = ("resnet-kmeans", *tensorflow, "openvino", "pillow", "numpy", "scikit-learn")
     return {d: version(d) for d in names if any(distributions(name=d))}

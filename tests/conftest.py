@@ -16,10 +16,18 @@ from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.cli.pictures import crop_photos, draw_pictures
 
 
+@pytest.fixture(scope="session")
+def compiled_networks(tmp_path_factory) -> Path:
+    """A folder of compiled networks that all tests share; only the first use takes TensorFlow."""
+    return tmp_path_factory.mktemp("networks")
+
+
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path_factory, monkeypatch):
+def _own_folders(tmp_path_factory, monkeypatch, compiled_networks):
     """Keep the user's cache and Keras' folder out of the tests, and the tests out of them."""
-    monkeypatch.setenv("RESNET_KMEANS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "networks").symlink_to(compiled_networks)
+    monkeypatch.setenv("RESNET_KMEANS_CACHE", str(cache))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
 
 

@@ -1,60 +1,257 @@
-"""The frozen network computes what Keras computes, the same bits every time."""
+"""The network that is named is loaded: compiled once, found again, TensorFlow where it must be."""
 
-from concurrent.futures import ThreadPoolExecutor
+import logging
+import os
+import subprocess
+import sys
+import threading
+from functools import cache
 
 import numpy as np
 import pytest
 
-from resnet_kmeans.network.backbone import Network, cpu_has_bfloat16
+from resnet_kmeans.exceptions import NetworkError, UntrainedWeightsWarning
+from resnet_kmeans.network import backbone, store
+from resnet_kmeans.network.backbone import compiled_spec, load_network, network_of
+from resnet_kmeans.network.compiled import CompiledNetwork
+from resnet_kmeans.network.compiled_file import CompiledFile
+from resnet_kmeans.network.frozen import FrozenNetwork
+from resnet_kmeans.network.store import compiled_files
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def keras():
-    return import_tensorflow().keras
+@pytest.fixture
+def spec(tiny_network):
+    return NetworkSpec(weights=str(tiny_network), input_shape=(32, 32), preprocess="tf")
 
 
-@pytest.fixture(scope="module")
-def tiny(keras, tiny_network):
-    return keras.models.load_model(tiny_network)
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch):
+    """Let every test load its networks itself."""
+    backbone._load.cache_clear()
+    monkeypatch.setattr(store, "_passing_folder", cache(store._passing_folder.__wrapped__))
 
 
-def spec(**changes):
-    given = {"input_shape": (32, 32), "precision": "float32", "preprocess": "tf"}
-    return NetworkSpec(**{**given, **changes})
+@pytest.fixture
+def built(monkeypatch):
+    """The specs that a Keras model was built for."""
+    specs, build = [], backbone.build_model
+    monkeypatch.setattr(backbone, "build_model", lambda spec: specs.append(spec) or build(spec))
+    return specs
 
 
-def test_computes_what_keras_computes(keras, tiny):
-    expected = tiny.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
-    np.testing.assert_allclose(Network(tiny, spec())(PIXELS), expected, rtol=1e-5, atol=1e-5)
+def test_a_network_is_prepared_once_with_a_word_in_the_log(spec, built, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "resnet_kmeans"):
+        rows = load_network(spec, tmp_path)(PIXELS)
+        backbone._load.cache_clear()
+        np.testing.assert_array_equal(load_network(spec, tmp_path)(PIXELS), rows)
+    assert built == [spec]
+    assert caplog.messages == ["Preparing tiny.keras, once."]
 
 
-@pytest.mark.parametrize("n_images", [1, 2, 3])
-def test_any_number_of_images_gives_the_same_bits(tiny, n_images):
-    network = Network(tiny, spec(batch_size=2))
-    np.testing.assert_array_equal(network(PIXELS[:n_images]), network(PIXELS)[:n_images])
+def test_a_prepared_network_needs_no_tensorflow(spec, tmp_path):
+    rows = load_network(spec, tmp_path)(PIXELS)
+    given, got = tmp_path / "pixels.npy", tmp_path / "rows.npy"
+    np.save(given, PIXELS)
+    program = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from resnet_kmeans.network import NetworkSpec, load_network\n"
+        f"network = load_network({spec!r}, Path({str(tmp_path)!r}))\n"
+        f"np.save({str(got)!r}, network(np.load({str(given)!r})))\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    np.testing.assert_array_equal(np.load(got), rows)
 
 
-def test_threads_that_call_at_the_same_time_get_what_one_thread_gets(tiny):
-    # A residual block whose convolution reads its own summand: TensorFlow's kernel is not
-    # safe there, and without turns this crashed the process within a hundred calls.
-    network = Network(tiny, spec(batch_size=2))
-    alone = [network(PIXELS[[n]]) for n in range(3)]
-    with ThreadPoolExecutor(3) as pool:
-        together = list(pool.map(lambda call: network(PIXELS[[call % 3]]), range(600)))
-    np.testing.assert_array_equal(together, alone * 200)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_bytes(file.read_bytes()[:-100]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(flipped(file.read_bytes())),
+        lambda file: rewrite(file, b'"format": 1', b'"format": 9'),
+    ],
+    ids=["cut short", "empty", "a flipped bit", "another format"],
+)
+def test_a_damaged_file_is_made_anew_with_a_word_in_the_log(spec, tmp_path, caplog, spoil):
+    rows = load_network(spec, tmp_path)(PIXELS)
+    (file,) = compiled_files(tmp_path)
+    spoil(file)
+    backbone._load.cache_clear()
+    np.testing.assert_array_equal(load_network(spec, tmp_path)(PIXELS), rows)
+    assert "cannot be used" in caplog.text
+    assert "made anew" in caplog.text
+    assert CompiledFile.read(file).n_features == 16
 
 
-def test_auto_is_bfloat16_only_where_the_processor_has_it(tiny):
-    expected = "bfloat16" if cpu_has_bfloat16() else "float32"
-    if import_tensorflow().tensorflow.config.list_physical_devices("GPU"):
-        pytest.skip("a GPU decides here, not the processor")
-    assert Network(tiny, spec(precision="auto")).precision == expected
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-def test_weights_in_bfloat16_have_a_fingerprint(keras):
-    inputs = keras.Input((32, 32, 3), dtype="float32")
-    model = keras.Model(inputs, keras.layers.Conv2D(4, 3, dtype="bfloat16")(inputs))
-    assert len(Network(model, spec()).fingerprint) == 64
+def rewrite(file, old, new):
+    """Change a part of the file that says about the rest, its sum included."""
+    import zipfile
+
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content.replace(old, new) if name.endswith("json") else content)
+
+
+def test_other_versions_of_libraries_make_a_file_of_their_own(spec, tmp_path, monkeypatch):
+    load_network(spec, tmp_path)
+    monkeypatch.setattr(
+        "resnet_kmeans.network.weights.library_versions", lambda: {"openvino": "1999.1"}
+    )
+    load_network(spec, tmp_path)
+    assert len(compiled_files(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bfloat16"}, {"batch_size": 3}, {"resize": "pad"}], ids=str
+)
+def test_what_does_not_change_the_graph_shares_its_file(spec, tmp_path, built, changes):
+    load_network(spec, tmp_path)
+    load_network(NetworkSpec(**{**vars(spec), **changes}), tmp_path)
+    assert len(built) == 1
+
+
+def test_the_least_recently_used_files_go_first(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "MAX_FILES", 2)
+    specs = [NetworkSpec(**{**vars(spec), "pooling": pooling}) for pooling in ("avg", "max", None)]
+    for age, one in enumerate(specs[:2]):
+        load_network(one, tmp_path)
+        os.utime(compiled_files(tmp_path)[0], (age, age))
+    first, second = reversed(compiled_files(tmp_path))
+    backbone._load.cache_clear()
+    load_network(specs[0], tmp_path)  # now the second one is the older one
+    load_network(specs[2], tmp_path)
+    assert first in compiled_files(tmp_path)
+    assert second not in compiled_files(tmp_path)
+
+
+def test_what_a_killed_process_has_left_goes_and_what_another_writes_stays(spec, tmp_path):
+    left, fresh = tmp_path / ".left.part", tmp_path / ".fresh.part"
+    for part in (left, fresh):
+        part.touch()
+    os.utime(left, (1, 1))
+    load_network(spec, tmp_path)
+    assert not left.exists()
+    assert fresh.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(spec, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    rows = load_network(spec, tmp_path / "file" / "networks")(PIXELS)
+    assert "cannot be written" in caplog.text
+    np.testing.assert_array_equal(rows, load_network(spec)(PIXELS))
+
+
+def test_processes_that_prepare_at_the_same_time_never_see_half(spec, tmp_path, caplog):
+    load_network(spec, tmp_path)
+    (file,) = compiled_files(tmp_path)
+    compiled = CompiledFile.read(file)
+    writers = [
+        threading.Thread(target=lambda: [compiled.write(file) for _ in range(20)]) for _ in "12"
+    ]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert CompiledFile.read(file).n_features == 16
+    assert compiled_files(tmp_path) == [file]
+
+
+def test_other_processes_get_a_file_that_takes_no_weights(spec, tmp_path, built):
+    elsewhere = compiled_spec(spec, tmp_path)
+    assert elsewhere.is_compiled
+    network = load_network(elsewhere)
+    assert network.fingerprint == load_network(spec, tmp_path).fingerprint
+    np.testing.assert_array_equal(network(PIXELS), load_network(spec, tmp_path)(PIXELS))
+    assert len(built) == 1
+
+
+def test_a_compiled_network_that_is_gone_is_an_error(spec, tmp_path):
+    from resnet_kmeans.exceptions import WeightsFileError
+
+    gone = NetworkSpec(**{**vars(spec), "weights": str(tmp_path / "gone.network")})
+    with pytest.raises(WeightsFileError, match=r"gone\.network"):
+        load_network(gone)
+
+
+def test_tensorflow_computes_on_a_gpu(spec, monkeypatch):
+    monkeypatch.setattr(backbone, "has_gpu", lambda: True)
+    assert isinstance(load_network(spec), FrozenNetwork)
+    assert compiled_spec(spec) == spec
+
+
+def test_tensorflow_computes_what_openvino_cannot_and_the_log_says_so(spec, caplog):
+    libraries = import_tensorflow()
+
+    class Odd(libraries.keras.layers.Layer):
+        def call(self, inputs):
+            sines = libraries.tensorflow.numpy_function(np.sin, [inputs], "float32")
+            return libraries.tensorflow.ensure_shape(sines, inputs.shape)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    inputs = libraries.keras.Input((32, 32, 3))
+    network = network_of(libraries.keras.Model(inputs, Odd()(inputs), name="odd"), spec)
+    assert isinstance(network, FrozenNetwork)
+    expected = np.sin((PIXELS / 127.5 - 1).astype(np.float32)).mean(axis=(1, 2))
+    np.testing.assert_allclose(network(PIXELS), expected, rtol=1e-4, atol=1e-5)
+    assert [m for m in caplog.messages if m.startswith("TensorFlow computes odd, OpenVINO cannot")]
+
+
+def test_a_wrong_conversion_is_not_used(spec, monkeypatch, caplog):
+    monkeypatch.setattr("resnet_kmeans.network.compiling.MAX_DIFFERENCE", -1)
+    model = import_tensorflow().keras.models.load_model(spec.weights)
+    assert isinstance(network_of(model, spec), FrozenNetwork)
+    assert "from those of Keras" in caplog.text
+
+
+def test_without_openvino_tensorflow_computes(spec, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    model = import_tensorflow().keras.models.load_model(spec.weights)
+    assert isinstance(network_of(model, spec), FrozenNetwork)
+    assert "openvino" in caplog.text
+
+
+def test_a_model_at_hand_is_compiled(spec):
+    model = import_tensorflow().keras.models.load_model(spec.weights)
+    network = network_of(model, spec)
+    assert isinstance(network, CompiledNetwork)
+    np.testing.assert_array_equal(network(PIXELS), load_network(spec)(PIXELS))
+
+
+def test_an_error_of_the_user_is_no_reason_for_tensorflow(spec):
+    with pytest.raises(NetworkError, match="Close names"):
+        load_network(NetworkSpec(**{**vars(spec), "layer": "block1_ou"}))
+
+
+def test_untrained_weights_warn_whether_prepared_or_not(tmp_path):
+    spec = NetworkSpec(weights=None, input_shape=(32, 32))
+    for _ in range(2):
+        backbone._load.cache_clear()
+        with pytest.warns(UntrainedWeightsWarning):
+            load_network(spec, tmp_path)
+
+
+def test_a_forked_process_loads_its_own_network(spec):
+    if not hasattr(os, "fork"):
+        pytest.skip("there is no fork on this system")
+    mine = backbone._load.cache_info()
+    load_network(spec)
+    assert backbone._load.cache_info().misses == mine.misses + 1
+    process = os.getpid()
+    try:
+        os.getpid = lambda: process + 1
+        load_network(spec)
+    finally:
+        os.getpid = lambda: process
+    assert backbone._load.cache_info().misses == mine.misses + 2

@@ -76,9 +76,13 @@ def test_what_a_folder_does_not_lift_is_its_own_matter():
         assert not reached, file
 
 
-def test_tensorflow_is_imported_in_one_place():
-    found = [p.stem for p in PACKAGE.rglob("*.py") if "import tensorflow\n" in p.read_text()]
-    assert found == ["weights"]
+@pytest.mark.parametrize(
+    ("library", "module"),
+    [("tensorflow", "weights"), ("openvino", "telemetry"), ("nncf", "telemetry")],
+)
+def test_a_heavy_library_is_imported_in_one_place(library, module):
+    found = [p.stem for p in PACKAGE.rglob("*.py") if f"import {library}\n" in p.read_text()]
+    assert found == [module]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,7 @@ def test_tensorflow_is_imported_in_one_place():
     ids=["import", "star", "constructor", "help", "weights", "identity and head"],
 )
 def test_heavy_libraries_stay_out_until_they_are_needed(program):
-    heavy = "{'tensorflow', 'keras', 'matplotlib', 'umap', 'pyspark', 'torch'}"
+    heavy = "{'tensorflow', 'keras', 'openvino', 'nncf', 'matplotlib', 'umap', 'pyspark', 'torch'}"
     check = f"{program}\nimport sys\nprint(*{heavy} & set(sys.modules), file=sys.stderr)"
     run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert run.stderr.strip() == ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
@@ -18,7 +19,7 @@ import numpy as np
 from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError
 from resnet_kmeans.features.cache import FeatureCache, file_state
 from resnet_kmeans.images import decode, read_file
-from resnet_kmeans.network import Network, NetworkSpec, limit_threads, load_network
+from resnet_kmeans.network import Network, NetworkSpec, compiled_spec, load_network
 
 MAX_DECODERS = 16  # threads; more would only wait for Python's lock
 AHEAD_BYTES = 32 * 2**20  # decoded pixels that may wait for the network: 222 at 224x224
@@ -76,10 +77,11 @@ class Extraction:
         network: Network | None = None,
     ):
         self._spec, self._cache, self._n_jobs, self._report = spec, cache, n_jobs, report
-        identity = spec.identity()
-        known = None if network else cache.find_network(identity)
+        self._folder = networks_folder(cache)
+        known = None if network else cache.find_network(spec.identity())
         if known is None:
-            network = network or load_network(spec, identity)
+            network = network or load_network(spec, self._folder)
+            identity = spec.identity()  # again: the weights may have been downloaded just now
             cache.add_network(identity, network.fingerprint, network.n_features)
             known = cache.find_network(identity)
             known = known or (0, network.fingerprint, network.n_features)
@@ -180,30 +182,33 @@ class Extraction:
         """Give images their rows; yield them in batches."""
         first = next(fresh, None)
         if first is None:
-            return iter(())  # nothing needs the network, so TensorFlow is not even imported
+            return iter(())  # nothing needs the network, so it is not even loaded
         fresh = chain([first], fresh)
         if joblib.effective_n_jobs(self._n_jobs) > 1:
             return self._in_processes(_batches(fresh, PROCESS_BATCH))
-        network = self._network or _load(self._spec, self.fingerprint)
+        network = self._network or _load(self._spec, self.fingerprint, self._folder)
 
         def compute(images: list[_Image]) -> list[_Image]:
             _settle(images, network(_take_pixels(images)))
             return images
 
         batches = _batches(fresh, network.batch_size)
-        # One thread lays pixels out while the other one computes.
-        return _ahead(compute, batches, n_ahead=3, n_threads=2)
+        # One thread more than compute lays out the pixels of the next batch.
+        n_threads = network.n_streams + 1
+        return _ahead(compute, batches, n_threads + 1, n_threads)
 
     def _in_processes(self, batches: Iterator[list[_Image]]) -> Iterator[list[_Image]]:
         n_jobs = joblib.effective_n_jobs(self._n_jobs)
         n_threads = max(1, joblib.cpu_count() // n_jobs)
         compute = joblib.delayed(_compute_elsewhere)
+        compiled = compiled_spec(self._spec, self._folder)
         waiting: deque[list[_Image]] = deque()
 
         def tasks() -> Iterator[Any]:
             for images in batches:
                 waiting.append(images)
-                yield compute(self._spec, self.fingerprint, n_threads, _take_pixels(images))
+                pixels = _take_pixels(images)
+                yield compute(self._spec, compiled, self.fingerprint, n_threads, pixels)
 
         parallel = joblib.Parallel(
             self._n_jobs,
@@ -228,19 +233,30 @@ class Extraction:
         self._files = []
 
 
-def _load(spec: NetworkSpec, fingerprint: str) -> Network:
-    network = load_network(spec, spec.identity())
+def networks_folder(cache: FeatureCache) -> Path | None:
+    """Return where the compiled networks lie, beside the features that they make."""
+    return None if cache.file is None else cache.file.parent / "networks"
+
+
+def _load(
+    spec: NetworkSpec, fingerprint: str, folder: Path | None = None, n_threads: int | None = None
+) -> Network:
+    network = load_network(spec, folder, n_threads)
     if network.fingerprint != fingerprint:
         raise WeightsMismatchError(fingerprint, network.fingerprint)
     return network
 
 
 def _compute_elsewhere(
-    spec: NetworkSpec, fingerprint: str, n_threads: int, pixels: np.ndarray
+    spec: NetworkSpec,
+    compiled: NetworkSpec,
+    fingerprint: str,
+    n_threads: int,
+    pixels: np.ndarray,
 ) -> np.ndarray:
     """Run the network in a worker process, on its share of the processor."""
-    limit_threads(n_threads)
-    return _load(spec, fingerprint)(pixels)
+    is_there = compiled.file.is_file()  # not on another machine
+    return _load(compiled if is_there else spec, fingerprint, n_threads=n_threads)(pixels)
 
 
 def _take_pixels(images: list[_Image]) -> np.ndarray:

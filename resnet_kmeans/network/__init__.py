@@ -1,14 +1,16 @@
 """Turns a name or a file of weights into a function from pixels to features."""
 
-from resnet_kmeans.network.backbone import Network, load_network
+from resnet_kmeans.network.backbone import compiled_spec, load_network, network_of
+from resnet_kmeans.network.frozen import has_gpu
 from resnet_kmeans.network.head import Head, has_head, head_of
+from resnet_kmeans.network.running import Network
+from resnet_kmeans.network.store import compiled_files
 from resnet_kmeans.network.weights import (
     BACKBONES,
     NetworkSpec,
     build_model,
     imagenet_file,
     import_imagenet_file,
-    limit_threads,
 )
 
 __all__ = [
@@ -17,10 +19,13 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "build_model",
+    "compiled_files",
+    "compiled_spec",
+    "has_gpu",
     "has_head",
     "head_of",
     "imagenet_file",
     "import_imagenet_file",
-    "limit_threads",
     "load_network",
+    "network_of",
 ]

@@ -10,7 +10,6 @@ import platform
 import random
 import socket
 import sys
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
@@ -21,12 +20,12 @@ from typing import Any, NamedTuple
 from resnet_kmeans.exceptions import (
     ExtraNotInstalledError,
     NetworkError,
-    UntrainedWeightsWarning,
     WeightsFileError,
     WeightsNotFoundError,
     printable,
 )
 from resnet_kmeans.network import efficientnet_lite
+from resnet_kmeans.network.device import may_have_gpu
 from resnet_kmeans.network.efficientnet_lite import LITE0
 from resnet_kmeans.versions import library_versions
 
@@ -44,6 +43,7 @@ IMAGENET_MD5 = {
     "resnet101": "88cf7a10940856eca736dc7b7e228a21",
     "resnet152": "ee4c566cf9a93f14d82f913c2dc6dd0c",
 }
+COMPILED_ENDING = ".network"  # of files that `network.store` keeps
 MIN_SIDE = 32  # pixels; keras/src/applications/resnet.py refuses less
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte before a download counts as failed
 
@@ -90,6 +90,16 @@ class NetworkSpec:
         """Whether the file holds a model of its own, so that `backbone` is not used."""
         return self.weights is not None and Path(self.weights).suffix == ".keras"
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the file holds a compiled network, as another process has made it."""
+        return self.weights is not None and self.file.suffix == COMPILED_ENDING
+
+    @property
+    def name(self) -> str:
+        """The network's name, for people."""
+        return self.file.name if self.is_whole_model else BACKBONES[self.backbone]
+
     def identity(self) -> str:
         """Name this network on this machine, by the weights file's state, without loading it."""
         state: tuple[Any, ...] = (self.weights,)
@@ -97,7 +107,8 @@ class NetworkSpec:
             stat = self.file.stat()
             # Fine-tuned weights have the size of the old ones, and may be given their time.
             state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        return repr((astuple(self)[1:], state, library_versions(), platform.node()))
+        device = "GPU" if may_have_gpu() else "processor"  # they compute other bits
+        return repr((astuple(self)[1:], state, library_versions(), device, platform.node()))
 
 
 def build_model(spec: NetworkSpec) -> Any:
@@ -116,7 +127,6 @@ def build_model(spec: NetworkSpec) -> Any:
         )
     build = _constructor(keras, spec)
     if spec.weights is None:
-        warnings.warn(UntrainedWeightsWarning(), stacklevel=2)
         with _repeatable():
             return build()
     if spec.backbone == LITE0 and spec.file.suffix == ".pth":

@@ -18,7 +18,7 @@ from resnet_kmeans.clustering import own_distances, predict
 from resnet_kmeans.exceptions import UnreadableImagesWarning
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import reason_unreadable
-from resnet_kmeans.network import NetworkSpec, limit_threads
+from resnet_kmeans.network import has_gpu
 
 # Columns of what `Featurize`, `reduce_batches` and `assign_batches` yield.
 FEATURES = "path string, features array<float>, reason string"
@@ -29,23 +29,26 @@ Batches = Iterator[Any]  # of pyarrow.RecordBatch
 
 
 def ship(spark: Any, featurizer: ResNetFeaturizer) -> Featurize:
-    """Return what the workers run, once Spark has the weights to send them."""
-    if featurizer.weights is None:
-        return Featurize(featurizer, None)
+    """Return what the workers run, once Spark has the network to send them."""
+    weights, compiled = featurizer.network_files()
+    prefix = featurizer.fingerprint_[:16]
+    return Featurize(featurizer, _send(spark, weights, prefix), _send(spark, compiled, prefix))
+
+
+def _send(spark: Any, source: Path | None, prefix: str) -> str | None:
+    """Return the name under which `SparkFiles` has a file on the workers."""
+    if source is None:
+        return None
     from pyspark import SparkFiles
 
-    spec = NetworkSpec(
-        str(featurizer.weights), featurizer.backbone, preprocess=featurizer.preprocess
-    )
-    source = spec.file
     # Named by the network: Spark refuses another file of the same name.
-    name = f"{featurizer.fingerprint_[:16]}-{source.name}"
+    name = f"{prefix}-{source.name}"
     context = spark.sparkContext
     if not any(file.endswith(name) for file in context.listFiles):
         # In Spark's own folder, which goes when the session does.
         folder = tempfile.mkdtemp(dir=SparkFiles.getRootDirectory())
         context.addFile(shutil.copyfile(source, Path(folder, name)).as_posix())
-    return Featurize(featurizer, name)
+    return name
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Featurize:
 
     featurizer: ResNetFeaturizer
     weights_file: str | None
+    compiled_file: str | None = None
 
     def __call__(self, batches: Batches) -> Batches:
         featurizer = self._here()
@@ -65,16 +69,16 @@ class Featurize:
             yield _features_batch(batch.column("path"), contents, rows, featurizer.input_shape)
 
     def _here(self) -> ResNetFeaturizer:
-        """Return the featurizer with this worker's weights, on this task's share of cores."""
+        """Return the featurizer with this worker's network, on this task's share of cores."""
         from pyspark import SparkFiles, TaskContext
 
         task = TaskContext.get()
         n_cores = task.cpus() if task else 1
-        os.environ["LOKY_MAX_CPU_COUNT"] = str(n_cores)  # bounds the threads that decode
-        limit_threads(n_cores)
+        os.environ["LOKY_MAX_CPU_COUNT"] = str(n_cores)  # threads that decode and compute
         changed = {"cache": None, "n_jobs": None, "verbose": 0}
-        if self.weights_file is not None:
-            changed["weights"] = SparkFiles.get(self.weights_file)
+        name = self.weights_file if self.compiled_file is None or has_gpu() else self.compiled_file
+        if name is not None:
+            changed["weights"] = SparkFiles.get(name)
         here: ResNetFeaturizer = clone(self.featurizer).set_params(**changed)
         here.fingerprint_ = self.featurizer.fingerprint_  # so that `transform` compares it
         return here
