@@ -15,11 +15,14 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
 
 
-def list_reasons(reasons: Mapping[str, str], most: int | None = None) -> str:
-    """Return one indented line for each file and its reason, at most `most` of them."""
+def list_reasons(reasons: Mapping[str, str], most: int | None = None, rest: str = "") -> str:
+    """Return one indented line for each file and its reason, at most `most` of them.
+
+    `rest` tells where the others stand.
+    """
     lines = [f"  {printable(name)}: {printable(why)}" for name, why in reasons.items()]
     if most is not None and len(lines) > most:
-        lines[most:] = [f"  and {len(lines) - most} more"]
+        lines[most:] = [f"  and {len(lines) - most} more{rest}"]
     return "\n".join(lines)
 
 

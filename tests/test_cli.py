@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import os
 import re
 import shutil
@@ -240,6 +241,100 @@ def test_a_report_shows_the_exported_images_wherever_they_came_from(
     page = tmp_path / "out" / "report.html"
     assert "cluster_0/" in page.read_text()
     assert capsys.readouterr().out.endswith(f"Report: {page}\n")
-    page.unlink()
-    assert run("report", tmp_path / "out") == 0
+    assert run("report", tmp_path / "out") == 2
+    assert "replace it with --force" in capsys.readouterr().err
+    assert run("report", tmp_path / "out", "--force") == 0
     assert "cluster_0/" in page.read_text()
+    assert "<canvas" not in page.read_text()
+
+
+def test_force_replaces_our_report_and_no_other_page(pictures, tmp_path, network, capsys):
+    assert run("cluster", pictures, tmp_path / "out", "--cache", "none", *network) == 0
+    (tmp_path / "out" / "report.html").write_text("my own page")
+    assert run("report", tmp_path / "out", "--force") == 2
+    assert "which is something else" in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.html").read_text() == "my own page"
+
+
+def test_assigned_images_are_reported_with_a_map(pictures, tmp_path, network):
+    model = tmp_path / "model"
+    assert run("cluster", pictures, tmp_path / "out", "--save-model", model, *network) == 0
+    shutil.copytree(pictures, tmp_path / "new")
+    (tmp_path / "new" / "broken.jpg").write_bytes(b"")
+    options = ["--report", "--cache", "none", "--quiet"]
+    assert run("assign", model, tmp_path / "new", tmp_path / "assigned", *options) == 0
+    page = (tmp_path / "assigned" / "report.html").read_text()
+    assert "24 images in" in page
+    assert "<canvas" in page
+    assert "<dt>" in page
+    assert "broken.jpg</dt><dd>the file is empty" in page
+
+
+def with_unreadable(pictures, folder, n_unreadable):
+    shutil.copytree(pictures, folder)
+    for i in range(n_unreadable):
+        (folder / f"bad_{i:02d}.png").touch()
+    return folder
+
+
+def test_of_many_unreadable_images_ten_are_named_and_where_all_stand(
+    pictures, tmp_path, network, capsys
+):
+    folder = with_unreadable(pictures, tmp_path / "in", 13)
+    assert run("cluster", folder, tmp_path / "out", *network) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "13 images could not be read:"
+    assert [line.endswith(": the file is empty") for line in lines[1:]] == [True] * 10 + [False]
+    assert lines[-1] == f"  and 3 more; all are listed in {tmp_path / 'out' / 'clusters.csv'}"
+    assert run("cluster", folder, tmp_path / "other", "--dry-run", *network) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "  and 3 more"
+
+
+def test_an_error_about_many_files_names_ten_of_them(pictures, tmp_path, network, capsys):
+    folder = with_unreadable(pictures, tmp_path / "in", 13)
+    assert run("cluster", folder, tmp_path / "out", "--unreadable", "raise", *network) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 13
+    assert lines[-2] == "  and 3 more"
+    assert lines[-1].startswith("No features were returned.")
+
+
+def run_apart(*arguments, **options):
+    """Run the command in a process of its own, whose streams are real ones."""
+    command = [sys.executable, "-m", "resnet_kmeans", *map(str, arguments)]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run_apart("weights", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_without_room_is_told_as_that(unbuffered):
+    with open("/dev/full", "w") as full:
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = run_apart("weights", stdout=full, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("resnet-kmeans: error: Expected to print results")
+    assert "got: No space left on device." in done.stderr
+    assert "Check the path" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_output_that_knows_no_emoji_gets_an_escape(pictures, tmp_path, network, monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    assert run("cluster", pictures, tmp_path / "\N{CAT FACE}", *network) == 0
+    assert b"\\U0001f431" in output.buffer.getvalue()
+
+
+def test_the_warning_of_the_cache_comes_once(pictures, tmp_path, network, capsys):
+    (tmp_path / "file").touch()
+    options = ["--cache", tmp_path / "file", "-k", "auto", "--report", *network]
+    assert run("cluster", pictures, tmp_path / "out", *options) == 0
+    assert capsys.readouterr().err.count("The feature cache") == 1

@@ -1,5 +1,6 @@
 """Displays draw what a summary says, on axes of their own or given ones."""
 
+import copy
 import sys
 from types import SimpleNamespace
 
@@ -68,9 +69,32 @@ def test_a_contact_sheet_shows_the_most_typical_images_first(clustering):
     assert [sheet[60, 60, 0], sheet[60, 190, 0]] == [10, 0]
     assert [sheet[190, 60, 0], sheet[190, 190, 0]] == [245, 235]
     assert [label.get_text() for label in drawn.ax_.get_yticklabels()] == [
-        "cluster 0\n3 images",
-        "cluster 1\n3 images",
+        "cluster_0\n3 images",
+        "cluster_1\n3 images",
     ]
+
+
+@pytest.mark.parametrize("display", CLUSTERING_DISPLAYS)
+def test_names_of_clusters_are_shown_and_equal_ones_are_one(display, clusterer):
+    named = copy.deepcopy(clusterer).set_cluster_names(["dots", "stripes", "dots"])
+    ax = display.from_estimator(named).ax_
+    texts = [label.get_text() for label in ax.get_yticklabels()]
+    texts = texts or [points.get_label() for points in ax.collections]
+    assert [text.split("\n")[0] for text in texts] == ["dots", "stripes"]
+
+
+def test_labels_are_drawn_with_names_that_are_given(clustering):
+    drawn = ContactSheetDisplay.from_predictions(**clustering, names={1: "bright"})
+    texts = [label.get_text() for label in drawn.ax_.get_yticklabels()]
+    assert texts == ["cluster_0\n3 images", "bright\n3 images"]
+
+
+def test_noise_is_drawn_but_has_no_silhouettes(clustering):
+    clustering["labels"] = [0, 0, -2, 1, 1, 1]
+    sheet = ContactSheetDisplay.from_predictions(**clustering)
+    assert sheet.ax_.get_yticklabels()[-1].get_text() == "noise\n1 image"
+    drawn = SilhouetteDisplay.from_predictions(**clustering)
+    assert [label.get_text() for label in drawn.ax_.get_yticklabels()] == ["cluster_0", "cluster_1"]
 
 
 def test_a_contact_sheet_needs_no_features_and_shows_grey_for_an_image_that_has_gone(tmp_path):

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.cli.exports import finish_interrupted, print_clusters, write_page
+from resnet_kmeans.cli.exports import finish_interrupted, print_clusters
+from resnet_kmeans.cli.pages import write_page
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.export import ExportedImage, check_output_folder, export_clusters
 from resnet_kmeans.featurizer import ResNetFeaturizer
@@ -39,7 +40,7 @@ def cluster(args: argparse.Namespace) -> None:
         paths, reasons = clusterer.image_paths_, clusterer.unreadable_
         rows = _export(args, paths, clusterer.labels_, clusterer.distances_, reasons)
         if args.report and not args.dry_run:
-            write_page(clusterer, rows, output)
+            write_page(rows, output, clusterer)
 
 
 def assign(args: argparse.Namespace) -> None:
@@ -47,18 +48,30 @@ def assign(args: argparse.Namespace) -> None:
     if finish_interrupted(args):
         return
     check_output_folder(Path(args.output), inside=Path(args.input))
+    with tempfile.TemporaryDirectory() as own:
+        if args.cache == "none" and args.report:
+            args.cache = own  # features are needed twice, the network runs once
+        model = ImageFolderClusterer.load(args.model, **_run_params(args))
+        rows = _assign(args, model, require_images(args.input))
+        if args.report and not args.dry_run:
+            write_page(rows, Path(args.output), model)
+
+
+def _run_params(args: argparse.Namespace) -> dict[str, Any]:
     given = {"n_jobs": args.jobs, "cache": _cache(args), "verbose": int(not args.quiet)}
-    if args.weights:
-        given["weights"] = _weights(args)
-    model = ImageFolderClusterer.load(args.model, **given)
-    paths = require_images(args.input)
+    return {**given, "weights": _weights(args)} if args.weights else given
+
+
+def _assign(
+    args: argparse.Namespace, model: ImageFolderClusterer, paths: list[Path]
+) -> list[ExportedImage]:
     distances = model.transform(paths)
     readable = ~np.isnan(distances).any(axis=1)
     labels = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
     bad = [os.fspath(paths[i]) for i in np.flatnonzero(~readable)]
     args.n_clusters = model.n_clusters
     reasons = {path: reason_unreadable(path) or "" for path in bad}
-    _export(args, paths, labels, distances.min(axis=1), reasons)
+    return _export(args, paths, labels, distances.min(axis=1), reasons)
 
 
 def choose_k(args: argparse.Namespace) -> None:

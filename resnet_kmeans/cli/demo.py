@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cli.exports import print_clusters, write_page
+from resnet_kmeans.cli.exports import print_clusters
+from resnet_kmeans.cli.pages import write_page
 from resnet_kmeans.cli.pictures import GROUPS, PHOTOS, crop_photos, draw_pictures, group_of
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import WeightsNotFoundError
@@ -36,7 +37,7 @@ def demo(args: argparse.Namespace) -> None:
         ).fit(paths)
     rows = export_clusters(paths, clusterer.labels_, output / "clusters")
     print_clusters(rows, output / "clusters")
-    write_page(clusterer, rows, output / "clusters")
+    write_page(rows, output / "clusters", clusterer)
     agreement = adjusted_rand_score(groups, clusterer.labels_)
     print(
         f"Agreement with the {len(GROUPS)} drawn groups and {len(PHOTOS)} photos: "

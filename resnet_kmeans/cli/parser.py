@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -12,29 +14,36 @@ from typing import Any
 
 import resnet_kmeans
 from resnet_kmeans import __version__
-from resnet_kmeans.cli import clusters, demo, exports, networks
+from resnet_kmeans.cli import clusters, demo, exports, networks, pages
+from resnet_kmeans.cli.exports import LISTED
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning
 from resnet_kmeans.export import ACTIONS
 from resnet_kmeans.network import BACKBONES
 
+BROKEN_PIPE = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 after one error message on stderr."""
+    """Run the command; return 0, 2 after one error message, or 141 where a pipe was closed."""
     # The network's own start-up lines would bury what is for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal knows every emoji
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         # Its table is printed whole, once the command is done.
         warnings.simplefilter("ignore", UnreadableImagesWarning)
-        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        warnings.showwarning = _new_showwarning()
         try:
             args.worker(args)
+            sys.stdout.flush()  # at exit it would be too late to tell of an error
+        except BrokenPipeError:  # `| head -1` has read enough
+            _drop_output()
+            return BROKEN_PIPE
         except (ResNetKMeansError, ImportError, OSError, ValueError) as error:
-            is_bare = isinstance(error, OSError) and not isinstance(error, ResNetKMeansError)
-            advice = ". Check the path." if is_bare else ""
-            print(f"resnet-kmeans: error: {error}{advice}", file=sys.stderr)
+            print(f"resnet-kmeans: error: {_message(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print("resnet-kmeans: stopped; run it again to go on.", file=sys.stderr)
@@ -42,9 +51,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    if category.__module__.startswith("resnet_kmeans") or issubclass(category, UserWarning):
-        print(f"resnet-kmeans: warning: {message}", file=sys.stderr)
+def _new_showwarning() -> Callable[..., None]:
+    """Return what prints warnings, each once in a run."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        is_for_user = category.__module__.startswith("resnet_kmeans")
+        if (is_for_user or issubclass(category, UserWarning)) and str(message) not in shown:
+            shown.add(str(message))
+            print(f"resnet-kmeans: warning: {message}", file=sys.stderr)
+
+    return show
+
+
+def _message(error: Exception) -> str:
+    if not isinstance(error, OSError) or isinstance(error, ResNetKMeansError):
+        return _shortened(str(error))
+    if error.filename is not None:
+        return f"{error}. Check the path."
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    return (
+        f"Expected to print results or to write a file, got: {error.strerror or error}. What was "
+        "written before is whole. Make room, or choose another place."
+    )
+
+
+def _shortened(message: str) -> str:
+    """Leave out of a message what goes beyond its first listed files."""
+    lines = message.split("\n")
+    listed = [i for i, line in enumerate(lines) if line.startswith("  ")]
+    if rest := listed[LISTED:]:
+        lines[rest[0] : rest[-1] + 1] = [f"  and {len(rest)} more"]
+    return "\n".join(lines)
+
+
+def _drop_output() -> None:
+    """Keep Python from writing at exit what could not be written before."""
+    with contextlib.suppress(OSError):  # a stream without a file, as in tests
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_export_options(cluster)
     _add_recipe_options(cluster)
     cluster.add_argument("--save-model", metavar="FILE", help="keep the fitted model")
-    cluster.add_argument("--report", action="store_true", help="write OUT/report.html too")
     cluster.add_argument(
         "-k",
         "--n-clusters",
@@ -87,8 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(assign)
     assign.add_argument("--weights", metavar="W", help="where the weights are on this machine")
 
-    report = command(exports.report)
+    report = command(pages.report)
     report.add_argument("output", metavar="OUT", help="folder of an export")
+    report.add_argument("--force", action="store_true", help="replace the report that is there")
 
     show = command(demo.demo)
     show.add_argument("output", metavar="OUT", help="new or empty folder")
@@ -123,6 +172,7 @@ def _at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str]
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="new or empty folder")
+    parser.add_argument("--report", action="store_true", help="write OUT/report.html too")
     parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 

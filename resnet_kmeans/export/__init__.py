@@ -3,6 +3,7 @@
 from resnet_kmeans.export.actions import ACTIONS
 from resnet_kmeans.export.exporter import (
     REPORT,
+    TABLE,
     export_clusters,
     finish_export,
     is_unfinished,
@@ -13,6 +14,7 @@ from resnet_kmeans.export.plan import ExportedImage, check_output_folder
 __all__ = [
     "ACTIONS",
     "REPORT",
+    "TABLE",
     "ExportedImage",
     "check_output_folder",
     "export_clusters",
