@@ -581,3 +581,19 @@ def test_folders_and_files_of_any_name_are_corrected(desk, tmp_path):
         "names": {"__proto__": "x"},
         "moves": {"constructor/\udcff.png": "x", "_set_aside/c.png": "x"},
     }
+
+
+def test_files_that_were_put_there_by_hand_are_shown_and_not_moved(desk, export, tmp_path):
+    images = [export["folder"] / name for name in export["paths"]]
+    sentences = ["cluster_0/a1.png is new", "<b>cluster_1/gone.png</b> is gone"]
+    shown = ShownExport("5", tmp_path, export["paths"], {"cluster_0/a1.png"}, sentences)
+    page = write_report(export["labels"], tmp_path / "r.html", images=images, export=shown)
+    desk.open(page).push("#correct")
+    assert desk.find(".notice summary").text.startswith("The folder is not as it was written: 2 ")
+    assert "<b>cluster_1/gone.png</b> is gone" in desk.find(".notice ul").text
+    desk.click("a1.png")
+    assert "was put there by hand" in desk.said()
+    desk.push("#cluster-0 [data-act=all]")
+    desk.press("x")
+    assert desk.names(0) == ["a1.png"]
+    assert desk.find("#cluster-0 .size").text == "1 image"

@@ -11,6 +11,7 @@ const idOf = (item) => +item.querySelector("a").id.slice("image-".length);
 const label = new Map(all.map((item) => [idOf(item), +labelOf(item)])); // of the folder it lies in
 const itemOf = new Map(all.map((item) => [idOf(item), item]));
 const rows = new Map(sections.map((section) => [+section.id.slice(8), [...section.querySelector(".grid").children]]));
+const added = new Set(exported.added.map((i) => itemOf.get(i))); // by hand: the export never held them
 const plural = (n, word = "image") => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 let log = [], done = 0, saved = null, state = null;
@@ -274,7 +275,8 @@ const groupNamed = (name, except) => groups().find((group) => group !== except &
 // Selecting
 const visible = () => items.filter((item) => !item.hidden);
 function pick(item, range) {
-  const list = visible(), from = list.indexOf(anchor), at = list.indexOf(item), n = picked.size;
+  const list = visible().filter((each) => !added.has(each)), from = list.indexOf(anchor), at = list.indexOf(item), n = picked.size;
+  if (added.has(item)) return tell(`${item.dataset.name} was put there by hand. Take it into the export with resnet-kmeans add, then it can be moved.`);
   if (range && from >= 0) for (const each of list.slice(Math.min(from, at), Math.max(from, at) + 1)) picked.add(each);
   else if (!picked.delete(item)) picked.add(item);
   anchor = focused = item;
@@ -287,7 +289,7 @@ function clear() {
 }
 function pickAll(section) {
   if (!section) return tell("Which cluster? Click one of its images first.");
-  for (const item of section.querySelectorAll(".grid li[data-name]")) if (!item.hidden) picked.add(item);
+  for (const item of section.querySelectorAll(".grid li[data-name]")) if (!item.hidden && !added.has(item)) picked.add(item);
   renderBar();
   const missing = sizeNow(+section.id.slice(8)) - section.querySelectorAll(".grid li[data-name]").length;
   tell(`${picked.size} selected` + (missing > 0 ? `; ${plural(missing)} of this cluster ${missing === 1 ? "is" : "are"} not on the page` : ""));
@@ -516,6 +518,7 @@ document.addEventListener("keydown", (event) => {
 
 state = replay();
 const unchanged = text();
+for (const item of added) item.classList.add("added");
 for (const section of sections) addActs(section, +section.id.slice(8));
 const recalled = recall();
 if (recalled) correct(true);

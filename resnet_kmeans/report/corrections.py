@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import printable
@@ -25,6 +25,9 @@ class ShownExport(NamedTuple):
         That of the export.
     paths : sequence of str or None, of length n
         Where each image lies in `folder`, with ``/``; None for an image that is not there.
+    added : collection of str, default=()
+        Which of `paths` are of files that the export knows nothing of, so that it can
+        rename and merge their folders, but not move them.
     differences : sequence of str, default=()
         What is not as it was written, a sentence each.
     """
@@ -32,6 +35,7 @@ class ShownExport(NamedTuple):
     id: str
     folder: str | os.PathLike[str]
     paths: Sequence[str | None]
+    added: Collection[str] = ()
     differences: Sequence[str] = ()
 
 
@@ -55,6 +59,7 @@ def read_corrections(summary: ClusteringSummary, export: ShownExport) -> dict[st
             for cluster in summary.clusters
         ],
         "paths": {i: export.paths[i] for i in shown},
+        "added": [i for i in shown if export.paths[i] in export.added],
     }
 
 
