@@ -1,6 +1,7 @@
-"""Draws the pictures of the project's README: a contact sheet, and the report in a browser.
+"""Draws the pictures of the project's README: a contact sheet, the report in a browser, and the
+report while it is corrected.
 
-    python examples/pictures/draw.py --weights W
+    python examples/pictures/draw.py --backbone efficientnet_lite0
 
 from crops of two photos that scikit-learn ships, both CC BY 2.0: china.jpg by danielbuechele
 (flickr.com/photos/danielbuechele/6061409035) and flower.jpg by vultilion
@@ -8,16 +9,21 @@ from crops of two photos that scikit-learn ships, both CC BY 2.0: china.jpg by d
 """
 
 import argparse
+import io
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from selenium import webdriver
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
 from sklearn.datasets import load_sample_image
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, export_clusters, write_report
+from resnet_kmeans.cli import main
 from resnet_kmeans.cli.pictures import draw_pictures
 from resnet_kmeans.display import ContactSheetDisplay
 
@@ -37,7 +43,9 @@ def cut_crops(folder, n_each=60):
             crop.save(folder / f"{Path(name).stem}_{number}.png")
 
 
-def photograph(page, scheme):
+@contextmanager
+def opened(page, scheme):
+    """Open a page in a browser of light or dark colours."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for flag in ("headless", "no-sandbox", "disable-gpu", "hide-scrollbars"):
@@ -46,25 +54,57 @@ def photograph(page, scheme):
     size = {"width": SIZE[0], "height": SIZE[1], "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    features = [feature, {"name": "prefers-reduced-motion", "value": "reduce"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get(page.as_uri())
     browser.execute_script("document.querySelector('header .soft').textContent = 'photos/'")
-    browser.save_screenshot(page.with_suffix(".png"))
+    yield browser
     browser.quit()
-    picture = Image.open(page.with_suffix(".png")).convert("RGB")
-    picture.save(HERE / f"report_{scheme}.jpg", quality=82, optimize=True)
+
+
+def photograph(browser, name):
+    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+    picture.save(HERE / f"{name}.jpg", quality=82, optimize=True)
+
+
+def correct(browser):
+    """Rename the first cluster, merge two, move two images, select three more."""
+
+    def press(keys):
+        ActionChains(browser).send_keys(keys).perform()
+
+    def click(selector, number=0):
+        element = browser.find_elements("css selector", selector)[number]
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    click("#correct")
+    click("#cluster-0 [data-act=rename]")
+    press("flowers" + Keys.ENTER)
+    click("#cluster-1 [data-act=merge]")
+    press("2")
+    for number in (1, 2):
+        click("#cluster-3 .grid a", number)
+    press("0")
+    for number in (0, 2, 3):
+        click("#cluster-2 .grid a", number)
+    browser.execute_script("document.querySelector('#changes').open = true")
+    browser.execute_script("document.querySelector('#tools').scrollIntoView()")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--preprocess", default="auto")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "photos")
         draw_pictures(folder, n_each=6)
         cut_crops(folder)
-        featurizer = ResNetFeaturizer(weights=args.weights, preprocess=args.preprocess)
+        featurizer = ResNetFeaturizer(
+            weights=args.weights, backbone=args.backbone, preprocess=args.preprocess
+        )
         clusterer = ImageFolderClusterer(10, featurizer=featurizer, random_state=11).fit(folder)
         sheet = ContactSheetDisplay.from_estimator(clusterer)
         sheet.figure_.savefig(Path(place, "sheet.png"), dpi=90)
@@ -73,4 +113,11 @@ if __name__ == "__main__":
         )
         page = write_report(clusterer, Path(place, "report.html"))
         for scheme in ("light", "dark"):
-            photograph(page, scheme)
+            with opened(page, scheme) as browser:
+                photograph(browser, f"report_{scheme}")
+        out = Path(place, "clusters")
+        export_clusters(clusterer.image_paths_, clusterer.labels_, out)
+        main(["report", str(out)])
+        with opened(out / "report.html", "light") as browser:
+            correct(browser)
+            photograph(browser, "report_correcting")
