@@ -139,6 +139,9 @@ def desk(browser, page, tmp_path):
 def test_a_click_selects_and_another_one_deselects(desk):
     desk.click("a0.png", "a2.png")
     assert desk.image("a0.png").get_attribute("aria-checked") == "true"
+    mark = "return getComputedStyle(arguments[0], '::before').content"
+    assert desk.browser.execute_script(mark, desk.image("a0.png")) == '"✓"'
+    assert desk.browser.execute_script(mark, desk.image("a1.png")) == '""'
     assert desk.said() == "2 selected: cluster_0/a2.png"
     desk.click("a0.png")
     assert desk.image("a0.png").get_attribute("aria-checked") == "false"

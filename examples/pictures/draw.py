@@ -81,13 +81,13 @@ def correct(browser):
     click("#correct")
     click("#cluster-0 [data-act=rename]")
     press("flowers" + Keys.ENTER)
-    click("#cluster-1 [data-act=merge]")
-    press("2")
-    for number in (1, 2):
-        click("#cluster-3 .grid a", number)
+    click("#cluster-3 [data-act=merge]")
     press("0")
+    for number in (1, 2):
+        click("#cluster-4 .grid a", number)
+    press("1")
     for number in (0, 2, 3):
-        click("#cluster-2 .grid a", number)
+        click("#cluster-1 .grid a", number)
     browser.execute_script("document.querySelector('#changes').open = true")
     browser.execute_script("document.querySelector('#tools').scrollIntoView()")
 

@@ -443,6 +443,7 @@ const isCorrecting = () => document.documentElement.classList.contains("correcti
 function correct(on) {
   document.documentElement.classList.toggle("correcting", on);
   $("correct").textContent = on ? "Stop correcting" : "Correct";
+  $("correct").classList.toggle("main", !on);
   $("bar").hidden = $("guide").hidden = !on;
   for (const part of document.querySelectorAll(".acts, .cluster h2 kbd")) part.hidden = !on;
   for (const item of all)
