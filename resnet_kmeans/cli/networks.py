@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from resnet_kmeans.exceptions import printable
 from resnet_kmeans.features import FeatureCache
 from resnet_kmeans.network import (
     BACKBONES,
@@ -11,6 +12,7 @@ from resnet_kmeans.network import (
     build_model,
     imagenet_file,
     import_imagenet_file,
+    import_preset,
 )
 
 
@@ -26,6 +28,9 @@ def weights(args: argparse.Namespace) -> None:
     """Show which ImageNet weights are there, fetch or import them."""
     if args.import_file:
         print(f"Imported to {import_imagenet_file(args.import_file)}")
+    if args.from_preset:
+        imported = import_preset(*args.from_preset)
+        print(f"Imported to {printable(imported.file)}. Use it:\n{imported.usage}")
     if args.fetch:
         build_model(NetworkSpec(backbone=args.fetch))
     for backbone in BACKBONES:

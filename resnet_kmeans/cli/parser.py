@@ -146,6 +146,13 @@ def _parser() -> argparse.ArgumentParser:
     weights = command(networks.weights)
     weights.add_argument("--fetch", choices=list(BACKBONES), help="let Keras download them")
     weights.add_argument("--import", dest="import_file", metavar="FILE", help="copy a file there")
+    weights.add_argument(
+        "--from-preset",
+        nargs=2,
+        metavar=("PRESET", "FILE.keras"),
+        help="write a network of KerasHub (hub extra) to one file: a preset's name, hf://..., "
+        "kaggle://... or a folder",
+    )
 
     cache = command(networks.cache)
     cache.add_argument("--clear", action="store_true", help="forget all features")

@@ -3,6 +3,7 @@
 from resnet_kmeans.network.backbone import compiled_spec, load_network, network_of
 from resnet_kmeans.network.frozen import has_gpu
 from resnet_kmeans.network.head import Head, has_head, head_of
+from resnet_kmeans.network.presets import ImportedPreset, import_preset
 from resnet_kmeans.network.running import Network
 from resnet_kmeans.network.store import compiled_files
 from resnet_kmeans.network.weights import (
@@ -16,6 +17,7 @@ from resnet_kmeans.network.weights import (
 __all__ = [
     "BACKBONES",
     "Head",
+    "ImportedPreset",
     "Network",
     "NetworkSpec",
     "build_model",
@@ -26,6 +28,7 @@ __all__ = [
     "head_of",
     "imagenet_file",
     "import_imagenet_file",
+    "import_preset",
     "load_network",
     "network_of",
 ]

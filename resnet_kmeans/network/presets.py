@@ -1,0 +1,149 @@
+"""Imports a preset of KerasHub as one file that holds a network with its preprocessing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError, printable
+from resnet_kmeans.network.weights import import_tensorflow
+
+# Their first token stands for the whole image: that is what their authors publish as features.
+WITH_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")
+
+
+class ImportedPreset(NamedTuple):
+    """What was written; `usage` is the line of Python that uses it."""
+
+    file: Path
+    input_shape: tuple[int, int]
+
+    @property
+    def usage(self) -> str:
+        return (
+            f"ResNetFeaturizer(weights={os.fspath(self.file)!r}, input_shape={self.input_shape}, "
+            'preprocess="none")'
+        )
+
+
+def import_preset(preset: str, file: str | os.PathLike[str]) -> ImportedPreset:
+    """Write a pretrained network of KerasHub to a ``.keras`` file that takes pixels from 0 to 255.
+
+    It gives one row an image, by the output that people use as an embedding: the mean of the
+    last map; the first token of ViT, DeiT, DINOv2 and DINOv3; the mean of other transformers'
+    tokens; the image embedding of CLIP and SigLIP.
+
+    Parameters
+    ----------
+    preset : str
+        Anything that KerasHub takes: a preset's name, ``kaggle://...``, ``hf://...``, a folder.
+    file : str or path-like
+        New, with the extension ``.keras``.
+
+    Raises
+    ------
+    ExtraNotInstalledError
+        If keras-hub is missing.
+    NetworkError
+        If there is no such preset, it sees no images, or `file` cannot be written.
+    """
+    file = Path(file)
+    if file.suffix != ".keras" or file.exists():
+        raise NetworkError(
+            f"Expected a new file with the extension .keras, got {printable(file)}. Nothing was "
+            "written. Choose another name."
+        )
+    backbone, converter = _load(preset)
+    shape = _input_shape(preset, backbone, converter)
+    model = _build(preset, backbone, converter, shape)
+    beside = file.with_name(f".{file.stem}.{os.getpid()}.keras")
+    try:
+        model.save(beside)
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+    return ImportedPreset(file, shape)
+
+
+def _load(preset: str) -> tuple[Any, Any]:
+    import_tensorflow()
+    try:
+        import keras_hub
+    except ImportError as error:
+        what = "the network of a preset"
+        raise ExtraNotInstalledError("keras-hub", "hub", what) from error
+    try:
+        # One type everywhere: the engine chooses the precision.
+        backbone = keras_hub.models.Backbone.from_preset(preset, dtype="float32")
+        converter = keras_hub.layers.ImageConverter.from_preset(preset)
+    except Exception as error:  # KerasHub, Kaggle and Hugging Face each raise their own
+        raise _refused(preset, str(error).strip().split("\n")[0]) from error
+    if converter is None:
+        raise _refused(preset, "it does not tell how pixels are scaled for it")
+    return backbone, converter
+
+
+def _refused(preset: str, reason: str) -> NetworkError:
+    return NetworkError(
+        f"Expected a preset of KerasHub that sees images, got {printable(preset)!r}: "
+        f"{printable(reason)}. Nothing was written. Take another preset, or build the network "
+        "with Keras, and save it as a .keras file."
+    )
+
+
+def _input_shape(preset: str, backbone: Any, converter: Any) -> tuple[int, int]:
+    """Return height and width: those that a network is made for, else those of its preset."""
+    inputs = backbone.input
+    if isinstance(inputs, dict):  # CLIP takes words too; DINOv3 calls its images otherwise
+        inputs = inputs["images"] if "images" in inputs else next(iter(inputs.values()))
+    shape: tuple[int | None, ...] = tuple(getattr(inputs, "shape", ()))
+    if len(shape) != 4:
+        raise _refused(preset, "its input is no single image")
+    _, height, width, _ = shape
+    if height is None or width is None:
+        height, width = converter.image_size or (224, 224)
+    return int(height), int(width)
+
+
+def _build(preset: str, backbone: Any, converter: Any, shape: tuple[int, int]) -> Any:
+    keras = import_tensorflow().keras
+    pixels = keras.Input((*shape, 3))
+    scale = 1.0 if converter.scale is None else converter.scale
+    offset = 0.0 if converter.offset is None else converter.offset
+    scaled = keras.layers.Rescaling(scale, offset, name="preprocessing")(pixels)
+    if hasattr(backbone, "get_vision_embeddings"):
+        return keras.Model(pixels, backbone.get_vision_embeddings(scaled))
+    return keras.Model(pixels, _pool(preset, backbone, _apply(preset, backbone, scaled)))
+
+
+def _apply(preset: str, backbone: Any, images: Any) -> Any:
+    """Return the last output, through Keras' own layers alone where that is possible.
+
+    Such a file loads without keras-hub.
+    """
+    keras = import_tensorflow().keras
+    if isinstance(backbone.input, dict) and len(backbone.input) > 1:
+        raise _refused(preset, f"it takes {' and '.join(backbone.input)}")
+    outputs = backbone.output
+    if isinstance(outputs, dict):  # of the stages, the last one behind the others
+        outputs = list(outputs.values())[-1]
+    if all(type(layer).__module__.startswith("keras.") for layer in backbone.layers):
+        return keras.Model(backbone.inputs, outputs)(images)
+    given = dict.fromkeys(backbone.input, images) if isinstance(backbone.input, dict) else images
+    found = backbone(given)
+    return list(found.values())[-1] if isinstance(found, dict) else found
+
+
+def _pool(preset: str, backbone: Any, output: Any) -> Any:
+    layers = import_tensorflow().keras.layers
+    if len(output.shape) == 2:
+        return output
+    if len(output.shape) == 4:
+        return layers.GlobalAveragePooling2D(data_format="channels_last")(output)
+    if len(output.shape) != 3:
+        raise _refused(preset, f"its output has the shape {output.shape[1:]} for an image")
+    has_class_token = getattr(backbone, "use_class_token", True)  # ViT can be without
+    if type(backbone).__name__ in WITH_CLASS_TOKEN and has_class_token:
+        return output[:, 0]
+    return layers.GlobalAveragePooling1D(data_format="channels_last")(output)

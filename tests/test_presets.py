@@ -1,0 +1,194 @@
+"""A preset of KerasHub becomes one file that gives what people use as its embedding."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
+from resnet_kmeans.network.backbone import network_of
+from resnet_kmeans.network.presets import import_preset
+from resnet_kmeans.network.weights import NetworkSpec, build_model
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+SCALED = ((PIXELS / 255 - MEAN) / STD).astype(np.float32)
+SMALL = {"num_layers": 1, "num_heads": 2, "hidden_dim": 16}
+
+
+@pytest.fixture(scope="module")
+def hub():
+    return pytest.importorskip("keras_hub", reason="keras-hub is not installed (hub extra)")
+
+
+def make_resnet(hub):
+    return hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64],
+        stackwise_num_blocks=[1],
+        stackwise_num_strides=[1],
+        block_type="basic_block",
+    )
+
+
+def make_vit(hub):
+    return hub.models.ViTBackbone(image_shape=(32, 32, 3), patch_size=8, mlp_dim=32, **SMALL)
+
+
+def make_dinov2(hub):
+    return hub.models.DINOV2Backbone(
+        patch_size=8,
+        intermediate_dim=32,
+        image_shape=(32, 32, 3),
+        position_embedding_shape=(32, 32, 3),
+        **SMALL,
+    )
+
+
+def make_swin(hub):
+    return hub.models.SwinTransformerBackbone(
+        image_shape=(32, 32, 3), embed_dim=8, depths=[1], num_heads=[2], window_size=4
+    )
+
+
+def make_siglip(hub):
+    from keras_hub.src.models.siglip.siglip_text_encoder import SigLIPTextEncoder
+    from keras_hub.src.models.siglip.siglip_vision_encoder import SigLIPVisionEncoder
+
+    parts = {**SMALL, "intermediate_dim": 32}
+    vision = SigLIPVisionEncoder(patch_size=8, image_shape=(32, 32, 3), **parts)
+    text = SigLIPTextEncoder(20, 16, max_sequence_length=8, **parts)
+    return hub.models.SigLIPBackbone(vision, text)
+
+
+# How the embedding is made of what the network gives.
+EMBEDDINGS = {
+    make_resnet: lambda backbone: backbone(SCALED).numpy().mean(axis=(1, 2)),
+    make_vit: lambda backbone: backbone(SCALED).numpy()[:, 0],
+    make_dinov2: lambda backbone: backbone({"images": SCALED}).numpy()[:, 0],
+    make_swin: lambda backbone: backbone(SCALED).numpy().mean(axis=1),
+    make_siglip: lambda backbone: backbone.get_vision_embeddings(SCALED).numpy(),
+}
+
+
+def load(imported):
+    spec = NetworkSpec(
+        weights=str(imported.file),
+        input_shape=imported.input_shape,
+        preprocess="none",
+        precision="float32",
+    )
+    return network_of(build_model(spec), spec)
+
+
+@pytest.mark.parametrize("make", EMBEDDINGS, ids=lambda make: make.__name__)
+def test_a_preset_gives_its_embedding_of_pixels(hub, make, tmp_path):
+    backbone = make(hub)
+    backbone.save_to_preset(tmp_path / "preset")
+    converter = {
+        make_resnet: hub.layers.ResNetImageConverter,
+        make_vit: hub.layers.ViTImageConverter,
+        make_dinov2: hub.layers.DINOV2ImageConverter,
+        make_swin: hub.layers.SwinTransformerImageConverter,
+        make_siglip: hub.layers.SigLIPImageConverter,
+    }[make]
+    scale, offset = (1 / 255 / STD).tolist(), (-MEAN / STD).tolist()
+    converter((32, 32), scale=scale, offset=offset).save_to_preset(tmp_path / "preset")
+    imported = import_preset(str(tmp_path / "preset"), tmp_path / "network.keras")
+    assert imported.input_shape == (32, 32)
+    expected = EMBEDDINGS[make](backbone)
+    np.testing.assert_allclose(load(imported)(PIXELS), expected, rtol=1e-3, atol=1e-3)
+    assert not list(tmp_path.glob(".*"))  # no half-written file stays
+
+
+@pytest.fixture(scope="module")
+def timm_folder(hub, tmp_path_factory):
+    """ResNet18 with random weights, as timm publishes its own."""
+    from keras_hub.src.utils.timm import convert_resnet
+
+    random, tensors = np.random.default_rng(0), {}
+
+    class Loader:
+        def port_weight(self, keras_variable, hf_weight_key, hook_fn=None):
+            shape = keras_variable.shape
+            shape = [shape[n] for n in (3, 2, 0, 1)] if len(shape) == 4 else shape
+            tensors[hf_weight_key] = random.uniform(0.5, 1, shape).astype(np.float32) / 9
+
+    config = {
+        "architecture": "resnet18",
+        "num_classes": 10,
+        "pretrained_cfg": {
+            "input_size": [3, 64, 96],
+            "mean": MEAN.tolist(),
+            "std": STD.tolist(),
+            "interpolation": "bicubic",
+        },
+    }
+    backbone = hub.models.ResNetBackbone(**convert_resnet.convert_backbone_config(config))
+    convert_resnet.convert_weights(backbone, Loader(), config)
+    folder = tmp_path_factory.mktemp("timm")
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+def test_a_preset_of_timm_needs_keras_hub_only_to_be_imported(timm_folder, tmp_path, monkeypatch):
+    imported = import_preset(str(timm_folder), tmp_path / "resnet18.keras")
+    assert imported.input_shape == (64, 96)
+    monkeypatch.setattr("resnet_kmeans.network.weights.find_spec", lambda name: None)
+    network = load(imported)
+    assert network.n_features == 512
+    assert np.isfinite(network(np.zeros((1, 64, 96, 3), np.uint8))).all()
+
+
+def test_the_command_imports_from_the_cache_of_hugging_face_offline(timm_folder, tmp_path):
+    snapshot = tmp_path / "hf" / "hub" / "models--timm--resnet18.made_here" / "snapshots" / "1"
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(timm_folder)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("1")
+    file = tmp_path / "network.keras"
+    command = [sys.executable, "-m", "resnet_kmeans", "weights"]
+    done = subprocess.run(
+        [*command, "--from-preset", "hf://timm/resnet18.made_here", str(file)],
+        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    _, line, *_ = done.stdout.splitlines()
+    usage = f"ResNetFeaturizer(weights={str(file)!r}, input_shape=(64, 96), "
+    assert line == usage + 'preprocess="none")'
+    assert file.is_file()
+
+
+def test_what_is_no_preset_is_refused(hub, tmp_path):
+    with pytest.raises(NetworkError, match=r"preset of KerasHub that sees images, got 'no_such'"):
+        import_preset("no_such", tmp_path / "new.keras")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_preset_that_does_not_tell_its_scaling_is_refused(hub, tmp_path):
+    make_vit(hub).save_to_preset(tmp_path / "preset")
+    with pytest.raises(NetworkError, match="that sees images, got"):
+        import_preset(str(tmp_path / "preset"), tmp_path / "new.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["preset"]
+
+
+@pytest.mark.parametrize("name", ["there.keras", "network.h5"])
+def test_only_a_new_keras_file_is_written(tmp_path, name):
+    (tmp_path / "there.keras").write_text("of the user's")
+    with pytest.raises(NetworkError, match=f"a new file with the extension .keras, got .*{name}"):
+        import_preset("no_such", tmp_path / name)
+    assert (tmp_path / "there.keras").read_text() == "of the user's"
+
+
+def test_missing_keras_hub_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(ExtraNotInstalledError, match=r"keras-hub, .*resnet-kmeans\[hub\]"):
+        import_preset("resnet_50_imagenet", tmp_path / "new.keras")
