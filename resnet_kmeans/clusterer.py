@@ -35,6 +35,7 @@ from resnet_kmeans.clustering import (
     write_model,
 )
 from resnet_kmeans.exceptions import (
+    ConstantFeaturesError,
     ModelFileError,
     TooFewImagesError,
     UnreadableImagesError,
@@ -408,6 +409,8 @@ class ImageFolderClusterer(
         readable = rows.keep(features, rows.is_readable(features))
         if not len(readable):
             raise UnreadableImagesError(_reasons(sources))
+        if self.n_clusters != 1 and len(readable) > 1 and (readable == readable[0]).all():
+            raise ConstantFeaturesError(len(readable))
         reducer = new_reducer(self.reducer, readable.shape, self.random_state).fit(readable)
         first = rows.reduce(reducer, features)
         reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
@@ -466,7 +469,7 @@ def _featurizer_word(unreadable: str) -> str:
 
 def _reasons(sources: list[Any], positions: Any = None) -> dict[str, str]:
     """Return why images cannot be read, by reading them once more."""
-    changed = "could not be read at first, but can be now; run again"
+    changed = "it can be read now: the network gives NaN for it, or it was mended meanwhile"
     positions = range(len(sources)) if positions is None else positions
     found = {source_name(sources[i], i): reason_unreadable(sources[i]) for i in positions}
     return {name: reason or changed for name, reason in found.items()}

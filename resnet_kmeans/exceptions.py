@@ -85,7 +85,8 @@ class UnreadableImagesError(ResNetKMeansError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"Expected readable images, got {len(self.reasons)} that cannot be read:\n"
+            f"Expected readable images, got {len(self.reasons)} that cannot be read "
+            f"or give no features:\n"
             f"{list_reasons(self.reasons)}\n"
             "No features were returned. Mend or leave out these files, or set "
             'unreadable="nan" (ResNetFeaturizer) or "skip" (ImageFolderClusterer).'
@@ -186,6 +187,21 @@ class NetworkError(ResNetKMeansError, ValueError):
     """The network cannot be built as the parameters ask; raised with the whole sentence."""
 
 
+class ConstantFeaturesError(NetworkError):
+    """All images have the same features, so that nothing tells them apart."""
+
+    def __init__(self, n_images: int):
+        super().__init__(n_images)
+
+    def __str__(self) -> str:
+        return (
+            f"Expected features that differ, got the same ones for all {self.args[0]} images. "
+            "Nothing was clustered. Either all images are the same, or the network is constant, "
+            "as with weights that do not reach its last layers: pass whole weights, or "
+            "layer=NAME (--layer NAME), the last one that they reach."
+        )
+
+
 class WeightsMismatchError(ResNetKMeansError, ValueError):
     """The network at hand is not the one that the model was fitted with."""
 
@@ -222,8 +238,8 @@ class UnreadableImagesWarning(UserWarning):
     def __str__(self) -> str:
         (reasons,) = self.args
         return (
-            f"{len(reasons)} images could not be read; their rows are NaN, their label is "
-            f"-1:\n{list_reasons(reasons, SHOWN)}"
+            f"{len(reasons)} images could not be read or give no features; their rows are "
+            f"NaN, their label is -1:\n{list_reasons(reasons, SHOWN)}"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from numbers import Integral
@@ -27,6 +28,8 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.features import Extraction, FeatureCache, networks_folder
 from resnet_kmeans.images import as_sources, require_images, source_name
 from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec, network_of
+
+SILENT_SECONDS = 2  # before a progress bar appears where nothing is computed
 
 
 class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -266,10 +269,14 @@ def features_of_folder(
 
 
 @contextlib.contextmanager
-def _progress(n_images: int, verbose: int) -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar on stderr, with images a second and the time left."""
+def _progress(n_images: int, verbose: int) -> Iterator[Callable[[int, bool], None]]:
+    """Draw a progress bar on stderr, with images a second and the time left.
+
+    It appears with the first image that passes the network, or after two seconds: where all
+    is in the cache, a second bar in one run would only puzzle.
+    """
     if not verbose:
-        yield lambda n_done: None
+        yield lambda n_done, computed: None
         return
     from rich import progress
     from rich.console import Console
@@ -280,6 +287,15 @@ def _progress(n_images: int, verbose: int) -> Iterator[Callable[[int], None]]:
 
     console = Console(stderr=True)
     columns = (*progress.Progress.get_default_columns(), progress.MofNCompleteColumn(), Speed())
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Features", total=n_images)
-        yield lambda n_done: bar.advance(task, n_done)
+    bar = progress.Progress(*columns, console=console, disable=not console.is_terminal)
+    task, begun = bar.add_task("Features", total=n_images), time.monotonic()
+
+    def advance(n_done: int, computed: bool) -> None:
+        if computed or time.monotonic() - begun > SILENT_SECONDS:
+            bar.start()  # once is enough, but again does no harm
+        bar.advance(task, n_done)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

@@ -338,3 +338,35 @@ def test_the_warning_of_the_cache_comes_once(pictures, tmp_path, network, capsys
     options = ["--cache", tmp_path / "file", "-k", "auto", "--report", *network]
     assert run("cluster", pictures, tmp_path / "out", *options) == 0
     assert capsys.readouterr().err.count("The feature cache") == 1
+
+
+def test_a_link_stops_a_move_before_the_network_runs(
+    pictures, tmp_path, network, capsys, monkeypatch
+):
+    folder = tmp_path / "photos"
+    shutil.copytree(pictures, folder)
+    (folder / "link.png").symlink_to(next(iter(pictures.iterdir())))
+    monkeypatch.setattr(resnet_kmeans.ImageFolderClusterer, "fit", None)
+    assert run("cluster", folder, tmp_path / "out", "--action", "move", *network) == 2
+    assert "link.png: a link, which may break" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_not_written_over(pictures, tmp_path, network, capsys, monkeypatch):
+    (tmp_path / "model").write_bytes(b"mine")
+    monkeypatch.setattr(resnet_kmeans.ImageFolderClusterer, "fit", None)
+    model = ["--save-model", tmp_path / "model"]
+    assert run("cluster", pictures, tmp_path / "out", *model, *network) == 2
+    assert "Expected a new file for the model" in capsys.readouterr().err
+    assert (tmp_path / "model").read_bytes() == b"mine"
+
+
+def test_a_line_says_that_work_begins(pictures, tmp_path, network, capsys):
+    assert run("cluster", pictures, tmp_path / "out", "-k", 2, *network[:-1]) == 0
+    assert capsys.readouterr().err.startswith(f"Looking at 24 images with {network[1]} …\n")
+
+
+def test_the_cache_is_shown_without_being_made(tmp_path, capsys):
+    assert run("cache", "--cache", tmp_path / "new") == 0
+    assert "features.sqlite3: not there, 0 images" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()

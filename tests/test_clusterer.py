@@ -37,6 +37,7 @@ from resnet_kmeans.cli.pictures import group_of
 from resnet_kmeans.clustering.model_file import read_model, write_model
 from resnet_kmeans.exceptions import (
     ClusterNameError,
+    ConstantFeaturesError,
     FolderNotFoundError,
     ModelFileError,
     NoImagesError,
@@ -150,6 +151,13 @@ def test_unreadable_images_are_marked_and_explained(clusterer, pictures, tmp_pat
         assert list(clusterer.predict([bad])) == [-1]
     with pytest.warns(UnreadableImagesWarning):
         assert np.isnan(clusterer.transform([bad])).all()
+
+
+def test_a_constant_network_is_called_one():
+    clusterer = ImageFolderClusterer(4, featurizer=Numbers(n_groups=1), random_state=0)
+    with pytest.raises(ConstantFeaturesError, match=r"all 5 images.*layer=NAME"):
+        clusterer.fit(["7"] * 5)
+    assert clusterer.set_params(n_clusters=1).fit(["7"] * 5).inertia_ == 0
 
 
 def test_unreadable_images_can_stop_a_fit(clusterer, pictures, tmp_path):

@@ -98,8 +98,29 @@ def test_every_image_is_reported_once(spec, pictures, cache, tmp_path):
     paths = find_images(pictures)
     done = []
     sources = [*paths, paths[0], tmp_path / "gone.png"]
-    Extraction(spec, cache, report=done.append).run(sources)
-    assert sum(done) == len(sources)
+    Extraction(
+        spec, cache, report=lambda n_images, computed: done.append((n_images, computed))
+    ).run(sources)
+    assert sum(n_images for n_images, _ in done) == len(sources)
+    assert sum(n_images for n_images, computed in done if computed) == len(paths)
+
+
+def test_a_row_that_the_network_makes_nan_has_its_own_reason_and_is_not_kept(
+    spec, pictures, cache, monkeypatch
+):
+    def broken(network, pixels):
+        rows = call(network, pixels)
+        rows[pixels.mean(axis=(1, 2, 3)) == pixels[0].mean()] = np.nan
+        return rows
+
+    call = Network.__call__
+    monkeypatch.setattr(Network, "__call__", broken)
+    path = find_images(pictures)[0]
+    extraction = Extraction(spec, cache)
+    assert np.isnan(extraction.run([path, path])).all()
+    reason = "it can be read, but the network gives NaN for it"
+    assert extraction.reasons == {0: reason, 1: reason}
+    assert cache.n_rows() == 0
 
 
 def test_the_network_is_not_loaded_where_the_cache_knows_all(spec, pictures, cache):

@@ -256,3 +256,13 @@ def test_rows_are_the_same_whatever_the_number_of_processes(featurizer, paths, n
     rows = featurizer.fit_transform(paths)
     others = clone(featurizer).set_params(n_jobs=n_jobs, cache=None).transform(paths)
     np.testing.assert_array_equal(others, rows)
+
+
+def test_a_bar_is_drawn_where_the_network_runs_and_not_for_the_cache(
+    featurizer, paths, capfd, monkeypatch
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich take stderr for a terminal
+    featurizer.set_params(verbose=1).transform(paths)
+    assert "Features" in capfd.readouterr().err
+    featurizer.transform(paths)
+    assert capfd.readouterr().err == ""

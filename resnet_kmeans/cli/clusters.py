@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ import numpy as np
 from resnet_kmeans.cli.exports import finish_interrupted, print_clusters
 from resnet_kmeans.cli.pages import write_page
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.export import ExportedImage, check_output_folder, export_clusters
+from resnet_kmeans.exceptions import ModelFileError, printable
+from resnet_kmeans.export import (
+    ExportedImage,
+    check_images,
+    check_output_folder,
+    export_clusters,
+)
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import reason_unreadable, require_images
 from resnet_kmeans.model_selection import choose_n_clusters
@@ -25,6 +32,7 @@ def cluster(args: argparse.Namespace) -> None:
     if finish_interrupted(args):
         return
     check_output_folder(output, inside=Path(args.input))
+    _check_first(args)
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and (args.report or args.n_clusters == "auto"):
             args.cache = own  # features are needed twice, the network runs once
@@ -41,6 +49,26 @@ def cluster(args: argparse.Namespace) -> None:
         rows = _export(args, paths, clusterer.labels_, clusterer.distances_, reasons)
         if args.report and not args.dry_run:
             write_page(rows, output, clusterer)
+
+
+def _check_first(args: argparse.Namespace) -> None:
+    """Refuse before the network runs what would be refused after it; say that work begins."""
+    if args.save_model and os.path.lexists(args.save_model):
+        raise ModelFileError(
+            f"Expected a new file for the model, got {printable(args.save_model)}, which is there. "
+            "Nothing was done. Choose another name, or move it away first."
+        )
+    paths = [os.path.abspath(path) for path in require_images(args.input)]
+    # What cannot be read is listed later, and never moved.
+    readable = [path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)]
+    check_images([ExportedImage(0, "", path) for path in readable], Path(args.output), args.action)
+    if not args.quiet:
+        print(f"Looking at {len(paths)} images with {_network_name(args)} …", file=sys.stderr)
+
+
+def _network_name(args: argparse.Namespace) -> str:
+    is_whole = args.weights.lower().endswith(".keras")
+    return str(args.weights if is_whole else args.backbone)
 
 
 def assign(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.features import FeatureCache
+from resnet_kmeans.features import FeatureCache, cache_file
 from resnet_kmeans.network import (
     BACKBONES,
     NetworkSpec,
@@ -18,7 +18,12 @@ from resnet_kmeans.network import (
 
 def cache(args: argparse.Namespace) -> None:
     """Show the feature cache, or clear it."""
-    with FeatureCache(None if args.cache == "none" else str(args.cache)) as features:
+    folder = None if args.cache == "none" else str(args.cache)
+    file = cache_file(folder)
+    if file is None or not file.exists():  # to open it would make it
+        print(f"{file}: not there, 0 images, 0.0 MB")
+        return
+    with FeatureCache(folder) as features:
         if args.clear:
             features.clear()
         print(f"{features.file}: {features.n_rows()} images, {features.used_bytes() / 1e6:.1f} MB")

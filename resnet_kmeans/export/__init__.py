@@ -9,13 +9,14 @@ from resnet_kmeans.export.exporter import (
     is_unfinished,
     undo_export,
 )
-from resnet_kmeans.export.plan import ExportedImage, check_output_folder
+from resnet_kmeans.export.plan import ExportedImage, check_images, check_output_folder
 
 __all__ = [
     "ACTIONS",
     "REPORT",
     "TABLE",
     "ExportedImage",
+    "check_images",
     "check_output_folder",
     "export_clusters",
     "finish_export",

@@ -1,6 +1,6 @@
 """Passes every image through the network once; keeps the rows on disk."""
 
-from resnet_kmeans.features.cache import FeatureCache
+from resnet_kmeans.features.cache import FeatureCache, cache_file
 from resnet_kmeans.features.extraction import Extraction, networks_folder
 
-__all__ = ["Extraction", "FeatureCache", "networks_folder"]
+__all__ = ["Extraction", "FeatureCache", "cache_file", "networks_folder"]

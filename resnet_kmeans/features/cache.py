@@ -35,6 +35,14 @@ def default_folder() -> Path:
     return Path(base, "resnet_kmeans").expanduser()
 
 
+def cache_file(folder: str | os.PathLike[str] | None) -> Path | None:
+    """Return the file of the cache in a folder, there or not."""
+    if folder is None:
+        return None
+    where = default_folder() if folder == "default" else Path(folder).expanduser()
+    return where / "features.sqlite3"
+
+
 class FeatureCache:
     """Rows of features in one SQLite file; any failure ends its use, never the job.
 
@@ -57,10 +65,8 @@ class FeatureCache:
         self._database: sqlite3.Connection | None = None
         self.max_bytes = _max_bytes() if max_bytes is None else max_bytes
         self._is_damaged = False
-        self.file: Path | None = None
-        if folder is not None:
-            where = default_folder() if folder == "default" else Path(folder).expanduser()
-            self.file = where / "features.sqlite3"
+        self.file = cache_file(folder)
+        if self.file is not None:
             self._open(self.file)
 
     def __enter__(self) -> FeatureCache:

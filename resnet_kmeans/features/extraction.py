@@ -24,6 +24,7 @@ from resnet_kmeans.network import Network, NetworkSpec, compiled_spec, load_netw
 MAX_DECODERS = 16  # threads; more would only wait for Python's lock
 AHEAD_BYTES = 32 * 2**20  # decoded pixels that may wait for the network: 222 at 224x224
 PROCESS_BATCH = 32  # images that go to a worker process at a time, 5 MB at 224x224
+NO_FEATURES = "it can be read, but the network gives NaN for it"
 KEPT_FILES = 256  # files that the cache hears of at a time
 
 _In = TypeVar("_In")
@@ -54,7 +55,7 @@ class Extraction:
     n_jobs : int, default=None
         Processes that run the network, as joblib means it; None is this process.
     report : callable, default=None
-        Told the number of images that have just been done.
+        Called with the number of images just done, and whether the network computed them.
     network : Network, default=None
         One that is at hand; None loads that of `spec`.
 
@@ -73,7 +74,7 @@ class Extraction:
         spec: NetworkSpec,
         cache: FeatureCache,
         n_jobs: int | None = None,
-        report: Callable[[int], None] = lambda n_images: None,
+        report: Callable[[int, bool], None] = lambda n_images, computed: None,
         network: Network | None = None,
     ):
         self._spec, self._cache, self._n_jobs, self._report = spec, cache, n_jobs, report
@@ -112,11 +113,15 @@ class Extraction:
             for images in self._through_network(self._fresh(sources, rows)):
                 for image in images:
                     rows[image.position] = image.row
+                    if np.isnan(rows[image.position]).any():
+                        self.reasons[image.position], image.row = NO_FEATURES, None
                 self._keep(images)
-                self._report(len(images))
+                self._report(len(images), True)
         self._keep_files()
         for position, original in self._twins:
             rows[position] = rows[original]
+            if original in self.reasons:
+                self.reasons[position] = self.reasons[original]
         return rows
 
     def _fresh(self, sources: list[Any], rows: np.ndarray) -> Iterator[_Image]:
@@ -135,7 +140,7 @@ class Extraction:
                 self._first[image.digest] = image.position
                 yield image
                 continue
-            self._report(1)
+            self._report(1, False)
 
     def _n_ahead(self) -> int:
         height, width = self._spec.input_shape

@@ -190,7 +190,7 @@ def reporting_download(file: Path) -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     except Exception as error:  # Keras raises a bare Exception where a download fails
-        raise WeightsNotFoundError(file, error) from error
+        raise WeightsNotFoundError(file, error) from None  # its chain is 60 lines long
     finally:
         socket.setdefaulttimeout(timeout)
 
