@@ -87,13 +87,14 @@ def test_a_folder_of_awkward_images_is_clustered_whole(hard, tmp_path, network, 
     for row in table:
         if row["cluster"] == "-1":
             assert row["reason"]
-            assert f"  {row['source_path']}: {row['reason']}" in told.err
             assert not row["exported_path"]
         else:
             exported = (out / row["exported_path"]).read_bytes()
             assert exported == Path(row["source_path"]).read_bytes()
     n_bad = sum(row["cluster"] == "-1" for row in table)
     assert f"{n_bad} images could not be read" in told.err
+    named = [f"  {row['source_path']}: {row['reason']}" for row in table if row["reason"]][:10]
+    assert "\n".join(named) in told.err
     assert f"{len(table) - n_bad} images are in 5 clusters" in told.out
     assert "Traceback" not in told.err
 
