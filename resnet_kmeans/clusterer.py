@@ -24,8 +24,9 @@ from sklearn.utils.validation import check_is_fitted
 from resnet_kmeans.cluster_names import UNREADABLE, default_cluster_names, renamed
 from resnet_kmeans.clustering import (
     MAX_ROWS,
+    REDUCERS,
     from_arrays,
-    mean_silhouette,
+    modularity_score,
     new_clusterer,
     new_reducer,
     number_name,
@@ -61,11 +62,14 @@ class ImageFolderClusterer(
         Number of clusters; passed on to a `clusterer` that takes one.
     featurizer : transformer, default=None
         Turns images into rows; None is ``ResNetFeaturizer()``.
-    reducer : {"auto", "umap"}, transformer or None, default="auto"
-        Shortens rows before they are clustered. ``"auto"``: L2-normalise, then PCA to 64
-        dimensions. ``"umap"``: 10 dimensions, cosine, min_dist 0 (`umap` extra); better
-        clusters, slower. None: the raw rows. Chosen by measurement, see
-        ``examples/benchmarks/quality.py``.
+    reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None, default="auto"
+        Shortens rows before they are clustered. ``"discriminant"``: the directions that
+        tell clusters apart, learnt by `ClusterDiscriminantAnalysis`. ``"pca"``:
+        L2-normalise, then PCA to 64 dimensions. ``"auto"``: the former from 100 images and
+        10 a cluster on, else the latter, and wherever a clusterer finds its own number.
+        ``"umap"``: 10 dimensions, cosine, min_dist 0 (`umap` extra); slower. None: the raw
+        rows. A transformer with a parameter `n_clusters` gets that of this estimator. Chosen
+        by measurement, see ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
         None is KMeans with 10 starts, and MiniBatchKMeans from 100,000 images on. Any other
         gets `n_clusters` as its own `n_clusters`, or `n_components`, where it has one that
@@ -119,7 +123,7 @@ class ImageFolderClusterer(
     _parameter_constraints: dict[str, list[Any]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "featurizer": [HasMethods(["fit", "transform"]), None],
-        "reducer": [StrOptions({"auto", "umap"}), HasMethods(["fit", "transform"]), None],
+        "reducer": [StrOptions(REDUCERS), HasMethods(["fit", "transform"]), None],
         "clusterer": [HasMethods(["fit", "predict"]), HasMethods(["fit_predict"]), None],
         "unreadable": [StrOptions({"skip", "raise"})],
         "random_state": ["random_state"],
@@ -226,10 +230,12 @@ class ImageFolderClusterer(
         return distances
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean silhouette of the predicted labels in the space of the features.
+        """Return the modularity of the predicted labels on the images' neighbour graph.
 
-        Unlike KMeans' own score it does not grow with `n_clusters`, so that GridSearchCV
-        picks a sensible number. Above 10,000 images it is that of 10,000 drawn at random.
+        Newman and Girvan (2004), resolution 1.5, on the graph of the 3 nearest neighbours
+        of each image in the space of the features. KMeans' own score grows with
+        `n_clusters`, and silhouettes pick far too few; with this GridSearchCV picks a
+        sensible number. Above 10,000 images it is that of 10,000 drawn at random.
 
         Parameters
         ----------
@@ -241,7 +247,24 @@ class ImageFolderClusterer(
         Returns
         -------
         float
-            From -1 to 1; -1 where all images are in one cluster, or each in its own.
+            From -1 to 1; -1 where all images are in one cluster, or fewer than 3.
+        """
+        return modularity_score(*self.features_and_labels(X))
+
+    def features_and_labels(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features and labels of readable images, of at most 10,000 drawn at random.
+
+        Parameters
+        ----------
+        X : str, path-like or sequence of length n
+            As for `fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_readable, d), dtype float32
+            What the network makes of them.
+        labels : ndarray of shape (n_readable,), dtype int32
+            As `predict` returns them.
         """
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
@@ -249,7 +272,8 @@ class ImageFolderClusterer(
         drawn = [sources[i] for i in rows.draw(len(sources), MAX_ROWS, random_state=0)]
         features = rows.features_of(featurizer, drawn)
         labels = rows.predict(clusterer, rows.reduce(reducer, features))
-        return mean_silhouette(features[labels >= 0], labels[labels >= 0])
+        readable = labels != UNREADABLE
+        return features[readable], labels[readable]
 
     @property
     def cluster_names_(self) -> list[str]:
@@ -377,8 +401,8 @@ class ImageFolderClusterer(
             featurizer.set_params(unreadable=_featurizer_word(self.unreadable))
         return featurizer
 
-    def fit_rows(self, X: Any) -> tuple[np.ndarray, Any]:
-        """Return what `fit` would cluster, with the unfitted clusterer it would use.
+    def features_to_choose_by(self, X: Any) -> np.ndarray:
+        """Return the features of readable images, of at most 10,000 drawn at random.
 
         Parameters
         ----------
@@ -387,14 +411,35 @@ class ImageFolderClusterer(
 
         Returns
         -------
-        rows : ndarray of shape (n_readable, n_reduced), dtype float32
-            The readable images' rows, reduced.
-        clusterer : clusterer
-            That of the parameters, or the default for so many rows.
+        ndarray of shape (n_readable, d), dtype float32
+            What the network makes of them.
         """
         sources = self._sources(X)
-        _, reduced = self._fit_reducer(sources, self._new_featurizer().fit(sources))
-        return self._to_cluster(reduced)
+        drawn = [sources[i] for i in rows.draw(len(sources), MAX_ROWS, random_state=0)]
+        features = rows.features_of(self._new_featurizer().fit(drawn), drawn)
+        readable = rows.keep(features, rows.is_readable(features))
+        if not len(readable):
+            raise UnreadableImagesError(_reasons(sources))
+        return readable
+
+    def new_steps(self, shape: tuple[int, int], n_clusters: int) -> Pipeline:
+        """Return the unfitted steps from features of this shape to labels.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Number of rows, number of features.
+        n_clusters : int
+            Number of clusters, in place of that of the parameters.
+
+        Returns
+        -------
+        Pipeline
+            Of the steps ``reducer`` and ``clusterer``.
+        """
+        other = clone(self).set_params(n_clusters=n_clusters)
+        clusterer = new_clusterer(self.clusterer, n_clusters, shape[0], self.random_state)
+        return Pipeline([("reducer", other._new_reducer(shape)), ("clusterer", clusterer)])
 
     def _to_cluster(self, reduced: np.ndarray) -> tuple[np.ndarray, Any]:
         """Return the readable rows and the unfitted clusterer for so many."""
@@ -411,7 +456,7 @@ class ImageFolderClusterer(
             raise UnreadableImagesError(_reasons(sources))
         if self.n_clusters != 1 and len(readable) > 1 and (readable == readable[0]).all():
             raise ConstantFeaturesError(len(readable))
-        reducer = new_reducer(self.reducer, readable.shape, self.random_state).fit(readable)
+        reducer = self._new_reducer(readable.shape).fit(readable)
         first = rows.reduce(reducer, features)
         reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
         reduced[sample] = first
@@ -422,6 +467,11 @@ class ImageFolderClusterer(
             features = rows.features_of(featurizer, [sources[i] for i in block])
             reduced[block] = rows.reduce(reducer, features)
         return reducer, reduced
+
+    def _new_reducer(self, shape: tuple[int, int]) -> Any:
+        takes_number = self.clusterer is None or number_name(self.clusterer)
+        n_clusters = self.n_clusters if takes_number else None
+        return new_reducer(self.reducer, shape, n_clusters, self.random_state)
 
     def _reduced(self, sources: list[Any]) -> Iterator[np.ndarray]:
         """Yield the reduced rows of sources, block by block."""

@@ -250,7 +250,7 @@ def model(featurizer, pictures) -> ImageFolderClusterer:
     return ImageFolderClusterer(3, featurizer=featurizer, random_state=0).fit(pictures)
 
 
-@pytest.mark.parametrize("reducer", ["auto", None])
+@pytest.mark.parametrize("reducer", ["auto", "discriminant", None])
 def test_a_model_that_was_saved_predicts_what_it_predicted(featurizer, pictures, tmp_path, reducer):
     model = ImageFolderClusterer(4, featurizer=featurizer, reducer=reducer, random_state=0)
     labels = model.fit_predict(pictures)
@@ -302,9 +302,8 @@ def test_a_hundred_clusters_of_wide_rows_take_less_than_a_megabyte(tmp_path):
     arrays = {
         "cluster_centers": np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32),
         "inertia": np.array([1.0]),
-        "normalize": np.array([True]),
-        "pca_components": np.ones((64, 2048), dtype=np.float32),
-        "pca_mean": np.ones(2048, dtype=np.float32),
+        "components": np.ones((64, 2048), dtype=np.float32),  # a learnt space has no more
+        "intercept": np.ones(64, dtype=np.float32),
     }
     write_model(tmp_path / "model", HEADER, arrays)
     assert (tmp_path / "model").stat().st_size < 1_000_000

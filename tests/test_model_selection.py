@@ -9,14 +9,17 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
 
 from resnet_kmeans import (
+    ClusterDiscriminantAnalysis,
     ImageFolderClusterer,
     ResNetFeaturizer,
     choose_n_clusters,
     find_images,
+    modularity_scorer,
     silhouette_scorer,
 )
+from resnet_kmeans.clustering import modularity_score
+from resnet_kmeans.clustering.neighbours import modularity, nearest
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
-from resnet_kmeans.model_selection import NClustersScore, _choose
 from tests.test_clusterer import NAMES, Numbers
 
 
@@ -41,20 +44,15 @@ def featurizer(tiny_network):
     return ResNetFeaturizer(weights=str(tiny_network), input_shape=(32, 32), preprocess="tf")
 
 
-def scores(silhouettes, inertias):
-    rows = zip(range(2, 99), silhouettes, inertias)
-    return [NClustersScore(k, silhouette, inertia, 1, 0.01) for k, silhouette, inertia in rows]
-
-
 def test_finds_the_number_of_clear_groups():
     estimator = ImageFolderClusterer(featurizer=Numbers(7), random_state=0)
     choice = choose_n_clusters(NAMES, range(2, 12), estimator=estimator)
     assert choice.n_clusters == 7
     assert [score.n_clusters for score in choice.table] == list(range(2, 12))
-    best = max(choice.table, key=lambda score: score.silhouette)
+    best = max(choice.table, key=lambda score: score.modularity)
     assert best.n_clusters == 7
     assert best.smallest_cluster == 28
-    assert "best silhouette" in choice.reason
+    assert f"highest modularity, {best.modularity:.2f}" in choice.reason
 
 
 def test_a_pipeline_gives_the_choice_too():
@@ -87,6 +85,8 @@ def test_the_table_holds_the_inertia_and_silhouette_of_each_clustering():
         assert score.inertia == pytest.approx(kmeans.inertia_)
         assert score.silhouette == pytest.approx(silhouettes.mean())
         assert score.standard_error == pytest.approx(silhouettes.std() / len(rows) ** 0.5)
+        expected = modularity(nearest(rows, 15), kmeans.labels_, resolution=1.5)
+        assert score.modularity == pytest.approx(expected)
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -98,19 +98,32 @@ def test_more_clusters_than_distinct_images_leave_some_empty():
     assert choice.table[2].inertia == pytest.approx(0)
 
 
-def test_a_clear_silhouette_decides():
-    assert _choose(scores([0.5, 0.7, 0.4], [9, 2, 1]))[0] == 3
+def test_a_reducer_that_depends_on_the_number_is_fitted_for_each(monkeypatch):
+    seen = []
+    reducer = ClusterDiscriminantAnalysis(random_state=0)
+    monkeypatch.setattr(
+        ClusterDiscriminantAnalysis,
+        "fit",
+        lambda self, X, y=None, fit=ClusterDiscriminantAnalysis.fit: (
+            seen.append(self.n_clusters) or fit(self, X)
+        ),
+    )
+    pipeline = Pipeline([("n", Numbers(5)), ("learn", reducer), ("k", KMeans(n_init=3))])
+    assert choose_n_clusters(NAMES, [4, 5, 6], estimator=pipeline).n_clusters == 5
+    assert seen == [4, 5, 6]
 
 
-def test_the_knee_decides_where_silhouettes_are_low():
-    number, reason = _choose(scores([0.3, 0.2, 0.2, 0.2], [9, 3, 2.5, 2]))
-    assert number == 3
-    assert "knee" in reason
+def test_a_reducer_that_does_not_depend_on_the_number_is_fitted_once():
+    fits = []
 
+    class Counted(PCA):
+        def fit_transform(self, X, y=None):
+            fits.append(1)
+            return super().fit_transform(X)
 
-def test_a_later_silhouette_that_is_clearly_better_decides():
-    assert _choose(scores([0.3, 0.2, 0.2, 0.23], [9, 3, 2.5, 2]))[0] == 5
-    assert _choose(scores([0.3, 0.2, 0.2, 0.219], [9, 3, 2.5, 2]))[0] == 3
+    estimator = ImageFolderClusterer(featurizer=Numbers(5), reducer=Counted(3), random_state=0)
+    assert choose_n_clusters(NAMES, [4, 5, 6], estimator=estimator).n_clusters == 5
+    assert len(fits) == 1
 
 
 def test_noise_warns_that_no_number_stands_out():
@@ -142,29 +155,56 @@ def test_scorer_and_score_agree(featurizer, pictures):
     clusterer = ImageFolderClusterer(4, featurizer=featurizer, reducer=None, random_state=0)
     pipeline = Pipeline([("f", featurizer), ("k", KMeans(4, n_init=10, random_state=0))])
     expected = clusterer.fit(paths).score(paths)
-    assert silhouette_scorer(pipeline.fit(paths), paths) == pytest.approx(expected)
-    assert silhouette_scorer(clusterer, paths) == expected
+    assert modularity_scorer(pipeline.fit(paths), paths) == pytest.approx(expected)
+    assert modularity_scorer(clusterer, paths) == expected
+    features = featurizer.fit_transform(paths)
+    assert expected == pytest.approx(modularity(nearest(features, 3), clusterer.labels_, 1.5))
+    assert silhouette_scorer(clusterer, paths) == pytest.approx(
+        silhouette_score(features, clusterer.labels_), abs=1e-6
+    )
 
 
-def test_scorer_lets_a_grid_search_over_a_pipeline_find_the_groups():
+@pytest.mark.parametrize("scorer", [modularity_scorer, silhouette_scorer])
+def test_scorers_let_a_grid_search_over_a_pipeline_find_the_groups(scorer):
     pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
     folds = KFold(3, shuffle=True, random_state=0)
     grid = {"kmeans__n_clusters": range(2, 8)}
-    search = GridSearchCV(pipeline, grid, scoring=silhouette_scorer, cv=folds)
+    search = GridSearchCV(pipeline, grid, scoring=scorer, cv=folds)
     assert search.fit(NAMES).best_params_ == {"kmeans__n_clusters": 5}
 
 
-def test_scorer_takes_every_step_and_leaves_out_what_cannot_be_read():
+def test_the_default_score_lets_a_grid_search_find_the_groups():
+    folds = KFold(3, shuffle=True, random_state=0)
+    search = GridSearchCV(
+        ImageFolderClusterer(featurizer=Numbers(5)), {"n_clusters": range(2, 8)}, cv=folds
+    )
+    assert search.fit(NAMES).best_params_ == {"n_clusters": 5}
+
+
+@pytest.mark.parametrize(
+    ("scorer", "expected"),
+    [
+        (silhouette_scorer, silhouette_score),
+        (modularity_scorer, lambda rows, labels: modularity(nearest(rows, 3), labels, 1.5)),
+    ],
+)
+def test_scorers_take_every_step_and_leave_out_what_cannot_be_read(scorer, expected):
     steps = [("numbers", Numbers(5)), ("pca", PCA(3)), ("kmeans", KMeans(5, random_state=0))]
     pipeline = Pipeline(steps).fit(NAMES)
     rows = Numbers(5).transform(NAMES)[1:]
-    expected = silhouette_score(rows, pipeline.predict(NAMES)[1:])
+    labels = pipeline.predict(NAMES)[1:]
     pipeline.steps[0] = ("numbers", Unreadable(5))
-    assert silhouette_scorer(pipeline, NAMES) == pytest.approx(expected)
-    assert silhouette_scorer(pipeline, NAMES[:1]) == -1
+    assert scorer(pipeline, NAMES) == pytest.approx(expected(rows, labels))
+    assert scorer(pipeline, NAMES[:1]) == -1
 
 
-def test_scorer_gives_minus_one_for_one_label_and_for_one_row():
+@pytest.mark.parametrize("scorer", [modularity_scorer, silhouette_scorer])
+def test_scorers_give_minus_one_for_one_label_and_for_one_row(scorer):
     pipeline = Pipeline([("numbers", Numbers()), ("kmeans", KMeans(1))]).fit(NAMES)
-    assert silhouette_scorer(pipeline, NAMES) == -1
-    assert silhouette_scorer(pipeline, NAMES[:1]) == -1
+    assert scorer(pipeline, NAMES) == -1
+    assert scorer(pipeline, NAMES[:1]) == -1
+
+
+def test_noise_is_a_cluster_of_its_own_for_the_score():
+    rows, labels = np.eye(6)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, -2, -2])
+    assert modularity_score(rows, labels) == modularity_score(rows, labels % 5)

@@ -7,10 +7,11 @@ import pytest
 from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils.validation import check_is_fitted
 
+from resnet_kmeans.clustering import ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.recipe import (
     MINI_BATCH_FROM,
     from_arrays,
@@ -39,20 +40,41 @@ def rows():
     ],
 )
 def test_rows_are_normalised_and_shortened_to_64_where_they_are_longer(shape, steps):
-    reducer = new_reducer("auto", shape, 0)
+    reducer = new_reducer("pca", shape, 4, 0)
     assert [type(step) for _, step in reducer.steps] == steps
     reduced = reducer.fit_transform(np.random.default_rng(0).random(shape, dtype=np.float32))
     assert reduced.shape[1] == min(64, *shape) if PCA in steps else shape[1]
     assert reduced.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n_clusters", "kind"),
+    [
+        (99, 2, Pipeline),
+        (100, 2, ClusterDiscriminantAnalysis),
+        (100, 10, ClusterDiscriminantAnalysis),
+        (100, 11, Pipeline),
+        (1_000_000, 500, ClusterDiscriminantAnalysis),
+        (1_000_000, 501, Pipeline),
+        (1_000_000, None, Pipeline),
+    ],
+)
+def test_auto_learns_a_space_where_rows_are_enough(n_rows, n_clusters, kind):
+    assert type(new_reducer("auto", (n_rows, 100), n_clusters, 0)) is kind
+
+
+def test_a_reducer_that_takes_a_number_of_clusters_gets_it():
+    for given in ("discriminant", ClusterDiscriminantAnalysis(9)):
+        assert new_reducer(given, (20, 100), 4, 0).n_clusters == 4
+
+
 def test_no_reducer_leaves_rows_alone(rows):
-    np.testing.assert_array_equal(new_reducer(None, rows.shape, 0).fit_transform(rows), rows)
+    np.testing.assert_array_equal(new_reducer(None, rows.shape, 4, 0).fit_transform(rows), rows)
 
 
 def test_a_given_reducer_is_cloned(rows):
     given = TruncatedSVD(3)
-    reducer = new_reducer(given, rows.shape, 0).fit(rows)
+    reducer = new_reducer(given, rows.shape, 4, 0).fit(rows)
     assert reducer is not given
     with pytest.raises(NotFittedError):
         check_is_fitted(given)
@@ -60,15 +82,15 @@ def test_a_given_reducer_is_cloned(rows):
 
 def test_umap_is_cut_to_what_few_rows_allow():
     pytest.importorskip("umap", reason="umap-learn, the umap extra, is not installed")
-    assert new_reducer("umap", (200, 100), 0).get_params()["n_components"] == 10
-    small = new_reducer("umap", (6, 100), 0).get_params()
+    assert new_reducer("umap", (200, 100), 4, 0).get_params()["n_components"] == 10
+    small = new_reducer("umap", (6, 100), 4, 0).get_params()
     assert (small["n_components"], small["n_neighbors"]) == (4, 5)
 
 
 def test_without_umap_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match=r"needs the umap extra: .*resnet-kmeans\[umap\]"):
-        new_reducer("umap", (200, 100), 0)
+        new_reducer("umap", (200, 100), 4, 0)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +114,12 @@ def test_a_given_clusterer_is_cloned_and_told_the_number():
     assert (type(clusterer), clusterer.n_clusters, given.n_clusters) == (BisectingKMeans, 7, 3)
 
 
-@pytest.mark.parametrize("reducer", ["auto", None])
+@pytest.mark.parametrize("reducer", ["discriminant", "pca", None])
 @pytest.mark.parametrize("width", [100, 50])
 @pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans])
 def test_steps_come_back_from_their_arrays(rows, reducer, width, kind):
     rows = np.ascontiguousarray(rows[:, :width])
-    fitted = new_reducer(reducer, rows.shape, 0).fit(rows)
+    fitted = new_reducer(reducer, rows.shape, 4, 0).fit(rows)
     reduced = fitted.transform(rows)
     clusterer = kind(4, n_init=3, random_state=0).fit(reduced)
     fitted_again, clusterer_again = from_arrays(to_arrays(fitted, clusterer))

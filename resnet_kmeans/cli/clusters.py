@@ -105,12 +105,12 @@ def _assign(
 def choose_k(args: argparse.Namespace) -> None:
     """Show how well each number of clusters fits, and choose one."""
     choice = choose_n_clusters(args.input, range(2, args.max + 1), estimator=_clusterer(args))
-    top = max(score.silhouette for score in choice.table)
-    print("  k  silhouette     inertia  smallest")
+    top = max(score.modularity for score in choice.table)
+    print("  k  modularity  silhouette  smallest")
     for score in choice.table:
-        bar = "#" * max(0, round(40 * score.silhouette / max(top, 1e-9)))
+        bar = "#" * max(0, round(40 * score.modularity / max(top, 1e-9)))
         mark = "*" if score.n_clusters == choice.n_clusters else " "
-        numbers = f"{score.n_clusters:3d}  {score.silhouette:10.3f}  {score.inertia:10.4g}"
+        numbers = f"{score.n_clusters:3d}  {score.modularity:10.3f}  {score.silhouette:10.3f}"
         print(f"{numbers}  {score.smallest_cluster:8d} {mark}{bar}")
     print(f"{choice.n_clusters} clusters: {choice.reason}")
 

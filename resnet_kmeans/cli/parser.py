@@ -185,12 +185,13 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    reducers = ["auto", "umap", "none"]
+    reducers = ["auto", "discriminant", "pca", "umap", "none"]
     parser.add_argument(
         "--reducer",
         choices=reducers,
         default="auto",
-        help="what shortens features before K-Means: auto (default), umap (better, slower), none",
+        help="what shortens features before K-Means: auto (default: discriminant, or pca for few "
+        "images), discriminant (learns what tells clusters apart), pca, umap (slower), none",
     )
     parser.add_argument(
         "--seed", type=_at_least(0), default=0, help="of all that is random (default 0)"

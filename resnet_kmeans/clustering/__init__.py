@@ -1,7 +1,16 @@
 """The steps between features and labels: recipes, rows, scores, the model file."""
 
+from resnet_kmeans.clustering.choice import (
+    NClustersChoice,
+    NClustersScore,
+    choose,
+    modularity_score,
+)
+from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.model_file import read_model, write_model
 from resnet_kmeans.clustering.recipe import (
+    REDUCERS,
+    depends_on_n_clusters,
     from_arrays,
     new_clusterer,
     new_fitted_kmeans,
@@ -15,10 +24,17 @@ from resnet_kmeans.clustering.silhouette import MAX_ROWS, mean_silhouette, silho
 
 __all__ = [
     "MAX_ROWS",
+    "REDUCERS",
+    "ClusterDiscriminantAnalysis",
+    "NClustersChoice",
+    "NClustersScore",
+    "choose",
+    "depends_on_n_clusters",
     "from_arrays",
     "is_readable",
     "keep",
     "mean_silhouette",
+    "modularity_score",
     "new_clusterer",
     "new_fitted_kmeans",
     "new_reducer",

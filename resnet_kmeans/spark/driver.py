@@ -37,7 +37,7 @@ from resnet_kmeans.spark.worker import (
     ship,
 )
 
-SAMPLE_ROWS = 20_000  # that PCA is fitted on, 160 MB; spark.driver.maxResultSize is 1 GB
+SAMPLE_ROWS = 20_000  # that the reducer is fitted on, 160 MB; spark.driver.maxResultSize is 1 GB
 # Of k-means||, beside one from the centres of the sample. On a few thousand rows these are
 # better (caltech101a: inertia 177 against 184), with thousands of clusters the others.
 N_STARTS = 3
@@ -55,9 +55,9 @@ def fit(
 ) -> ImageFolderClusterer:
     """Cluster images on a Spark cluster.
 
-    The recipe is that of one machine: L2-normalise, PCA to 64 dimensions, K-Means. PCA is
-    fitted on all rows up to 20,000, above that on about as many, drawn by the hash of their
-    paths. K-Means over all rows begins three times by k-means||, once from the centres that
+    The recipe is that of one machine: the reducer ``"auto"``, K-Means. The reducer is fitted
+    on all rows up to 20,000, above that on about as many, drawn by the hash of their paths.
+    K-Means over all rows begins three times by k-means||, once from the centres that
     `recipe.N_INIT` starts find in that sample; the best is kept. Executors that are lost,
     and how many there are, change nothing.
 
@@ -106,7 +106,7 @@ def fit(
         readable = features.where("reason is null")
         n_rows = _count(features, readable, n_clusters, images)
         sample = _sample(readable, n_rows, seed)
-        reducer = new_reducer("auto", sample.shape, seed).fit(sample)
+        reducer = new_reducer("auto", sample.shape, n_clusters, seed).fit(sample)
         reduced = _reduced(readable, reducer, n_rows)
         clusterer = _cluster(reduced, n_clusters, seed, reducer.transform(sample))
     finally:
