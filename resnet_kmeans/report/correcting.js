@@ -209,7 +209,7 @@ function tell(words) { $("told").textContent = words; }
 const key = "resnet-kmeans " + exported.id;
 function keep() {
   try {
-    if (log.length) localStorage.setItem(key, JSON.stringify({ revision: exported.revision, log, done, saved }));
+    if (log.length) localStorage.setItem(key, JSON.stringify({ revision: exported.revision, log, done, saved, unsaved: isChanged() }));
     else localStorage.removeItem(key);
     kept = true;
   } catch {
@@ -221,7 +221,8 @@ function recall() {
   let found = null;
   try { found = JSON.parse(localStorage.getItem(key)); } catch { return ""; }
   if (!Array.isArray(found?.log) || !found.log.length) return "";
-  if (found.revision !== exported.revision) return "The folders have changed since the corrections that this browser kept; those are left out.";
+  // What was saved has been applied since, perhaps.
+  if (found.revision !== exported.revision) return found.unsaved ? "The folders have changed since the corrections that this browser kept; those are left out." : "";
   try {
     [log, done, saved] = [found.log, found.done, found.saved];
     state = replay();
