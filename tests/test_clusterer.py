@@ -306,6 +306,19 @@ def test_grid_search_reaches_the_number_of_a_mixture():
     assert search.fit(NAMES).best_params_["n_clusters"] == 4
 
 
+def test_a_grid_search_in_processes_finds_what_one_process_finds(clusterer, pictures):
+    paths = find_images(pictures)
+    folds = KFold(2, shuffle=True, random_state=0)
+    grid = {"n_clusters": [2, 3, 4]}
+    one, two = (
+        GridSearchCV(clusterer, grid, cv=folds, n_jobs=n_jobs, error_score="raise").fit(paths)
+        for n_jobs in (None, 2)
+    )
+    scores = one.cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(two.cv_results_["mean_test_score"], scores)
+    np.testing.assert_array_equal(two.predict(paths), one.predict(paths))
+
+
 def test_umap_predicts_too():
     pytest.importorskip("umap", reason="the umap extra is not installed")
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(), reducer="umap")

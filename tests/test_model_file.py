@@ -5,6 +5,8 @@ import os
 import pickle
 import re
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,31 @@ def test_an_earlier_model_is_replaced_and_another_file_is_not(path, tmp_path):
         with pytest.raises(ModelFileError, match=r"which is something else. Nothing was written"):
             write_model(tmp_path / name, HEADER, ARRAYS)
         assert (tmp_path / name).read_bytes() == content
+
+
+def test_of_two_savers_at_once_one_wins_and_both_files_are_whole(tmp_path):
+    path = tmp_path / "model"
+    together = threading.Barrier(4)
+
+    def save(number):
+        together.wait()
+        for _ in range(10):
+            write_model(path, {"number": number}, {"a": np.full(50_000, number)})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(4)))
+    header, arrays = read_model(path)
+    assert set(arrays["a"]) == {header["number"]}
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append("fsync") or fsync(file))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("replace") or replace(*paths))
+    write_model(tmp_path / "model", HEADER, ARRAYS)
+    assert done == ["fsync", "replace"]
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):

@@ -14,12 +14,13 @@ from resnet_kmeans import (
     ResNetFeaturizer,
     choose_n_clusters,
     find_images,
+    model_selection,
     modularity_scorer,
     silhouette_scorer,
 )
 from resnet_kmeans.clustering import modularity_score
 from resnet_kmeans.clustering.neighbours import modularity, nearest
-from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
+from resnet_kmeans.exceptions import FlatCurveWarning, FolderNotFoundError, TooFewImagesError
 from tests.test_clusterer import NAMES, Numbers
 
 
@@ -53,6 +54,19 @@ def test_finds_the_number_of_clear_groups():
     assert best.n_clusters == 7
     assert best.smallest_cluster == 28
     assert f"highest modularity, {best.modularity:.2f}" in choice.reason
+
+
+def test_the_default_estimator_is_the_same_at_every_call(monkeypatch):
+    given = []
+    clusterer = model_selection.ImageFolderClusterer
+    monkeypatch.setattr(
+        model_selection,
+        "ImageFolderClusterer",
+        lambda **parameters: given.append(parameters) or clusterer(**parameters),
+    )
+    with pytest.raises(FolderNotFoundError):
+        choose_n_clusters("gone")
+    assert given == [{"random_state": 0}]
 
 
 def test_a_pipeline_gives_the_choice_too():

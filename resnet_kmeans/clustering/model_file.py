@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def write_model(
     text = json.dumps({"format": FORMAT, **header}, default=_plain)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {"resnet_kmeans": text, "sha256": _digest(text, contiguous)}
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not by the process: its threads, and other machines, may save here at the same time.
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with open(beside, "wb") as file:
             file.write(to_safetensors(contiguous, metadata))
