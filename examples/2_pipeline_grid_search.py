@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer
 
-from resnet_kmeans import ResNetFeaturizer, find_images, silhouette_scorer
+from resnet_kmeans import ResNetFeaturizer, find_images, modularity_scorer
 from resnet_kmeans.cli.pictures import draw_pictures
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -32,8 +32,8 @@ pipeline = Pipeline(
 search = GridSearchCV(
     pipeline,
     {"cluster__n_clusters": range(2, 10)},
-    # KMeans' own score always picks the most clusters; silhouettes do not.
-    scoring=silhouette_scorer,
+    # KMeans' own score always picks the most clusters; modularity does not.
+    scoring=modularity_scorer,
     # Paths come sorted: without shuffling each fold would be one neighbourhood of names.
     cv=KFold(3, shuffle=True, random_state=0),
 )
@@ -41,5 +41,5 @@ search = GridSearchCV(
 search.fit(np.array(paths))
 
 for n_clusters, score in zip(range(2, 10), search.cv_results_["mean_test_score"]):
-    print(f"{n_clusters} clusters: silhouette {score:.3f}")
+    print(f"{n_clusters} clusters: modularity {score:.3f}")
 print(f"best: {search.best_params_['cluster__n_clusters']} clusters")

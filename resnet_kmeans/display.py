@@ -164,7 +164,7 @@ class NClustersDisplay:
     Parameters
     ----------
     table : sequence of NClustersScore
-        As `choose_n_clusters` returns it: with `n_clusters`, `silhouette`, `inertia`.
+        As `choose_n_clusters` returns it: with `n_clusters`, `modularity`, `silhouette`.
     chosen : int, default=None
         The number to mark.
 
@@ -210,7 +210,8 @@ class NClustersDisplay:
         Parameters
         ----------
         table : sequence of tuples
-            Of each number of clusters: the number, its silhouette, and maybe its inertia.
+            NClustersScore, or for each number of clusters: the number, its score, and
+            maybe its inertia.
         chosen : int, default=None
             The number to mark.
         ax : matplotlib Axes, default=None
@@ -224,7 +225,7 @@ class NClustersDisplay:
         return cls(table, chosen).plot(ax)
 
     def plot(self, ax: Any = None) -> NClustersDisplay:
-        """Draw silhouettes, and inertias where they are known.
+        """Draw modularities with silhouettes, or the scores that were given.
 
         Parameters
         ----------
@@ -237,14 +238,26 @@ class NClustersDisplay:
             The display itself.
         """
         ax = take_axes(self, ax, (6.4, 4.0))
-        numbers, silhouettes, *others = zip(*self.table)
-        ax.plot(numbers, silhouettes, marker="o", color=colour(0))
+        (name, scores), *others = _curves(self.table)
+        numbers = [row[0] for row in self.table]
+        ax.plot(numbers, scores, marker="o", color=colour(0))
         if self.chosen is not None:
             ax.axvline(self.chosen, color="0.4", linestyle="--", linewidth=1)
             ax.set_title(f"{self.chosen} clusters")
-        ax.set(xlabel="number of clusters", ylabel="mean silhouette")
-        if others:
+        ax.set(xlabel="number of clusters", ylabel=name)
+        for name, values in others:
             other = ax.twinx()
-            other.plot(numbers, others[0], color="0.65", zorder=0)
-            other.set_ylabel("inertia", color="0.5")
+            other.plot(numbers, values, color="0.65", zorder=0)
+            other.set_ylabel(name, color="0.5")
         return self
+
+
+def _curves(table: Sequence[Any]) -> list[tuple[str, list[float]]]:
+    """Return name and values of one or two scores of each row."""
+    if not np.isnan(getattr(table[0], "modularity", np.nan)):
+        return [
+            ("modularity", [row.modularity for row in table]),
+            ("mean silhouette", [row.silhouette for row in table]),
+        ]
+    _, *columns = zip(*table)
+    return [(name, list(values)) for name, values in zip(("mean score", "inertia"), columns)]

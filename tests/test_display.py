@@ -141,6 +141,15 @@ def test_a_table_of_numbers_of_clusters_is_drawn():
     assert drawn.figure_.axes[1].lines[0].get_ydata()[0] == 5
 
 
+def test_modularities_are_drawn_with_silhouettes():
+    table = [NClustersScore(k, 0.1 * k, 9 - k, 1, 0.01, 0.2 * k) for k in (2, 3, 4)]
+    drawn = NClustersDisplay.from_predictions(table, 4)
+    np.testing.assert_allclose(drawn.ax_.lines[0].get_ydata(), [0.4, 0.6, 0.8])
+    assert drawn.ax_.get_ylabel() == "modularity"
+    np.testing.assert_allclose(drawn.figure_.axes[1].lines[0].get_ydata(), [0.2, 0.3, 0.4])
+    assert drawn.figure_.axes[1].get_ylabel() == "mean silhouette"
+
+
 def test_a_choice_is_drawn():
     drawn = NClustersDisplay.from_estimator(SimpleNamespace(table=TABLE, n_clusters=4))
     assert drawn.ax_.get_title() == "4 clusters"

@@ -14,7 +14,7 @@ EXPECTED = {
     "2": ("best: ", []),
     "3": ("clusters: ", ["how_many.png", "clusters.png"]),
     "4": ("blue_dots_1.png", ["clusters.safetensors"]),
-    "5": ("mean silhouette", []),
+    "5": ("modularity", []),
     "6": ("24 images in clusters/", ["clusters/clusters.csv", "features"]),
 }
 
