@@ -47,6 +47,14 @@ def test_the_command_finds_25_classes_with_an_inner_layer_of_resnet50(
     assert len(rows) == 1319
 
 
+def test_the_network_that_comes_through_pip_finds_25_classes(photos):
+    featurizer = ResNetFeaturizer(backbone="efficientnet_lite0")
+    clusterer = ImageFolderClusterer(25, featurizer=featurizer, random_state=0)
+    labels = clusterer.fit_predict(photos / "caltech101a")
+    classes = [path.parent.name for path in clusterer.image_paths_]
+    assert adjusted_mutual_info_score(classes, labels) > 0.9
+
+
 def test_a_whole_network_finds_classes_and_labels_new_photos_in_another_process(
     photos, densenet, tmp_path
 ):
