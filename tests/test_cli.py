@@ -131,6 +131,26 @@ def test_cache_tells_where_and_how_much_and_forgets(pictures, tmp_path, network,
     assert ": 0 images" in capsys.readouterr().out
 
 
+def test_cache_shows_and_forgets_compiled_networks(pictures, tmp_path, network, capsys):
+    where = ["--cache", tmp_path / "cache"]
+    run("cluster", pictures, tmp_path / "out", *network, *where)
+    capsys.readouterr()
+    run("cache", *where)
+    assert f"{tmp_path / 'cache' / 'networks'}: 1 networks, 0." in capsys.readouterr().out
+    run("cache", "--clear", *where)
+    assert ": 0 networks" in capsys.readouterr().out
+    assert not list((tmp_path / "cache" / "networks").iterdir())
+
+
+def test_preparing_a_network_is_told_once(pictures, tmp_path, network, capsys):
+    network = [option for option in network if option != "--quiet"]
+    where = ["--cache", tmp_path / "cache"]
+    for name in ("first", "second"):
+        assert run("cluster", pictures, tmp_path / name, *network, *where) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "Preparing" in line]
+    assert told == ["resnet-kmeans: Preparing tiny.keras, once."]
+
+
 def test_weights_are_listed(capsys):
     assert run("weights") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.features import FeatureCache, cache_file
+from resnet_kmeans.features import FeatureCache, cache_file, networks_folder
 from resnet_kmeans.network import (
     BACKBONES,
     NetworkSpec,
     build_model,
+    compiled_files,
     imagenet_file,
     import_imagenet_file,
     import_preset,
@@ -17,7 +18,7 @@ from resnet_kmeans.network import (
 
 
 def cache(args: argparse.Namespace) -> None:
-    """Show the feature cache, or clear it."""
+    """Show the cache of features and compiled networks, or clear it."""
     folder = None if args.cache == "none" else str(args.cache)
     file = cache_file(folder)
     if file is None or not file.exists():  # to open it would make it
@@ -27,6 +28,14 @@ def cache(args: argparse.Namespace) -> None:
         if args.clear:
             features.clear()
         print(f"{features.file}: {features.n_rows()} images, {features.used_bytes() / 1e6:.1f} MB")
+        networks = networks_folder(features)
+    files = compiled_files(networks) if networks else []
+    if args.clear:
+        for old in files:
+            old.unlink(missing_ok=True)
+        files = []
+    size = sum(kept.stat().st_size for kept in files)
+    print(f"{networks}: {len(files)} networks, {size / 1e6:.1f} MB")
 
 
 def weights(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ import resnet_kmeans
 from resnet_kmeans import __version__
 from resnet_kmeans.cli import clusters, demo, exports, networks, pages
 from resnet_kmeans.cli.exports import LISTED
+from resnet_kmeans.cli.streams import own_stderr, shown_log
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning
 from resnet_kmeans.export import ACTIONS
 from resnet_kmeans.network import BACKBONES
@@ -31,6 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal knows every emoji
         sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
+    with own_stderr(), shown_log(getattr(args, "quiet", False)):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         # Its table is printed whole, once the command is done.
@@ -155,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     cache = command(networks.cache)
-    cache.add_argument("--clear", action="store_true", help="forget all features")
+    cache.add_argument("--clear", action="store_true", help="forget all features and networks")
     cache.add_argument("--cache", default="default", metavar="FOLDER")
 
     undo = command(exports.undo)

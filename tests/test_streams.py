@@ -1,0 +1,69 @@
+"""The command's stderr holds its own lines, those of C libraries are dropped."""
+
+import logging
+import os
+import subprocess
+import sys
+
+from resnet_kmeans.cli.streams import own_stderr, shown_log
+
+
+def errors_of(program):
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, capture_output=True, text=True)
+    return done.stderr
+
+
+def test_lines_past_python_are_dropped_while_the_command_runs():
+    program = (
+        "import os, sys; from resnet_kmeans.cli.streams import own_stderr\n"
+        "with own_stderr():\n"
+        "    os.write(2, b'TIFFFetchNormalTag\\n'); print('ours', file=sys.stderr)\n"
+        "os.write(2, b'later\\n'); print('after', file=sys.stderr)\n"
+    )
+    assert errors_of(program).split() == ["ours", "later", "after"]
+
+
+def test_a_traceback_is_never_dropped():
+    program = (
+        "from resnet_kmeans.cli.streams import own_stderr\nwith own_stderr(): raise KeyError(7)"
+    )
+    assert "KeyError: 7" in errors_of(program)
+
+
+def test_a_replaced_stderr_is_left_alone(capsys):
+    replaced = sys.stderr
+    with own_stderr():
+        assert sys.stderr is replaced
+        print("ours", file=sys.stderr)
+    assert capsys.readouterr().err == "ours\n"
+
+
+def test_a_missing_stderr_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with own_stderr():
+        assert sys.stderr is None
+
+
+def test_the_log_is_shown_while_the_command_runs(capsys):
+    logger = logging.getLogger("resnet_kmeans.network")
+    for quiet in (False, True):
+        with shown_log(quiet):
+            logger.info("news %s", quiet)
+            logger.warning("warned %s", quiet)
+    expected = ["news False", "warned False", "warned True"]
+    assert capsys.readouterr().err.splitlines() == [f"resnet-kmeans: {line}" for line in expected]
+    assert not logging.getLogger("resnet_kmeans").handlers
+
+
+def test_using_the_package_from_python_redirects_nothing(tiny_network, photo):
+    program = (
+        "import os; from resnet_kmeans import ResNetFeaturizer\n"
+        "before = os.fstat(2)\n"
+        f"network = dict(weights={str(tiny_network)!r}, input_shape=(32, 32), preprocess='tf')\n"
+        f"ResNetFeaturizer(**network).transform([{str(photo)!r}])\n"
+        "assert os.path.samestat(os.fstat(2), before)\n"
+        "os.write(2, b'still here')\n"
+    )
+    assert errors_of(program).endswith("still here")
+    assert os.fstat(2)
