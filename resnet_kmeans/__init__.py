@@ -2,7 +2,8 @@
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.clustering import ClusterDiscriminantAnalysis
-from resnet_kmeans.export import export_clusters
+from resnet_kmeans.export import apply_curation, export_clusters
+from resnet_kmeans.exports import add_images
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.functions import (
     cluster_images,
@@ -21,6 +22,8 @@ __all__ = [
     "ClusterDiscriminantAnalysis",
     "ImageFolderClusterer",
     "ResNetFeaturizer",
+    "add_images",
+    "apply_curation",
     "choose_n_clusters",
     "cluster_images",
     "export_clusters",

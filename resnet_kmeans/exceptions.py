@@ -259,3 +259,19 @@ class CacheWarning(UserWarning):
 
 class FlatCurveWarning(UserWarning):
     """The data show no clear number of clusters."""
+
+
+class CurationError(ResNetKMeansError, ValueError):
+    """Corrections of an export cannot be read or applied; raised with the whole sentence."""
+
+
+class MissingImagesWarning(UserWarning):
+    """Images of an export are no longer in its folder."""
+
+    def __init__(self, paths: Sequence[str]):
+        super().__init__(list(paths))
+
+    def __str__(self) -> str:
+        (paths,) = self.args
+        listed = list_reasons(dict.fromkeys(paths, "gone"), SHOWN)
+        return f"{len(paths)} images are no longer in the folder and were passed over:\n{listed}"

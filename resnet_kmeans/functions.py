@@ -117,4 +117,11 @@ def find_and_cluster_images(
     check_output_folder(Path(output_folder), inside=Path(input_folder))
     clusterer = ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder)
     reasons = clusterer.unreadable_
-    export_clusters(clusterer.image_paths_, clusterer.labels_, output_folder, reasons=reasons)
+    export_clusters(
+        clusterer.image_paths_,
+        clusterer.labels_,
+        output_folder,
+        distances=clusterer.distances_,
+        reasons=reasons,
+        model=clusterer,
+    )

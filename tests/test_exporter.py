@@ -17,10 +17,13 @@ from sklearn.datasets import load_files
 
 from resnet_kmeans.exceptions import OutputFolderError
 from resnet_kmeans.export import exporter
-from resnet_kmeans.export.actions import ACTIONS
-from resnet_kmeans.export.exporter import export_clusters, finish_export, is_unfinished, undo_export
-from resnet_kmeans.export.journal import JOURNAL, Journal, alone, write_journal
-from resnet_kmeans.export.plan import PART, check_output_folder, plan_export
+from resnet_kmeans.export.actions import ACTIONS, PART
+from resnet_kmeans.export.execution import carry_out
+from resnet_kmeans.export.exporter import export_clusters, finish_export
+from resnet_kmeans.export.journal import lock
+from resnet_kmeans.export.plan import JOURNAL, check_output_folder, plan_export
+from resnet_kmeans.export.state import is_unfinished
+from resnet_kmeans.export.undo import undo_export
 from resnet_kmeans.images.finding import EXPORT_JOURNAL, find_images
 
 MTIME_NS = 1_500_000_000_123_456_789
@@ -79,9 +82,11 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
     reasons = {str(images[1]): "damaged: cut short"}
     rows = export_clusters(images, [2, -1, 0, 0], out, distances=[0.5, 0, 1, 2], reasons=reasons)
     table = rows_of(out)
-    assert list(table[0]) == ["cluster", "exported_path", "source_path", "distance", "reason"]
+    columns = ["cluster", "name", "exported_path", "source_path", "distance", "reason"]
+    assert list(table[0]) == columns
     assert table[0] == {
         "cluster": "2",
+        "name": "cluster_2",
         "exported_path": "cluster_2/a.png",
         "source_path": str(images[0]),
         "distance": "0.5",
@@ -89,6 +94,7 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
     }
     assert table[1] == {
         "cluster": "-1",
+        "name": "",
         "exported_path": "",
         "source_path": str(images[1]),
         "distance": "",
@@ -120,7 +126,7 @@ def test_folder_names_are_padded_for_the_highest_cluster(images, out):
     assert rows[3].exported_path == "cluster_03/c.png"
     rows = export_clusters(images, [0, 1, 2, 100], out.with_name("wide"))
     assert rows[0].exported_path == "cluster_000/a.png"
-    assert plan_export(images, [0] * 4, n_clusters=10)[0].exported_path == "cluster_0/a.png"
+    assert plan_export(images, [0] * 4, n_clusters=10)[0][0].exported_path == "cluster_0/a.png"
 
 
 def test_equal_names_are_kept_apart_also_without_regard_to_case(tmp_path, out):
@@ -134,7 +140,7 @@ def test_equal_names_are_kept_apart_also_without_regard_to_case(tmp_path, out):
 
 def test_what_is_too_long_for_an_extension_is_numbered_at_the_end():
     name = "at 12.30 in the old harbour"
-    plan = plan_export([name, f"sub/{name}"], [0, 0])
+    plan, _ = plan_export([name, f"sub/{name}"], [0, 0])
     assert plan[1].exported_path == f"cluster_0/{name}_2"
 
 
@@ -152,7 +158,7 @@ def test_a_name_of_255_bytes_is_shortened_between_characters(tmp_path, out):
     assert name == "é" * 124 + "_2.jpeg"
     assert (out / rows[1].exported_path).read_bytes() == images[1].read_bytes()
     full = "a" * 251 + ".png"  # 1 byte each
-    plan = plan_export([full, f"sub/{full}"], [0, 0])
+    plan, _ = plan_export([full, f"sub/{full}"], [0, 0])
     assert plan[1].exported_path == f"cluster_0/{'a' * 249}_2.png"
 
 
@@ -275,23 +281,40 @@ def test_a_read_only_image_is_exported_over_the_rest_of_a_kill(images, out):
 def interrupt(images, out, action="copy"):
     """Stop an export after its first image, as a full disk would."""
     blocker = out / "cluster_1"
-    out.mkdir()
-    write_journal(out, Journal(action, plan_export(images, [0, 1, 0, 1]), finished=False))
-    blocker.write_text("in the way")
-    with pytest.raises(OutputFolderError, match=r"stopped.*Every image is whole.*run it again"):
-        finish_export(out)
+
+    def stop(folder, journal):
+        blocker.write_text("in the way")
+        return carry_out(folder, journal)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "carry_out", stop)
+        with pytest.raises(OutputFolderError, match=r"stopped.*Every image is whole.*run it again"):
+            export_clusters(images, [0, 1, 0, 1], out, action=action)
     blocker.unlink()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_stopped_export_is_finished_as_it_was_planned(images, out, action):
     interrupt(images, out, action)
-    rows = export_clusters(["not", "these"], [5, 6], out)
+    rows = export_clusters(images, [0, 1, 0, 1], out, action=action)
     assert [row.exported_path for row in rows] == [
         *("cluster_0/a.png", "cluster_1/b.png", "cluster_0/a_2.png", "cluster_1/c.png")
     ]
     assert [row["exported_path"] for row in rows_of(out)] == [row.exported_path for row in rows]
     assert finish_export(out) == rows
+
+
+@pytest.mark.parametrize("action", ["copy", "move"])
+def test_another_export_does_not_finish_an_interrupted_one(images, out, action):
+    interrupt(images, out, action)
+    before = contents(out.parent)
+    ways = r"interrupted.*resnet-kmeans finish.*"
+    ways += "resnet-kmeans undo" if action == "move" else "deleting the folder"
+    others = ((images, [0, 1, 0, 0], action), (images[:2], [0, 1], action))
+    for paths, labels, other in (*others, (images, [0, 1, 0, 1], "hardlink")):
+        with pytest.raises(OutputFolderError, match=ways):
+            export_clusters(paths, labels, out, action=other)
+    assert contents(out.parent) == before
 
 
 def test_what_a_kill_left_half_written_is_replaced_not_written_into(images, out, tmp_path):
@@ -324,25 +347,25 @@ def test_a_vanished_drive_stops_the_export_until_it_is_back(images, out):
 
 def test_one_process_at_a_time_exports_to_a_folder(images, out):
     interrupt(images, out)
-    with alone(out):
+    with lock(out):
         for work in (finish_export, undo_export):
             with pytest.raises(OutputFolderError, match="another one exports to it now"):
                 work(out)
     finish_export(out)
     new = out.with_name("new")
     new.mkdir()
-    with alone(new), pytest.raises(OutputFolderError, match="another one exports to it now"):
+    with lock(new), pytest.raises(OutputFolderError, match="another one exports to it now"):
         export_clusters(images, [0] * 4, new)
     assert os.listdir(new) == []
 
 
 def test_an_export_that_another_process_did_meanwhile_is_not_written_over(images, out, monkeypatch):
     def after_the_other(folder):
-        monkeypatch.setattr(exporter, "alone", alone)
+        monkeypatch.setattr(exporter, "lock", lock)
         export_clusters(images, [0] * 4, out)
-        return alone(folder)
+        return lock(folder)
 
-    monkeypatch.setattr(exporter, "alone", after_the_other)
+    monkeypatch.setattr(exporter, "lock", after_the_other)
     with pytest.raises(OutputFolderError, match="new or empty"):
         export_clusters(images, [1] * 4, out)
     assert [row["cluster"] for row in rows_of(out)] == ["0"] * 4
@@ -441,7 +464,8 @@ def test_a_journal_that_is_none_is_refused(out, journal, reason):
 # system to change and ends itself with SIGKILL at the n-th time, before it is done.
 KILLED = """
 import json, os, signal, sys
-from resnet_kmeans.export.exporter import export_clusters, undo_export
+from resnet_kmeans.export.execution import carry_out
+from resnet_kmeans.export import export_clusters, undo_export
 changes = {"os.rename", "os.remove", "os.link", "os.symlink", "os.mkdir", "os.rmdir",
            "os.utime", "os.chmod", "shutil.copyfile"}
 def work(n, kind, images, out, action):

@@ -28,6 +28,7 @@ ALLOWED = {
     "clusterer": {"cluster_names", "images", "clustering", "featurizer"},
     "model_selection": {"clustering", "clusterer"},
     "name_suggestions": {"images", "network", "clustering", "featurizer"},
+    "exports": {"images", "clustering", "clusterer", "export"},
     "functions": {"clusterer", "export", "featurizer"},
     "spark": {"images", "network", "clustering", "featurizer", "clusterer"},
 }

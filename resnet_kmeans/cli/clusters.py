@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.cli.exports import finish_interrupted, print_clusters
+from resnet_kmeans.cli.exports import finish_interrupted, print_clusters, request_of
 from resnet_kmeans.cli.pages import write_page
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import ModelFileError, printable
@@ -29,6 +29,7 @@ from resnet_kmeans.model_selection import choose_n_clusters
 def cluster(args: argparse.Namespace) -> None:
     """Group the images of a folder into folders."""
     output = Path(args.output)
+    args.request = request_of(args)
     if finish_interrupted(args):
         return
     check_output_folder(output, inside=Path(args.input))
@@ -46,7 +47,7 @@ def cluster(args: argparse.Namespace) -> None:
         if args.save_model:
             clusterer.save(args.save_model)
         paths, reasons = clusterer.image_paths_, clusterer.unreadable_
-        rows = _export(args, paths, clusterer.labels_, clusterer.distances_, reasons)
+        rows = _export(args, paths, clusterer.labels_, clusterer.distances_, reasons, clusterer)
         if args.report and not args.dry_run:
             write_page(rows, output, clusterer)
 
@@ -61,7 +62,7 @@ def _check_first(args: argparse.Namespace) -> None:
     paths = [os.path.abspath(path) for path in require_images(args.input)]
     # What cannot be read is listed later, and never moved.
     readable = [path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)]
-    check_images([ExportedImage(0, "", path) for path in readable], Path(args.output), args.action)
+    check_images([ExportedImage(0, "", "", path) for path in readable], Path(args.output), args.action)
     if not args.quiet:
         print(f"Looking at {len(paths)} images with {_network_name(args)} …", file=sys.stderr)
 
@@ -73,6 +74,7 @@ def _network_name(args: argparse.Namespace) -> str:
 
 def assign(args: argparse.Namespace) -> None:
     """Put new images into the clusters of a saved model."""
+    args.request = request_of(args)
     if finish_interrupted(args):
         return
     check_output_folder(Path(args.output), inside=Path(args.input))
@@ -97,9 +99,8 @@ def _assign(
     readable = ~np.isnan(distances).any(axis=1)
     labels = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
     bad = [os.fspath(paths[i]) for i in np.flatnonzero(~readable)]
-    args.n_clusters = model.n_clusters
     reasons = {path: reason_unreadable(path) or "" for path in bad}
-    return _export(args, paths, labels, distances.min(axis=1), reasons)
+    return _export(args, paths, labels, distances.min(axis=1), reasons, model)
 
 
 def choose_k(args: argparse.Namespace) -> None:
@@ -116,7 +117,12 @@ def choose_k(args: argparse.Namespace) -> None:
 
 
 def _export(
-    args: argparse.Namespace, paths: Any, labels: Any, distances: Any, reasons: dict[str, str]
+    args: argparse.Namespace,
+    paths: Any,
+    labels: Any,
+    distances: Any,
+    reasons: dict[str, str],
+    model: ImageFolderClusterer,
 ) -> list[ExportedImage]:
     rows = export_clusters(
         paths,
@@ -125,7 +131,9 @@ def _export(
         action=args.action,
         distances=distances,
         reasons=reasons,
-        n_clusters=args.n_clusters,
+        names=model.cluster_names_,
+        model=model,
+        request=args.request,
         dry_run=args.dry_run,
     )
     print_clusters(rows, Path(args.output), args.dry_run)

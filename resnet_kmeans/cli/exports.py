@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from resnet_kmeans.cli.pages import write_page
+from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import list_reasons, printable
 from resnet_kmeans.export import (
+    JOURNAL,
+    REPORT,
     TABLE,
     ExportedImage,
     finish_export,
-    is_unfinished,
+    interrupted_request,
+    kept_model,
+    read_export,
+    resume,
     undo_export,
 )
 
+# Options that change neither which images are exported nor where to.
+NO_RECIPE = ("worker", "cache", "jobs", "quiet", "report", "save_model", "dry_run", "output")
 LISTED = 10  # files that a message names before it only counts
 
 
@@ -23,13 +34,68 @@ def undo(args: argparse.Namespace) -> None:
     print(f"{len(undo_export(args.output))} images are back where they were")
 
 
-def finish_interrupted(args: argparse.Namespace) -> bool:
+def finish(args: argparse.Namespace) -> None:
+    """Finish an interrupted command on the folder of an export."""
     output = Path(args.output)
-    if args.dry_run or not is_unfinished(output):
+    asked = interrupted_request(output)
+    if asked is None:
+        n_images = sum(row.exported_path is not None for row in read_export(output).images)
+        print(f"Nothing was interrupted in {printable(output)}, which holds {n_images} images.")
+    elif asked["is"] == "undo":
+        undo(args)
+    else:
+        finish_rest(output, finish_export(output), asked.get("then") or {})
+
+
+def request_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what a command is asked for: what shapes its result, then what follows it."""
+    follows = {"report": getattr(args, "report", False), "save_model": None}
+    if getattr(args, "save_model", None):
+        follows["save_model"] = os.path.abspath(args.save_model)
+    rest = {name: value for name, value in vars(args).items() if name not in NO_RECIPE}
+    for name in ("input", "model"):
+        if name in rest:
+            rest[name] = os.path.abspath(rest[name])
+    return {"command": args.worker.__name__, **rest, "then": follows}
+
+
+def finish_interrupted(args: argparse.Namespace) -> bool:
+    """Go on with an interrupted export where the same one is asked for; return whether it was."""
+    output = Path(args.output)
+    asked = interrupted_request(output)
+    if asked is None or args.dry_run:
         return False
-    print(f"Finishing the interrupted export to {printable(output)}, as it was planned.")
-    print_clusters(finish_export(output), output)
+    rows = resume(output, args.request)
+    print(f"Finished the interrupted export to {printable(output)}, as it was planned.")
+    then = {name: value or args.request["then"][name] for name, value in asked["then"].items()}
+    finish_rest(output, rows or [], then)
     return True
+
+
+def finish_rest(output: Path, rows: list[ExportedImage], then: dict[str, Any]) -> None:
+    """Make what a command that was interrupted was asked to make besides."""
+    print_clusters(rows, output)
+    kept, wanted = kept_model(output), then.get("save_model")
+    if kept and wanted and not os.path.exists(wanted):  # it was saved before the interruption
+        ImageFolderClusterer.load(kept).save(wanted)
+    if then.get("report") and not (output / REPORT).exists():
+        write_page(rows, output)
+
+
+def after_interrupt(args: argparse.Namespace) -> str:
+    """Return what is true of an export, and what can be done, once Ctrl-C has stopped a command."""
+    output = getattr(args, "output", None)
+    place = printable(output)
+    if output is None or not os.path.exists(Path(output, JOURNAL)):
+        return "stopped; no image was touched. Run it again to go on."
+    asked = interrupted_request(output)
+    if asked is None:
+        return f"stopped; {place} is whole. For a page that shows it: resnet-kmeans report {place}"
+    back = f", or take it back: resnet-kmeans undo {place}" if asked["action"] == "move" else ""
+    return (
+        "stopped; every image is whole, where it was or where it went. Run it again to go on, or "
+        f"finish it: resnet-kmeans finish {place}{back}"
+    )
 
 
 def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:

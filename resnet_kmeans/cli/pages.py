@@ -10,7 +10,7 @@ import numpy as np
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export import REPORT, ExportedImage, finish_export
+from resnet_kmeans.export import REPORT, ExportedImage, read_export
 from resnet_kmeans.report import (
     SET_ASIDE,
     SET_ASIDE_NAME,
@@ -30,7 +30,7 @@ def report(args: argparse.Namespace) -> None:
             "replace it with --force. One that `cluster --report` wrote has a map and "
             "silhouettes too; the new one will not."
         )
-    write_page(finish_export(output), output)
+    write_page(read_export(output).images, output)
 
 
 def write_page(

@@ -14,7 +14,7 @@ from typing import Any
 
 import resnet_kmeans
 from resnet_kmeans import __version__
-from resnet_kmeans.cli import clusters, demo, exports, networks, pages
+from resnet_kmeans.cli import clusters, corrections, demo, exports, networks, pages
 from resnet_kmeans.cli.exports import LISTED
 from resnet_kmeans.cli.streams import own_stderr, shown_log
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning
@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
             print(f"resnet-kmeans: error: {_message(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            print("resnet-kmeans: stopped; run it again to go on.", file=sys.stderr)
+            print(f"resnet-kmeans: {exports.after_interrupt(args)}", file=sys.stderr)
             return 130
     return 0
 
@@ -166,6 +166,41 @@ def _parser() -> argparse.ArgumentParser:
 
     undo = command(exports.undo)
     undo.add_argument("output", metavar="OUT", help="folder of an export with --action move")
+
+    finish = command(exports.finish)
+    finish.add_argument("output", metavar="OUT", help="folder where a command was interrupted")
+
+    apply = command(corrections.apply)
+    apply.add_argument("output", metavar="OUT", help="folder of an export")
+    apply.add_argument("curation", metavar="FILE", help="curation.json that the report saved")
+    _add_dry_run(apply)
+
+    rename = command(corrections.rename)
+    rename.add_argument("output", metavar="OUT", help="folder of an export")
+    rename.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
+    rename.add_argument("name", metavar="NAME", help="that of another folder merges the two")
+    _add_dry_run(rename)
+
+    split = command(corrections.split)
+    split.add_argument("output", metavar="OUT", help="folder of an export")
+    split.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
+    split.add_argument(
+        "-k", "--n-clusters", type=_at_least(2), default=2, help="number of parts (default 2)"
+    )
+    _add_dry_run(split)
+    _add_run_options(split)
+    split.add_argument("--weights", metavar="W", help="where the weights are on this machine")
+
+    add = command(corrections.add)
+    add.add_argument("output", metavar="OUT", help="folder of an export")
+    add.add_argument("input", metavar="MORE", help="folder of new images")
+    add.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
+    add.add_argument(
+        "--set-aside", action="store_true", help="put images that fit badly into _set_aside"
+    )
+    _add_dry_run(add)
+    _add_run_options(add)
+    add.add_argument("--weights", metavar="W", help="where the weights are on this machine")
     return parser
 
 
@@ -187,6 +222,10 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="new or empty folder")
     parser.add_argument("--report", action="store_true", help="write OUT/report.html too")
     parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
+    _add_dry_run(parser)
+
+
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 
 

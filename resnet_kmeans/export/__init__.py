@@ -1,25 +1,56 @@
-"""Writes one folder a cluster and takes it back, losing nothing."""
+"""Writes one folder a cluster, corrects it, adds to it, takes it back, losing nothing."""
 
 from resnet_kmeans.export.actions import ACTIONS
+from resnet_kmeans.export.adding import (
+    FAR,
+    NewImages,
+    add_to_export,
+    finish_adding,
+    kept_model,
+    select_new,
+)
+from resnet_kmeans.export.corrections import (
+    apply_curation,
+    rename_folder,
+    require_folder,
+    split_folder,
+)
 from resnet_kmeans.export.exporter import (
-    REPORT,
-    TABLE,
     export_clusters,
     finish_export,
-    is_unfinished,
-    undo_export,
+    interrupted_request,
+    resume,
 )
-from resnet_kmeans.export.plan import ExportedImage, check_images, check_output_folder
+from resnet_kmeans.export.names import REPORT, SET_ASIDE, TABLE
+from resnet_kmeans.export.plan import JOURNAL, ExportedImage, check_images, check_output_folder
+from resnet_kmeans.export.state import ExportState, is_unfinished, read_export
+from resnet_kmeans.export.undo import undo_export
 
 __all__ = [
     "ACTIONS",
+    "FAR",
+    "JOURNAL",
     "REPORT",
+    "SET_ASIDE",
     "TABLE",
+    "ExportState",
     "ExportedImage",
+    "NewImages",
+    "add_to_export",
+    "apply_curation",
     "check_images",
     "check_output_folder",
     "export_clusters",
+    "finish_adding",
     "finish_export",
+    "interrupted_request",
     "is_unfinished",
+    "kept_model",
+    "read_export",
+    "rename_folder",
+    "require_folder",
+    "resume",
+    "select_new",
+    "split_folder",
     "undo_export",
 ]

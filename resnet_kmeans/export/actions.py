@@ -1,4 +1,4 @@
-"""Copies, links or moves one file, so that a kill at any moment loses nothing."""
+"""Copies, links, moves or writes one file, so that a kill at any moment loses nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import errno
 import filecmp
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 ACTIONS = ("copy", "hardlink", "symlink", "move")
+PART = ".resnet-kmeans.part"  # the one file being written, renamed when it is whole
 
 
 def put(action: str, source: str, target: Path, part: Path) -> None:
@@ -54,6 +56,26 @@ def move(source: str, target: Path, part: Path) -> None:
         os.rename(part, target)
         _sync(target.parent)
         os.unlink(source)
+
+
+def write_whole(path: Path, lines: Iterable[str] | bytes) -> None:
+    """Write a file beside its place, then rename it."""
+    part = path.with_name(PART)
+    part.unlink(missing_ok=True)  # of a read-only image, where a copy was killed
+    with open(part, "wb") as file:
+        if isinstance(lines, bytes):
+            file.write(lines)
+        else:  # names that are no valid UTF-8 are escaped
+            file.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder unless something is in it."""
+    if folder.is_dir() and not folder.is_symlink() and not os.listdir(folder):
+        folder.rmdir()
 
 
 def is_same(one: str | Path, other: str | Path) -> bool:

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.actions import ACTIONS, is_same, move, put
+from resnet_kmeans.exceptions import ModelFileError
+from resnet_kmeans.export.actions import ACTIONS, write_whole
+from resnet_kmeans.export.content import contents_of
+from resnet_kmeans.export.execution import carry_out, told
 from resnet_kmeans.export.journal import (
-    JOURNAL,
     Journal,
-    alone,
+    Record,
+    far_distance,
+    lock,
     read_journal,
     write_journal,
-    write_whole,
 )
 from resnet_kmeans.export.plan import (
-    PART,
+    JOURNAL,
+    OURS,
     ExportedImage,
     check_images,
     check_output_folder,
     plan_export,
 )
+from resnet_kmeans.export.state import is_request, require_finished
 
-__all__ = [
-    "ACTIONS",
-    "ExportedImage",
-    "check_output_folder",
-    "export_clusters",
-    "finish_export",
-    "is_unfinished",
-    "undo_export",
-]
 # The journal holds the whole plan before the first file is touched, so that whatever stops
 # an export, a second run finishes it and `undo_export` takes it back.
-TABLE = "clusters.csv"
-REPORT = "report.html"  # written into the folder by `write_report`
 
 
 def export_clusters(
@@ -52,15 +44,18 @@ def export_clusters(
     distances: Sequence[float] | None = None,
     reasons: Mapping[str, str] | None = None,
     n_clusters: int | None = None,
+    names: Sequence[str] | Mapping[int, str] | None = None,
+    model: Any = None,
+    request: Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
     """Write images to one folder a cluster, losing nothing.
 
-    Folders are ``cluster_0``, ``cluster_1``, …, padded to equal width. Of equal names in a
-    cluster the first keeps its own, the next become ``name_2.jpg``, ``name_3.jpg``. Times of
-    files are kept. All is checked before anything is written; then ``clusters.csv`` lists
-    every image. Where an earlier export to this folder was interrupted, that one is finished,
-    as it was planned.
+    Folders are ``cluster_0``, ``cluster_1``, …, padded to equal width, or `names`. Of equal
+    names in a cluster the first image keeps its own, the next become ``name_2.jpg``,
+    ``name_3.jpg``. Times of files are kept. All is checked before anything is written; then
+    ``clusters.csv`` lists every image. Where the same export to this folder was interrupted,
+    it is finished.
 
     Parameters
     ----------
@@ -78,6 +73,14 @@ def export_clusters(
     n_clusters : int, default=None
         Number of clusters that the width of folder names is for; None takes the highest
         label.
+    names : sequence of str, or mapping of int to str, default=None
+        The folder of each label; equal names are one folder, which merges clusters.
+    model : fitted ImageFolderClusterer, default=None
+        Kept in the folder, for `add_images`; whatever has ``save(path)``. One that cannot be
+        saved without code is not kept.
+    request : mapping, default=None
+        What JSON can hold. An interrupted export is gone on with where this is the same;
+        None compares what is planned.
     dry_run : bool, default=False
         Whether only to check and to return what would be done.
 
@@ -92,173 +95,140 @@ def export_clusters(
         If the folder is not empty, or an image or the space for it is not there; nothing
         is written then. Or if the export is stopped midway, by a full disk for example:
         every image is then whole where it was or where it went.
+    ClusterNameError
+        If a name cannot be that of a folder.
     """
     folder = Path(output_folder)
-    if not dry_run and is_unfinished(folder):
-        return finish_export(folder)
     if action not in ACTIONS or len(image_paths) != len(labels):
         raise ValueError(
             f"Expected an action of {ACTIONS} and as many labels as paths, got {action!r} with "
             f"{len(labels)} labels for {len(image_paths)} paths. Nothing was written."
         )
-    plan = plan_export(image_paths, labels, distances, reasons, n_clusters)
+    plan, folders = plan_export(image_paths, labels, distances, reasons, n_clusters, names)
+    asked = {"command": "export", "action": action, **(request or {})}
+    if os.path.exists(folder / JOURNAL) and not dry_run:
+        is_same_plan = [i[:4] for i in read_journal(folder).images] == [i[:4] for i in plan]
+        done = resume(folder, asked if request or is_same_plan else {})
+        if done is not None:
+            return done
     check_output_folder(folder)
     check_images(plan, folder, action)
     if dry_run:
         return plan
-    journal = Journal(action, plan, finished=False)
-    with _told(folder):
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
+    with lock(folder):
         check_output_folder(folder)  # another process may have begun meanwhile
-        with _told(folder):
+        with told(folder):
+            name = keep_model(folder, model)
+            journal = _new_journal(plan, folders, action, asked, name)
             write_journal(folder, journal)
-            return _carry_out(journal, folder)
+            return carry_out(folder, journal).images
 
 
-def is_unfinished(folder: str | os.PathLike[str]) -> bool:
-    """Return whether an export to this folder was interrupted."""
-    return os.path.exists(Path(folder, JOURNAL)) and not read_journal(Path(folder)).finished
+def _new_journal(
+    plan: list[ExportedImage],
+    folders: list[str],
+    action: str,
+    request: Mapping[str, Any],
+    model: str | None,
+) -> Journal:
+    placed = [image for image in plan if image.exported_path]
+    contents = dict(zip(placed, contents_of([image.source_path for image in placed])))
+    return Journal(
+        id=secrets.token_hex(8),
+        action=action,
+        command="export",
+        finished=False,
+        request=dict(request),
+        folders=folders,
+        centers=list(range(len(folders))),
+        far=far_distance(plan),
+        model=model,
+        staged=False,
+        strays=[],
+        records=[
+            Record(i, action, i.exported_path, contents.get(i), "" if i.exported_path else None)
+            for i in plan
+        ],
+    )
+
+
+def keep_model(folder: Path, model: Any, number: int = 1) -> str | None:
+    """Write a fitted model into the folder; return the name of its file, None without one."""
+    if model is None:
+        return None
+    name = f"{OURS}{number}.safetensors"
+    with tempfile.TemporaryDirectory() as own:
+        try:
+            model.save(Path(own, name))
+        except ModelFileError:  # a step of the user's own
+            return None
+        write_whole(folder / name, Path(own, name).read_bytes())
+    return name
 
 
 def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
-    """Do what is left of a planned export; wherever that stops, it can be called again.
+    """Do what is left of an interrupted command; wherever that stops, it can be called again.
 
     Parameters
     ----------
     output_folder : str or path-like
-        Where the export was interrupted.
+        The folder of the export that a command on it left unfinished.
 
     Returns
     -------
     list of ExportedImage
-        As `export_clusters` would have returned them.
+        All images of the export.
 
     Raises
     ------
     OutputFolderError
-        If the disk is full, say; every image is then whole where it was or where it went.
+        If the disk is full, say; every image is then whole where it was or where it went. Or
+        if it is `undo_export` that was interrupted, which alone ends that.
     """
     folder = Path(output_folder)
-    with alone(folder):
+    with lock(folder):
         journal = read_journal(folder)
-        with _told(folder):
-            return journal.plan if journal.finished else _carry_out(journal, folder)
+        if journal.command == "undo":
+            require_finished(folder, journal)
+        with told(folder):
+            return journal.images if journal.finished else carry_out(folder, journal).images
 
 
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputFolderError(
-            f"The export to {printable(folder)} stopped: {printable(error)}. Every image is "
-            "whole, where it was or where it went. Mend the cause, then run it again to finish."
-        ) from error
-
-
-def _carry_out(journal: Journal, folder: Path) -> list[ExportedImage]:
-    rows = [_export(journal.action, image, folder) for image in journal.plan]
-    write_whole(folder / TABLE, _table(rows))
-    write_journal(folder, Journal(journal.action, rows, finished=True))
-    return rows
-
-
-def _export(action: str, image: ExportedImage, folder: Path) -> ExportedImage:
-    """Put one image in its place, unless it is there; return its row of the table."""
-    if image.exported_path is None:
-        return image
-    source, target = image.source_path, folder / image.exported_path
-    if os.path.lexists(target) and not (action == "move" and os.path.lexists(source)):
-        return image  # done before the interruption
-    # Where its whole folder is gone, a drive may be unplugged: that stops the export.
-    if not os.path.exists(source) and os.path.isdir(os.path.dirname(source)):
-        reason = "gone before it could be exported"
-        return image._replace(cluster=-1, exported_path=None, distance=None, reason=reason)
-    target.parent.mkdir(exist_ok=True)
-    put(action, source, target, folder / PART)
-    return image
-
-
-def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
-    """Bring the images of an export by ``action="move"`` back, finished or not.
-
-    The folder is left without our table and report, and goes when nothing else is in it.
+def resume(
+    output_folder: str | os.PathLike[str], request: Mapping[str, Any]
+) -> list[ExportedImage] | None:
+    """Finish an interrupted command where it is the one that is asked for now.
 
     Parameters
     ----------
     output_folder : str or path-like
-        Where images were moved to.
+        Of an export, or not there.
+    request : mapping
+        What is asked for; what it says under ``"then"`` may differ.
 
     Returns
     -------
-    list of str
-        The paths that are back.
+    list of ExportedImage or None
+        All images of the export; None where nothing was interrupted.
 
     Raises
     ------
     OutputFolderError
-        If images were not moved, or another file is in the place of one by now; the others
-        are brought back all the same.
+        If it was another command, which is named with what ends it.
     """
     folder = Path(output_folder)
-    with alone(folder):
-        journal = read_journal(folder)
-        if journal.action != "move":
-            raise OutputFolderError(
-                f"Expected images that were moved, got action={journal.action!r} in "
-                f"{printable(folder)}. The originals never left their place. Nothing was done; "
-                "delete the folder if you do not want it."
-            )
-        with _told(folder):
-            return _bring_back(journal.plan, folder)
+    if not os.path.exists(folder / JOURNAL) or (journal := read_journal(folder)).finished:
+        return None
+    if not is_request(journal, request):
+        require_finished(folder, journal)
+    return finish_export(folder)
 
 
-def _bring_back(plan: list[ExportedImage], folder: Path) -> list[str]:
-    moved = [(i.source_path, folder / i.exported_path) for i in plan if i.exported_path]
-    moved = [(source, target) for source, target in moved if os.path.lexists(target)]
-    taken = {
-        source: "taken by another file"
-        for source, target in moved
-        if os.path.lexists(source) and not is_same(source, target)
-    }
-    back = [(source, target) for source, target in moved if source not in taken]
-    for source, target in back:
-        Path(source).parent.mkdir(parents=True, exist_ok=True)
-        move(str(target), Path(source), Path(source).with_name(PART))
-    if taken:
-        raise OutputFolderError(
-            f"{len(back)} images are back. These places are taken, so their images stay in "
-            f"{printable(folder)}:\n{list_reasons(taken)}\nMove the other files away, then "
-            "undo again."
-        )
-    _remove_ours(folder, plan)
-    return [source for source, _ in back]
-
-
-def _remove_ours(folder: Path, plan: list[ExportedImage]) -> None:
-    for parent in {(folder / i.exported_path).parent for i in plan if i.exported_path}:
-        _remove_empty(parent)
-    for name in (TABLE, REPORT, PART, JOURNAL):  # the journal last, so that a kill leaves it
-        (folder / name).unlink(missing_ok=True)
-    _remove_empty(folder)
-
-
-def _remove_empty(folder: Path) -> None:
-    if folder.is_dir() and not os.listdir(folder):
-        folder.rmdir()
-
-
-def _table(plan: list[ExportedImage]) -> Iterator[str]:
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines)
-    for row in [ExportedImage._fields, *plan]:
-        writer.writerow([_harmless(cell) for cell in row])
-        yield lines.getvalue()
-        lines.seek(0)
-        lines.truncate()
-
-
-def _harmless(cell: Any) -> Any:
-    """Keep a spreadsheet from taking a text for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell
+def interrupted_request(output_folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what an interrupted command was asked for, None where none was interrupted."""
+    folder = Path(output_folder)
+    if not os.path.exists(folder / JOURNAL) or (journal := read_journal(folder)).finished:
+        return None
+    return {"action": journal.action, **journal.request, "is": journal.command}

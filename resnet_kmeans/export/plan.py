@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from resnet_kmeans.cluster_names import NOISE, NOISE_NAME
+from resnet_kmeans.cluster_names import MAX_NAME_BYTES, NOISE, NOISE_NAME, compared
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
+from resnet_kmeans.export.names import name_folders
 
-PART = ".resnet-kmeans.part"  # the one file being written, renamed when it is whole
-MAX_NAME_BYTES = 255  # of ext4, APFS, NTFS and others
+OURS = ".resnet-kmeans."  # what the hidden files of an export begin with
+JOURNAL = f"{OURS}jsonl"
 MAX_SUFFIX = 16  # characters; what is longer is no extension, but a dot in the name
 
 
@@ -23,18 +23,22 @@ class ExportedImage(NamedTuple):
     Attributes
     ----------
     cluster : int
-        -1 for an image that could not be read, -2 for one that the clusterer took for noise.
+        -1 for an image that could not be read or was set aside, -2 for one that the clusterer
+        took for noise.
+    name : str
+        Of the cluster, which is that of its folder.
     exported_path : str or None
-        Relative to the output folder, with ``/``; None for cluster -1.
+        Relative to the output folder, with ``/``; None for an image that could not be read.
     source_path : str
-        Absolute.
+        Where it came from, absolute.
     distance : float or None
         To the cluster's centre, where known.
     reason : str
-        Why the image could not be read; else empty.
+        Why the image could not be read, was set aside or fits badly; else empty.
     """
 
     cluster: int
+    name: str
     exported_path: str | None
     source_path: str
     distance: float | None = None
@@ -47,40 +51,38 @@ def plan_export(
     distances: Sequence[float] | None = None,
     reasons: Mapping[str, str] | None = None,
     n_clusters: int | None = None,
-) -> list[ExportedImage]:
-    """Decide where each image goes; touches no disk."""
-    width = len(str(max([*(int(label) for label in labels), (n_clusters or 1) - 1])))
+    names: Sequence[str] | Mapping[int, str] | None = None,
+) -> tuple[list[ExportedImage], list[str]]:
+    """Decide where each image goes, touching no disk; return that and the folder of each label."""
+    n_named = max(names, default=-1) + 1 if isinstance(names, Mapping) else len(names or [])
+    n_labels = max([*(int(label) + 1 for label in labels), n_clusters or 1, n_named])
+    folders = name_folders(n_labels, names)
     taken: dict[str, int] = {}
     plan = []
     for i, (path, label) in enumerate(zip(image_paths, labels)):
         source = os.path.abspath(path)
         if label < 0 and label != NOISE:
             reason = (reasons or {}).get(os.fspath(path), "")
-            plan.append(ExportedImage(-1, None, source, None, reason))
+            plan.append(ExportedImage(-1, "", None, source, None, reason))
             continue
-        folder = NOISE_NAME if label == NOISE else f"cluster_{int(label):0{width}d}"
-        target = _free_name(f"{folder}/", os.path.basename(source), taken)
+        name = NOISE_NAME if label == NOISE else folders[int(label)]
+        target = free_name(f"{name}/", os.path.basename(source), taken)
         distance = None if distances is None or label == NOISE else float(distances[i])
-        plan.append(ExportedImage(int(label), target, source, distance))
-    return plan
+        plan.append(ExportedImage(int(label), name, target, source, distance))
+    return plan, folders
 
 
-def _free_name(folder: str, name: str, taken: dict[str, int]) -> str:
+def free_name(folder: str, name: str, taken: dict[str, int]) -> str:
     """Number a name that is taken; `taken` holds the last number of each name."""
-    first = _as_compared(folder + name)
+    first = compared(folder + name)
     number = taken.setdefault(first, 0) + 1
     numbered = name if number == 1 else _numbered(name, number)
-    while number > 1 and _as_compared(folder + numbered) in taken:
+    while number > 1 and compared(folder + numbered) in taken:
         number += 1
         numbered = _numbered(name, number)
     taken[first] = number
-    taken.setdefault(_as_compared(folder + numbered), 1)
+    taken.setdefault(compared(folder + numbered), 1)
     return folder + numbered
-
-
-def _as_compared(path: str) -> str:
-    # Windows and macOS take a.JPG and a.jpg for one file, macOS also é and e with an accent.
-    return unicodedata.normalize("NFC", path).casefold()
 
 
 def _numbered(name: str, number: int) -> str:
@@ -108,7 +110,7 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
             "written. Choose another output folder."
         )
     try:
-        found = [name for name in os.listdir(folder) if name != PART]
+        found = [n for n in os.listdir(folder) if n == JOURNAL or not n.startswith(OURS)]
     except FileNotFoundError:
         found = []
     except OSError as error:

@@ -1,0 +1,99 @@
+"""The commands that correct an export or add to it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from resnet_kmeans.cli.exports import LISTED, print_clusters
+from resnet_kmeans.exceptions import list_reasons, printable
+from resnet_kmeans.export import (
+    FAR,
+    SET_ASIDE,
+    ExportedImage,
+    apply_curation,
+    is_unfinished,
+    read_export,
+    rename_folder,
+)
+from resnet_kmeans.exports import add_images, split_cluster
+from resnet_kmeans.images import require_images
+
+SHOWN = 20  # lines of a dry run before it only counts
+
+
+def apply(args: argparse.Namespace) -> None:
+    """Apply the corrections that the report saved."""
+    _correct(args, lambda: apply_curation(args.output, args.curation, dry_run=args.dry_run))
+
+
+def rename(args: argparse.Namespace) -> None:
+    """Rename a cluster; the name of another one merges the two."""
+    _correct(
+        args, lambda: rename_folder(args.output, args.cluster, args.name, dry_run=args.dry_run)
+    )
+
+
+def split(args: argparse.Namespace) -> None:
+    """Split a cluster by clustering its images again."""
+    given, k = _featurizer_params(args), args.n_clusters
+    dry_run = args.dry_run
+    _correct(args, lambda: split_cluster(args.output, args.cluster, k, dry_run=dry_run, **given))
+
+
+def add(args: argparse.Namespace) -> None:
+    """Put new images into the clusters of an export."""
+    output = Path(args.output)
+    goes_on = is_unfinished(output)
+    rows = add_images(
+        output,
+        args.input,
+        action=args.action,
+        set_aside=args.set_aside,
+        dry_run=args.dry_run,
+        **_featurizer_params(args),
+    )
+    bad = {row.source_path: row.reason for row in rows if not row.exported_path}
+    if bad:
+        print(f"{len(bad)} images could not be read:\n{list_reasons(bad, LISTED)}", file=sys.stderr)
+    placed = [row for row in rows if row.exported_path]
+    for folder in sorted({row.name for row in placed}):
+        print(f"{folder}  {sum(row.name == folder for row in placed)} images")
+    n_far = sum(row.reason == FAR for row in placed)
+    if n_far:
+        aside = f"; they are in {SET_ASIDE}" if args.set_aside else ""
+        print(f"{n_far} images fit badly: {FAR}{aside}")
+    if not goes_on and args.action != "move":
+        print(
+            f"{len(require_images(args.input)) - len(rows)} images were passed over: held already"
+        )
+    done = "would be added" if args.dry_run else "added"
+    print(f"{len(placed)} images {done} to {printable(output)}")
+
+
+def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
+    """Do a correction and print what it changes, or would change."""
+    output = Path(args.output)
+    before = [] if is_unfinished(output) else read_export(output).images
+    places = {row.source_path: row.exported_path for row in before}
+    rows = [row for row in work() if row.exported_path]
+    changed = [row for row in rows if places and places.get(row.source_path) != row.exported_path]
+    if args.dry_run:
+        for row in changed[:SHOWN]:
+            print(printable(f"{places.get(row.source_path)} -> {row.exported_path}"))
+        if len(changed) > SHOWN:
+            print(f"and {len(changed) - SHOWN} more")
+    print_clusters(rows, output, args.dry_run)
+    if places:
+        print(f"{len(changed)} images {'would go' if args.dry_run else 'went'} to another folder")
+
+
+def _featurizer_params(args: argparse.Namespace) -> dict[str, Any]:
+    given: dict[str, Any] = {"n_jobs": args.jobs, "verbose": int(not args.quiet)}
+    given["cache"] = None if args.cache == "none" else str(args.cache)
+    if args.weights:
+        given["weights"] = None if args.weights == "none" else str(args.weights)
+    return given

@@ -1,0 +1,161 @@
+"""Adds images to an export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resnet_kmeans.cluster_names import UNREADABLE, compared
+from resnet_kmeans.export.content import Content, contents_of
+from resnet_kmeans.export.corrections import begin, open_export
+from resnet_kmeans.export.execution import carry_out, told
+from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
+from resnet_kmeans.export.names import SET_ASIDE
+from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
+from resnet_kmeans.export.state import is_request, require_finished, with_contents
+from resnet_kmeans.export.survey import Survey
+
+FAR = "farther from its centre than 99 % of the images of the fit"
+
+
+class NewImages(NamedTuple):
+    """Images with what a model says of them.
+
+    Attributes
+    ----------
+    paths : sequence of str, of length n
+    centers : sequence of int, of length n
+        The nearest centre of the kept model, by position; -1 for an unreadable image.
+    distances : sequence of float, of length n
+        To that centre.
+    reasons : mapping of str to str
+        Why images are unreadable, by path.
+    """
+
+    paths: Sequence[str]
+    centers: Sequence[int]
+    distances: Sequence[float]
+    reasons: Mapping[str, str]
+
+
+def finish_adding(
+    output_folder: str | os.PathLike[str], request: Mapping[str, Any]
+) -> list[ExportedImage] | None:
+    """Finish the same adding where it was interrupted; return its images, None without one.
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder holds no export, or another command there was interrupted.
+    """
+    folder = Path(output_folder)
+    with lock(folder):
+        journal = read_journal(folder)
+        if not is_request(journal, dict(request)):
+            require_finished(folder, journal)
+            return None
+        is_new = [record.before == "" for record in journal.records]
+        with told(folder):
+            done = carry_out(folder, journal)
+        return [image for image, new in zip(done.images, is_new) if new]
+
+
+def kept_model(output_folder: str | os.PathLike[str]) -> Path | None:
+    """Return the file of the model that an export keeps, None without one."""
+    folder = Path(output_folder)
+    name = read_journal(folder).model
+    return folder / name if name and (folder / name).is_file() else None
+
+
+def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:
+    """Return the images that an export does not hold yet, by source and by content."""
+    folder = Path(output_folder).resolve()
+    with lock(folder):
+        journal, found = open_export(folder, read_journal(folder))
+        journal = with_contents(journal, folder, found)
+    held = [r for r, place in zip(journal.records, found.places) if place]
+    # What was moved here has left its source: a file of that name is another one.
+    sources = {r.image.source_path for r in held if r.action != "move"}
+    digests = {r.content.digest for r in held if r.content}
+    outside = [
+        p for p in map(os.path.abspath, paths) if not Path(p).resolve().is_relative_to(folder)
+    ]
+    fresh = [path for path in dict.fromkeys(outside) if path not in sources]
+    selected = []
+    for path, content in zip(fresh, contents_of(fresh)):
+        if content is None or content.digest not in digests:
+            selected.append(path)
+            digests.add(content.digest if content else "")
+    return selected
+
+
+def add_to_export(
+    output_folder: str | os.PathLike[str],
+    new: NewImages,
+    *,
+    action: str,
+    set_aside: bool,
+    request: Mapping[str, Any],
+    dry_run: bool = False,
+) -> list[ExportedImage]:
+    """Put images into the folders of the clusters that a model found for them.
+
+    Returns
+    -------
+    list of ExportedImage
+        What was, or would be, added.
+
+    Raises
+    ------
+    OutputFolderError
+        If an image or the space for it is not there: nothing is done then. Or if the disk
+        stops the work midway.
+    """
+    folder = Path(output_folder)
+    with lock(folder):
+        journal, found = open_export(folder, read_journal(folder))
+        images = _plan(journal, found, new, set_aside)
+        check_images(images, folder, action)
+        if dry_run:
+            return images
+        with told(folder):
+            contents = dict(zip(images, contents_of([image.source_path for image in images])))
+            journal = with_contents(journal, folder, found)
+            records = _without_earlier(journal, images)
+            records += [_new_record(image, action, contents[image]) for image in images]
+            journal = journal._replace(command="add", request=dict(request), records=records)
+            return begin(folder, journal).images[-len(images) :] if images else []
+
+
+def _new_record(image: ExportedImage, action: str, content: Content | None) -> Record:
+    if image.exported_path is None:
+        return Record(image, action, None)
+    return Record(image, action, image.exported_path, content, "")
+
+
+def _without_earlier(journal: Journal, images: Sequence[ExportedImage]) -> list[Record]:
+    """Return the records without those of unreadable images that are tried again."""
+    again = {image.source_path for image in images}
+    return [r for r in journal.records if r.image.exported_path or r.image.source_path not in again]
+
+
+def _plan(journal: Journal, found: Survey, new: NewImages, set_aside: bool) -> list[ExportedImage]:
+    """Decide where each image goes; touches no disk."""
+    paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
+    taken = {compared(path): 1 for path in [*paths, *found.others] if path}
+    images = []
+    for path, center, distance in zip(new.paths, new.centers, new.distances):
+        if center < 0:
+            reason = new.reasons.get(path, "")
+            images.append(ExportedImage(UNREADABLE, "", None, path, None, reason))
+            continue
+        is_far = journal.far is not None and distance > journal.far
+        label = journal.centers[center]
+        name = SET_ASIDE if is_far and set_aside else journal.folders[label]
+        target = free_name(f"{name}/", os.path.basename(path), taken)
+        cluster = UNREADABLE if name == SET_ASIDE else label
+        reason = FAR if is_far else ""
+        images.append(ExportedImage(cluster, name, target, path, float(distance), reason))
+    return images

@@ -1,0 +1,135 @@
+"""Finds the images of an export in its folder, wherever hands have moved them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from resnet_kmeans.export.actions import is_same
+from resnet_kmeans.export.content import content_of
+from resnet_kmeans.export.execution import STAGE, moves_of, stage_path
+from resnet_kmeans.export.journal import Journal, Record
+from resnet_kmeans.export.names import REPORT, TABLE
+from resnet_kmeans.export.plan import OURS
+
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # that file managers of Windows leave
+
+
+class Survey(NamedTuple):
+    """What is in a folder.
+
+    Attributes
+    ----------
+    places : list of str or None
+        Where each image of the journal is; None where it is not found.
+    others : list of str
+        Files that the journal knows nothing of.
+    """
+
+    places: list[str | None]
+    others: list[str]
+
+
+def survey(folder: Path, journal: Journal) -> Survey:
+    """Find each image by its path, else by its content, else take what lies at its path for it."""
+    files = dict(_files(folder))
+    places: list[str | None] = [None] * len(journal.records)
+    for i, paths in enumerate(_expected_paths(journal)):
+        places[i] = next((p for p in paths if _is_it(folder, p, files, journal.records[i])), None)
+        if places[i] is not None:
+            del files[places[i]]  # type: ignore[arg-type]
+    _find_by_content(folder, journal.records, places, files)
+    for i, record in enumerate(journal.records):
+        path = record.image.exported_path
+        if places[i] is None and path in files and record.before != "":
+            places[i] = path  # edited where it is
+            del files[path]
+    return Survey(places, [path for path in files if _is_of_others(path)])
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield each file of a folder but our own, with what the system knows of it."""
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        at_root = Path(root) == folder
+        for name in sorted(names):
+            if at_root and (name.startswith(OURS) or name in (TABLE, REPORT)):
+                continue
+            path = Path(root, name)
+            yield path.relative_to(folder).as_posix(), path.lstat()
+
+
+def _is_of_others(path: str) -> bool:
+    name = os.path.basename(path)
+    return not (name.startswith(".") or name.lower() in SYSTEM_FILES or path.startswith(STAGE))
+
+
+def _expected_paths(journal: Journal) -> Iterator[list[str]]:
+    """Yield for each image the paths that it may have, also amid what is planned."""
+    number = {before: i for i, (before, _) in enumerate(moves_of(journal))}
+    for record in journal.records:
+        paths = [record.image.exported_path, record.before]
+        if record.before:
+            paths.append(stage_path(record.before, number[record.before]))
+        yield [path for path in paths if path]
+
+
+def _is_it(folder: Path, path: str, files: dict[str, os.stat_result], record: Record) -> bool:
+    if path not in files:
+        return False
+    if record.action == "symlink":
+        return _target(folder / path) == record.image.source_path
+    known, found = record.content, files[path]
+    if known is None:  # of format 1; what an interrupted one was to put there may be another
+        source = record.image.source_path
+        return (
+            record.before is None or not os.path.lexists(source) or is_same(source, folder / path)
+        )
+    if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns):
+        return True
+    return found.st_size == known.size and _digest(folder / path) == known.digest
+
+
+def _find_by_content(
+    folder: Path,
+    records: Sequence[Record],
+    places: list[str | None],
+    files: dict[str, os.stat_result],
+) -> None:
+    lost = [i for i, place in enumerate(places) if place is None and records[i].content]
+    links = {_target(folder / path): path for path in files if (folder / path).is_symlink()}
+    sizes = {content.size for i in lost if (content := records[i].content)}
+    found = defaultdict(list)
+    for path in [path for path, stat in files.items() if stat.st_size in sizes]:
+        found[_digest(folder / path)].append(path)
+    for i in lost:
+        image, content = records[i].image, records[i].content
+        if records[i].action == "symlink":
+            same = [links.pop(image.source_path)] if image.source_path in links else []
+        else:
+            same = found.get(content.digest, []) if content else []
+        if same:
+            places[i] = _take(same, os.path.basename(image.exported_path or ""))
+            files.pop(places[i] or "")
+
+
+def _take(paths: list[str], name: str) -> str:
+    """Take the path out of a list that has a name, else the first."""
+    chosen = next((path for path in paths if os.path.basename(path) == name), paths[0])
+    paths.remove(chosen)
+    return chosen
+
+
+def _digest(path: Path) -> str:
+    content = None if path.is_symlink() else content_of(path)
+    return content.digest if content else ""
+
+
+def _target(path: Path) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None

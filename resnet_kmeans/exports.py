@@ -1,0 +1,206 @@
+"""Adds to an export, splits its clusters, by the model that it keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.clustering import new_fitted_kmeans, rows
+from resnet_kmeans.exceptions import OutputFolderError, TooFewImagesError, printable
+from resnet_kmeans.export import (
+    ACTIONS,
+    ExportedImage,
+    NewImages,
+    add_to_export,
+    finish_adding,
+    kept_model,
+    read_export,
+    require_folder,
+    resume,
+    select_new,
+    split_folder,
+)
+from resnet_kmeans.images import as_sources, reason_unreadable, require_images
+
+
+def add_images(
+    folder: str | os.PathLike[str],
+    images: Any,
+    *,
+    action: str = "copy",
+    set_aside: bool = False,
+    dry_run: bool = False,
+    **featurizer_params: Any,
+) -> list[ExportedImage]:
+    """Put new images into the folders of an export, by the model that it keeps.
+
+    Folders are taken as they are now, renamed or merged. Images that the export holds
+    already, by source or by content, are passed over, so that it can be run again.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of a finished export.
+    images : str, path-like or sequence of path-like, of length n
+        A folder of images, or their paths.
+    action : {"copy", "hardlink", "symlink", "move"}, default="copy"
+    set_aside : bool, default=False
+        Whether images that fit badly go to ``_set_aside``: those farther from their centre
+        than 99 % of the images of the fit. Their rows say so in any case.
+    dry_run : bool, default=False
+        Whether only to check and to return what would be done.
+    **featurizer_params
+        Parameters of `ResNetFeaturizer` that differ here, ``weights=PATH`` for example.
+
+    Returns
+    -------
+    list of ExportedImage, of at most n
+        What was, or would be, added, with the unreadable images; empty where the export
+        holds all of them.
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder holds no export or no model, or another command there was interrupted;
+        nothing is done then. Or if the disk stops the work midway: run it again then.
+    ValueError
+        If there is no such action.
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"Expected an action of {ACTIONS}, got {action!r}. Nothing was done.")
+    request = {
+        "command": "add",
+        "input": _input_of(images),
+        "action": action,
+        "set_aside": set_aside,
+    }
+    if not dry_run and (done := finish_adding(folder, request)) is not None:
+        return done
+    model = _load(folder, featurizer_params)
+    is_folder = isinstance(images, (str, os.PathLike))
+    found = require_images(images) if is_folder else as_sources(images)
+    paths = select_new(folder, [os.fspath(path) for path in found])
+    if not paths:
+        return []
+    new = _assigned(model, paths)
+    return add_to_export(
+        folder, new, action=action, set_aside=set_aside, request=request, dry_run=dry_run
+    )
+
+
+def split_cluster(
+    folder: str | os.PathLike[str],
+    cluster: int | str,
+    n_clusters: int = 2,
+    *,
+    dry_run: bool = False,
+    **featurizer_params: Any,
+) -> list[ExportedImage]:
+    """Split a folder of an export into several, by clustering its images again.
+
+    The parts are called ``NAME_1``, ``NAME_2``, …; in the model that the export keeps, their
+    centres take the place of the old one.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of a finished export.
+    cluster : int or str
+        The label, or the present folder, of the cluster to split.
+    n_clusters : int, default=2
+        Number of parts.
+    dry_run : bool, default=False
+        Whether only to check and to return what would be done.
+    **featurizer_params
+        Parameters of `ResNetFeaturizer` that differ here, ``weights=PATH`` for example.
+
+    Returns
+    -------
+    list of ExportedImage
+        All images of the export, as they are, or would be, then.
+
+    Raises
+    ------
+    OutputFolderError, CurationError, TooFewImagesError
+        If the folder holds no export, no model or no such cluster, another command there was
+        interrupted, or the cluster has fewer images than parts; nothing is done then.
+    """
+    request = {"command": "split", "cluster": str(cluster), "n_clusters": n_clusters}
+    if not dry_run and (done := resume(folder, request)) is not None:
+        return done
+    state = read_export(folder)
+    named = require_folder(state, cluster)
+    model = _load(folder, featurizer_params)
+    places = [i.exported_path for i in state.images if i.exported_path and i.name == named]
+    reduced = _reduced(model, [os.path.join(folder, place) for place in places])
+    readable = rows.is_readable(reduced)
+    if readable.sum() < n_clusters:
+        raise TooFewImagesError(int(readable.sum()), n_clusters)
+    parts = KMeans(n_clusters, n_init=10, random_state=0).fit(reduced[readable])
+    distances = parts.transform(reduced[readable]).min(axis=1)
+    kept = [i for i, label in enumerate(state.centers) if state.folders[label] != named]
+    found = zip(np.flatnonzero(readable), parts.labels_, distances)
+    return split_folder(
+        folder,
+        named,
+        {places[i]: (int(part), float(distance)) for i, part, distance in found},
+        model=_with_parts(model, kept, parts.cluster_centers_),
+        centers=kept,
+        request=request,
+        dry_run=dry_run,
+    )
+
+
+def _input_of(images: Any) -> str:
+    """Return a short text by which the same images are known again."""
+    if isinstance(images, (str, os.PathLike)):
+        return os.path.abspath(images)
+    paths = "\0".join(os.path.abspath(path) for path in as_sources(images))
+    digest = hashlib.sha256(paths.encode(errors="surrogateescape")).hexdigest()
+    return f"{len(images)} images {digest[:16]}"
+
+
+def _load(folder: str | os.PathLike[str], featurizer_params: Any) -> ImageFolderClusterer:
+    file = kept_model(folder)
+    if file is None:
+        raise OutputFolderError(
+            f"Expected an export that keeps its model, got {printable(folder)} without one: it "
+            "was made from labels alone or by an earlier version, or its model cannot be saved "
+            "without code. Nothing was done. Export again with model=clusterer, or assign the "
+            "images by a model to a new folder."
+        )
+    return ImageFolderClusterer.load(file, **featurizer_params)
+
+
+def _assigned(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
+    distances = model.transform(paths)
+    readable = ~np.isnan(distances).any(axis=1)
+    nearest = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
+    bad = [paths[i] for i in np.flatnonzero(~readable).tolist()]
+    reasons = {path: reason_unreadable(path) or "" for path in bad}
+    return NewImages(paths, nearest.tolist(), distances.min(axis=1).tolist(), reasons)
+
+
+def _reduced(model: ImageFolderClusterer, paths: list[str]) -> np.ndarray:
+    featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
+    features = rows.features_of(featurizer, paths)
+    return rows.reduce(reducer, features, model.cluster_centers_.shape[1])
+
+
+def _with_parts(
+    model: ImageFolderClusterer, kept: list[int], centers: np.ndarray
+) -> ImageFolderClusterer:
+    """Return a model with some of its centres and new ones."""
+    centers = np.concatenate([model.cluster_centers_[kept], centers]).astype(np.float32)
+    changed = ImageFolderClusterer(**model.get_params(deep=False))
+    changed.set_params(n_clusters=len(centers))
+    changed.pipeline_ = model.pipeline_
+    changed.pipeline_.steps[-1] = ("clusterer", new_fitted_kmeans(centers, model.inertia_))
+    changed.cluster_centers_, changed.inertia_ = centers, model.inertia_
+    return changed
