@@ -62,7 +62,9 @@ def _check_first(args: argparse.Namespace) -> None:
     paths = [os.path.abspath(path) for path in require_images(args.input)]
     # What cannot be read is listed later, and never moved.
     readable = [path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)]
-    check_images([ExportedImage(0, "", "", path) for path in readable], Path(args.output), args.action)
+    check_images(
+        [ExportedImage(0, "", "", path) for path in readable], Path(args.output), args.action
+    )
     if not args.quiet:
         print(f"Looking at {len(paths)} images with {_network_name(args)} …", file=sys.stderr)
 
