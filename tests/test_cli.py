@@ -390,3 +390,29 @@ def test_the_cache_is_shown_without_being_made(tmp_path, capsys):
     assert run("cache", "--cache", tmp_path / "new") == 0
     assert "features.sqlite3: not there, 0 images" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
+
+
+def test_folders_are_named_by_what_the_network_sees(tmp_path, capsys, monkeypatch):
+    from resnet_kmeans.cli import clusters
+    from resnet_kmeans.cli.pictures import crop_photos
+
+    monkeypatch.setattr(clusters, "ResNetFeaturizer", resnet_kmeans.ResNetFeaturizer)
+    less_sure = functools.partial(clusters.suggest_cluster_names, min_probability=0.1)
+    monkeypatch.setattr(clusters, "suggest_cluster_names", less_sure)
+    crop_photos(tmp_path / "photos", n_each=4)
+    lite = ["--backbone", "efficientnet_lite0", "--cache", "none", "--quiet"]
+    options = ["-k", 2, "--names", "--save-model", tmp_path / "model", *lite]
+    assert run("cluster", tmp_path / "photos", tmp_path / "out", *options) == 0
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert {name[9:] for name in folders} & {"_palace", "_daisy"}
+    model = resnet_kmeans.ImageFolderClusterer.load(tmp_path / "model")
+    assert model.cluster_names_ == folders
+    assert "of 2 clusters have a name" in capsys.readouterr().out
+
+
+def test_names_of_a_network_without_classes_are_refused_before_it_runs(
+    pictures, tmp_path, network, capsys, monkeypatch
+):
+    monkeypatch.setattr(resnet_kmeans.ImageFolderClusterer, "fit", None)
+    assert run("cluster", pictures, tmp_path / "out", "--names", *network) == 2
+    assert "whose ImageNet classes are known" in capsys.readouterr().err

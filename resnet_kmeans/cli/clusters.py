@@ -24,6 +24,11 @@ from resnet_kmeans.export import (
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import reason_unreadable, require_images
 from resnet_kmeans.model_selection import choose_n_clusters
+from resnet_kmeans.name_suggestions import (
+    folder_names,
+    head_of_featurizer,
+    suggest_cluster_names,
+)
 
 
 def cluster(args: argparse.Namespace) -> None:
@@ -35,7 +40,7 @@ def cluster(args: argparse.Namespace) -> None:
     check_output_folder(output, inside=Path(args.input))
     _check_first(args)
     with tempfile.TemporaryDirectory() as own:
-        if args.cache == "none" and (args.report or args.n_clusters == "auto"):
+        if args.cache == "none" and (args.report or args.names or args.n_clusters == "auto"):
             args.cache = own  # features are needed twice, the network runs once
         clusterer = _clusterer(args)
         if args.n_clusters == "auto":
@@ -44,6 +49,10 @@ def cluster(args: argparse.Namespace) -> None:
             args.n_clusters = choice.n_clusters
             clusterer.set_params(n_clusters=choice.n_clusters)
         clusterer.fit(args.input)
+        if args.names:
+            found = suggest_cluster_names(clusterer)
+            clusterer.set_cluster_names(folder_names(clusterer.cluster_names_, found))
+            print_names(clusterer.cluster_names_, found)
         if args.save_model:
             clusterer.save(args.save_model)
         paths, reasons = clusterer.image_paths_, clusterer.unreadable_
@@ -62,11 +71,20 @@ def _check_first(args: argparse.Namespace) -> None:
     paths = [os.path.abspath(path) for path in require_images(args.input)]
     # What cannot be read is listed later, and never moved.
     readable = [path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)]
-    check_images(
-        [ExportedImage(0, "", "", path) for path in readable], Path(args.output), args.action
-    )
+    planned = [ExportedImage(0, "", "", path) for path in readable]
+    check_images(planned, Path(args.output), args.action)
+    if args.names:
+        head_of_featurizer(_featurizer(args))  # fetched now, or known to be none
     if not args.quiet:
         print(f"Looking at {len(paths)} images with {_network_name(args)} …", file=sys.stderr)
+
+
+def print_names(names: list[str], found: list[tuple[str, float] | None]) -> None:
+    """Print the names that were suggested, with their probabilities."""
+    named = [(name, *suggestion) for name, suggestion in zip(names, found) if suggestion]
+    for name, suggestion, probability in named:
+        print(f"{name}: {suggestion}, probability {probability:.2f}")
+    print(f"{len(named)} of {len(names)} clusters have a name")
 
 
 def _network_name(args: argparse.Namespace) -> str:

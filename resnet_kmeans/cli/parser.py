@@ -117,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("input", metavar="IN", help="folder of images, with its subfolders")
     _add_export_options(cluster)
     _add_recipe_options(cluster)
+    cluster.add_argument(
+        "--names",
+        action="store_true",
+        help="name folders by what the network sees in them, where it is sure",
+    )
     cluster.add_argument("--save-model", metavar="FILE", help="keep the fitted model")
     cluster.add_argument(
         "-k",
