@@ -25,6 +25,7 @@ from resnet_kmeans.cluster_names import UNREADABLE, default_cluster_names, renam
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
+    choose,
     from_arrays,
     modularity_score,
     new_clusterer,
@@ -46,6 +47,8 @@ from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import as_sources, reason_unreadable, require_images, source_name
 from resnet_kmeans.versions import library_versions
 
+MAX_CHOSEN = 30  # clusters; as `choose_n_clusters` tries by default
+
 
 class ImageFolderClusterer(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
@@ -58,8 +61,10 @@ class ImageFolderClusterer(
 
     Parameters
     ----------
-    n_clusters : int, default=5
-        Number of clusters; passed on to a `clusterer` that takes one.
+    n_clusters : int or "auto", default=5
+        Number of clusters; passed on to a `clusterer` that takes one. ``"auto"`` takes the
+        one from 2 to 30 that `choose_n_clusters` does; without a cache the images pass the
+        network twice then.
     featurizer : transformer, default=None
         Turns images into rows; None is ``ResNetFeaturizer()``.
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None, default="auto"
@@ -121,7 +126,7 @@ class ImageFolderClusterer(
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "featurizer": [HasMethods(["fit", "transform"]), None],
         "reducer": [StrOptions(REDUCERS), HasMethods(["fit", "transform"]), None],
         "clusterer": [HasMethods(["fit", "predict"]), HasMethods(["fit_predict"]), None],
@@ -133,7 +138,7 @@ class ImageFolderClusterer(
 
     def __init__(
         self,
-        n_clusters: int = 5,
+        n_clusters: int | str = 5,
         *,
         featurizer: Any = None,
         reducer: Any = "auto",
@@ -172,11 +177,12 @@ class ImageFolderClusterer(
             If images cannot be read and ``unreadable="raise"``.
         """
         sources = self._sources(X)
+        n_clusters = self._number(sources)
         featurizer = self._new_featurizer().fit(sources)
-        reducer, reduced = self._fit_reducer(sources, featurizer)
-        readable, clusterer = self._to_cluster(reduced)
-        if number_name(clusterer) and len(readable) < self.n_clusters:
-            raise TooFewImagesError(len(readable), self.n_clusters)
+        reducer, reduced = self._fit_reducer(sources, featurizer, n_clusters)
+        readable, clusterer = self._to_cluster(reduced, n_clusters)
+        if number_name(clusterer) and len(readable) < n_clusters:
+            raise TooFewImagesError(len(readable), n_clusters)
         clusterer.fit(readable)
         self._cluster_names = None
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
@@ -382,7 +388,7 @@ class ImageFolderClusterer(
             "n_features": featurizer.n_features_out_,
             "names": self.cluster_names_,
             "clusterer": {
-                "n_clusters": int(self.n_clusters),
+                "n_clusters": self.n_clusters,
                 "reducer": self.reducer,
                 "unreadable": self.unreadable,
                 "random_state": seed if seed is None else int(seed),
@@ -437,26 +443,38 @@ class ImageFolderClusterer(
         Pipeline
             Of the steps ``reducer`` and ``clusterer``.
         """
-        other = clone(self).set_params(n_clusters=n_clusters)
+        reducer = self._new_reducer(shape, n_clusters)
         clusterer = new_clusterer(self.clusterer, n_clusters, shape[0], self.random_state)
-        return Pipeline([("reducer", other._new_reducer(shape)), ("clusterer", clusterer)])
+        return Pipeline([("reducer", reducer), ("clusterer", clusterer)])
 
-    def _to_cluster(self, reduced: np.ndarray) -> tuple[np.ndarray, Any]:
+    def _number(self, sources: list[Any]) -> int:
+        """Return the number of clusters, chosen where it is "auto"."""
+        if not isinstance(self.n_clusters, str):
+            return self.n_clusters
+        if not self._takes_number():
+            return 2  # the clusterer finds its own
+        features = self.features_to_choose_by(sources)
+        candidates = range(2, MAX_CHOSEN + 1)
+        return choose(features, candidates, lambda k: self.new_steps(features.shape, k)).n_clusters
+
+    def _to_cluster(self, reduced: np.ndarray, n_clusters: int) -> tuple[np.ndarray, Any]:
         """Return the readable rows and the unfitted clusterer for so many."""
         readable = rows.keep(reduced, rows.is_readable(reduced))
         n_rows = len(readable)
-        return readable, new_clusterer(self.clusterer, self.n_clusters, n_rows, self.random_state)
+        return readable, new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
 
-    def _fit_reducer(self, sources: list[Any], featurizer: Any) -> tuple[Any, np.ndarray]:
+    def _fit_reducer(
+        self, sources: list[Any], featurizer: Any, n_clusters: int
+    ) -> tuple[Any, np.ndarray]:
         """Fit the reducer on as many rows as fit in memory; return it with all rows reduced."""
         sample = rows.draw(len(sources), _rows_in_memory(featurizer), self.random_state)
         features = rows.features_of(featurizer, [sources[i] for i in sample])
         readable = rows.keep(features, rows.is_readable(features))
         if not len(readable):
             raise UnreadableImagesError(_reasons(sources))
-        if self.n_clusters != 1 and len(readable) > 1 and (readable == readable[0]).all():
+        if n_clusters != 1 and len(readable) > 1 and (readable == readable[0]).all():
             raise ConstantFeaturesError(len(readable))
-        reducer = self._new_reducer(readable.shape).fit(readable)
+        reducer = self._new_reducer(readable.shape, n_clusters).fit(readable)
         first = rows.reduce(reducer, features)
         reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
         reduced[sample] = first
@@ -468,10 +486,12 @@ class ImageFolderClusterer(
             reduced[block] = rows.reduce(reducer, features)
         return reducer, reduced
 
-    def _new_reducer(self, shape: tuple[int, int]) -> Any:
-        takes_number = self.clusterer is None or number_name(self.clusterer)
-        n_clusters = self.n_clusters if takes_number else None
-        return new_reducer(self.reducer, shape, n_clusters, self.random_state)
+    def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
+        known = n_clusters if self._takes_number() else None
+        return new_reducer(self.reducer, shape, known, self.random_state)
+
+    def _takes_number(self) -> bool:
+        return self.clusterer is None or number_name(self.clusterer) is not None
 
     def _reduced(self, sources: list[Any]) -> Iterator[np.ndarray]:
         """Yield the reduced rows of sources, block by block."""

@@ -299,6 +299,23 @@ def test_all_images_may_be_noise():
     assert clusterer.inertia_ == 0
 
 
+@pytest.mark.parametrize(
+    "given", [None, GaussianMixture(random_state=0)], ids=["KMeans", "mixture"]
+)
+def test_auto_finds_the_number_of_clusters(given):
+    clusterer = ImageFolderClusterer("auto", featurizer=Numbers(), clusterer=given, random_state=0)
+    labels = clusterer.fit_predict(NAMES[:80])
+    assert adjusted_rand_score([int(n) % 4 for n in NAMES[:80]], labels) == 1
+    assert clusterer.n_clusters == "auto"
+    assert clusterer.cluster_names_ == [f"cluster_{i}" for i in range(4)]
+
+
+def test_auto_leaves_the_number_to_a_clusterer_that_finds_its_own(monkeypatch):
+    monkeypatch.setattr(ImageFolderClusterer, "features_to_choose_by", None)
+    clusterer = ImageFolderClusterer("auto", featurizer=Numbers(2), clusterer=DBSCAN(eps=0.4))
+    assert set(clusterer.fit_predict(NAMES[:40])) == {0, 1}
+
+
 def test_grid_search_reaches_the_number_of_a_mixture():
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(), clusterer=GaussianMixture())
     grid = {"clusterer__covariance_type": ["full", "diag"], "n_clusters": [3, 4]}
