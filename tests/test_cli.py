@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sklearn.datasets import load_files
 
 import resnet_kmeans
@@ -266,6 +267,32 @@ def test_a_report_shows_the_exported_images_wherever_they_came_from(
     assert run("report", tmp_path / "out", "--force") == 0
     assert "cluster_0/" in page.read_text()
     assert "<canvas" not in page.read_text()
+
+
+def test_a_report_tells_what_hands_have_changed_and_shows_what_is_there(
+    pictures, tmp_path, network, capsys
+):
+    out = tmp_path / "out"
+    assert run("cluster", pictures, out, "-k", 3, *network) == 0
+    first = sorted(path.name for path in (out / "cluster_1").iterdir())
+    (out / "cluster_0").rename(out / "cats")
+    (out / "cluster_1" / first[0]).unlink()
+    (out / "cluster_1" / first[1]).rename(out / "cluster_2" / "renamed.png")
+    Image.new("RGB", (30, 20)).save(out / "cats" / "new.png")
+    capsys.readouterr()
+    assert run("report", out) == 0
+    said = capsys.readouterr().out
+    assert "The folder is not as it was written: 4 differences." in said
+    assert "in cats now, no longer in cluster_0" in said
+    assert "1 image is in cluster_2 now, no longer in cluster_1" in said
+    assert f"cluster_1/{first[0]} is gone; it came from {pictures / first[0]}" in said
+    assert "cats/new.png was put there by hand" in said
+    page = (out / "report.html").read_text()
+    links = re.findall(r'<a id="image-[0-9]+" href="([^"]+)"', page)
+    assert len(links) == 24
+    assert all((out / link).is_file() for link in links)
+    assert '"name">cats</span>' in page
+    assert "cluster_0/" not in re.sub(r'<details class="notice".*?</details>', "", page, flags=re.S)
 
 
 def test_force_replaces_our_report_and_no_other_page(pictures, tmp_path, network, capsys):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_kmeans import write_report
+from resnet_kmeans import export_clusters, write_report
+from resnet_kmeans.cli import main
 from resnet_kmeans.cluster_names import reason_invalid
 from resnet_kmeans.report import SET_ASIDE, ShownExport
 from tests.test_cluster_names import INVALID, VALID
@@ -107,8 +108,7 @@ class Desk:
         return self.browser.execute_script("return curation()")
 
     def save(self):
-        for old in self.downloads.iterdir():
-            old.unlink()
+        (self.downloads / "curation.json").unlink(missing_ok=True)
         self.push("#save")
         for _ in range(100):
             if (self.downloads / "curation.json").exists():
@@ -119,10 +119,12 @@ class Desk:
 
 @pytest.fixture
 def desk(browser, page, tmp_path):
-    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    where = {"behavior": "allow", "downloadPath": str(downloads)}
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", where)
     browser.get_log("browser")
-    desk = Desk(browser, tmp_path).open(page)
+    desk = Desk(browser, downloads).open(page)
     browser.execute_script("localStorage.clear()")
     desk.open(page).push("#correct")
     yield desk
@@ -600,3 +602,37 @@ def test_files_that_were_put_there_by_hand_are_shown_and_not_moved(desk, export,
     desk.press("x")
     assert desk.names(0) == ["a1.png"]
     assert desk.find("#cluster-0 .size").text == "1 image"
+
+
+def test_what_the_page_saves_is_what_the_command_applies(desk, pictures, tmp_path):
+    out = tmp_path / "out"
+    labels = [number // 8 for number in range(24)]
+    paths = sorted(pictures.iterdir())
+    export_clusters(paths, labels, out, action="copy")
+    assert main(["report", str(out)]) == 0
+    desk.open(out / "report.html").push("#correct")
+    desk.push("#cluster-0 [data-act=rename]")
+    desk.press("cats" + ENTER)
+    desk.push("#cluster-1 [data-act=merge]")
+    desk.press("0")
+    moved = [path.name for path in paths[16:18]]
+    desk.click(moved[0])
+    desk.press("0")
+    desk.click(moved[1])
+    desk.press("x")
+    desk.save()
+    assert main(["apply", str(out), str(desk.downloads / "curation.json")]) == 0
+    found = {path.relative_to(out).as_posix() for path in out.glob("*/*.png")}
+    assert found == {
+        *(f"cats/{path.name}" for path in paths[:17]),
+        f"_set_aside/{moved[1]}",
+        *(f"cluster_2/{path.name}" for path in paths[18:]),
+    }
+    # The next page shows the new state, and the browser's corrections are not applied twice.
+    assert main(["report", str(out), "--force"]) == 0
+    desk.open(out / "report.html")
+    assert not desk.find("#bar").is_displayed()
+    assert desk.curation()["names"] == desk.curation()["moves"] == {}
+    assert desk.names(SET_ASIDE) == [moved[1]]
+    assert desk.find("#cluster-0 .name").text == "cats"
+    assert desk.find("#cluster-0 .size").text == "17 images"

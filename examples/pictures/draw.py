@@ -68,7 +68,7 @@ def photograph(browser, name):
 
 
 def correct(browser):
-    """Rename the first cluster, merge two, move two images, select three more."""
+    """Rename a cluster of flowers, merge another into it, move two images, select three."""
 
     def press(keys):
         ActionChains(browser).send_keys(keys).perform()
@@ -78,18 +78,26 @@ def correct(browser):
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
 
+    def largest(word):
+        """Return the labels of the two clusters with most images of such a name."""
+        names = f".grid li[data-name*='{word}']"
+        sections = browser.find_elements("css selector", f".cluster:has({names})")
+        sections.sort(key=lambda section: -len(section.find_elements("css selector", names)))
+        return [section.get_attribute("id").removeprefix("cluster-") for section in sections[:2]]
+
+    (flowers, petals), (temple, sky) = largest("flower_"), largest("china_")
     click("#correct")
-    click("#cluster-0 [data-act=rename]")
+    click(f"#cluster-{flowers} [data-act=rename]")
     press("flowers" + Keys.ENTER)
-    click("#cluster-3 [data-act=merge]")
-    press("0")
-    for number in (1, 2):
-        click("#cluster-4 .grid a", number)
-    press("1")
+    click(f"#cluster-{petals} [data-act=merge]")
+    click(f"#ask-groups button[data-group='{flowers}']")
+    for number in (0, 1):
+        click(f"#cluster-{sky} .grid a", number)
+    press(temple)  # its digit
     for number in (0, 2, 3):
-        click("#cluster-1 .grid a", number)
+        click(f"#cluster-{temple} .grid a", number)
     browser.execute_script("document.querySelector('#changes').open = true")
-    browser.execute_script("document.querySelector('#tools').scrollIntoView()")
+    browser.execute_script(f"document.querySelector('#cluster-{temple}').scrollIntoView()")
 
 
 if __name__ == "__main__":

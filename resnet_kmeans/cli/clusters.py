@@ -56,9 +56,9 @@ def cluster(args: argparse.Namespace) -> None:
         if args.save_model:
             clusterer.save(args.save_model)
         paths, reasons = clusterer.image_paths_, clusterer.unreadable_
-        rows = _export(args, paths, clusterer.labels_, clusterer.distances_, reasons, clusterer)
+        _export(args, paths, clusterer.labels_, clusterer.distances_, reasons, clusterer)
         if args.report and not args.dry_run:
-            write_page(rows, output, clusterer)
+            write_page(output, clusterer)
 
 
 def _check_first(args: argparse.Namespace) -> None:
@@ -102,9 +102,9 @@ def assign(args: argparse.Namespace) -> None:
         if args.cache == "none" and args.report:
             args.cache = own  # features are needed twice, the network runs once
         model = ImageFolderClusterer.load(args.model, **_run_params(args))
-        rows = _assign(args, model, require_images(args.input))
+        _assign(args, model, require_images(args.input))
         if args.report and not args.dry_run:
-            write_page(rows, Path(args.output), model)
+            write_page(Path(args.output), model)
 
 
 def _run_params(args: argparse.Namespace) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def demo(args: argparse.Namespace) -> None:
         ).fit(paths)
     rows = export_clusters(paths, clusterer.labels_, output / "clusters")
     print_clusters(rows, output / "clusters")
-    write_page(rows, output / "clusters", clusterer)
+    write_page(output / "clusters", clusterer)
     agreement = adjusted_rand_score(groups, clusterer.labels_)
     print(
         f"Agreement with the {len(GROUPS)} drawn groups and {len(PHOTOS)} photos: "

@@ -79,7 +79,7 @@ def finish_rest(output: Path, rows: list[ExportedImage], then: dict[str, Any]) -
     if kept and wanted and not os.path.exists(wanted):  # it was saved before the interruption
         ImageFolderClusterer.load(kept).save(wanted)
     if then.get("report") and not (output / REPORT).exists():
-        write_page(rows, output)
+        write_page(output)
 
 
 def after_interrupt(args: argparse.Namespace) -> str:

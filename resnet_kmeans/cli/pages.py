@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from resnet_kmeans.cluster_names import NOISE, NOISE_NAME, UNREADABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export import REPORT, ExportedImage, read_export
+from resnet_kmeans.export import REPORT, ExportedImage, ExportState, folder_of, read_export
+from resnet_kmeans.images import IMAGE_EXTENSIONS
 from resnet_kmeans.report import (
     SET_ASIDE,
     SET_ASIDE_NAME,
+    ShownExport,
     read_facts,
     read_features,
     write_report,
 )
+
+SHOWN = 10  # differences that are printed; the page has all of them
 
 
 def report(args: argparse.Namespace) -> None:
@@ -30,24 +36,25 @@ def report(args: argparse.Namespace) -> None:
             "replace it with --force. One that `cluster --report` wrote has a map and "
             "silhouettes too; the new one will not."
         )
-    write_page(read_export(output).images, output)
+    write_page(output)
 
 
-def write_page(
-    rows: list[ExportedImage], output: Path, model: ImageFolderClusterer | None = None
-) -> None:
-    """Write the page of the images of an export, and say where it is.
+def write_page(output: Path, model: ImageFolderClusterer | None = None) -> None:
+    """Write the page of an export; say where it is, and what hands have changed in the folder.
 
     Parameters
     ----------
-    rows : list of ExportedImage
     output : Path
         The folder of the export.
     model : ImageFolderClusterer, default=None
-        What clustered them, for the map and the silhouettes.
+        What clustered its images, for the map and the silhouettes.
     """
-    images = [output / row.exported_path if row.exported_path else row.source_path for row in rows]
-    labels = np.array([_label(row) for row in rows])
+    state = read_export(output)
+    rows = state.images + [_added(path) for path in state.added if _is_shown(path)]
+    paths = [row.exported_path if _folder(row) else None for row in rows]
+    labels, names = _label(state, rows)
+    images = [output / path if path else row.source_path for path, row in zip(paths, rows)]
+    differences = tell_differences(state)
     known: dict[str, Any] = {}
     if model is not None:
         known["features"] = read_features(model.pipeline_, images, labels)
@@ -57,16 +64,56 @@ def write_page(
         output / REPORT,
         images=images,
         distances=[np.nan if row.distance is None else row.distance for row in rows],
-        reasons={row.source_path: row.reason for row in rows if row.reason},
-        names={_label(row): _folder(row) for row in rows if row.exported_path},
+        reasons={row.source_path: row.reason or "in none of the folders" for row in rows},
+        names=names,
+        export=ShownExport(state.id, output, paths, set(state.added), differences),
         **known,
     )
+    if differences:
+        print(f"The folder is not as it was written: {len(differences)} differences.")
+    for line in differences[:SHOWN]:
+        print(f"  {printable(line)}")
+    if len(differences) > SHOWN:
+        print(f"  and {len(differences) - SHOWN} more; the page has all of them")
     print(f"Report: {printable(page)}")
 
 
+def tell_differences(state: ExportState) -> list[str]:
+    """Return a sentence for each way in which a folder is not as it was written."""
+    pairs = [(folder_of(old), folder_of(new), old, new) for old, new in state.moved.items()]
+    moved = Counter((before, now) for before, now, _, _ in pairs if before != now)
+    return [
+        *(_moved(before, now, n) for (before, now), n in moved.items()),
+        *(f"{old} is {new} now" for before, now, old, new in pairs if before == now),
+        *(f"{path} is gone; it came from {source}" for path, source in state.missing.items()),
+        *(f"{path} was put there by hand" for path in state.added),
+    ]
+
+
+def _moved(before: str, now: str, n: int) -> str:
+    many = "1 image is" if n == 1 else f"{n:,} images are"
+    return f"{many} in {now or 'no folder'} now, no longer in {before or 'the export itself'}"
+
+
+def _label(state: ExportState, rows: list[ExportedImage]) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the label of each image by its folder, and the folder of each label."""
+    of = {SET_ASIDE_NAME: SET_ASIDE, NOISE_NAME: NOISE}
+    for label, folder in enumerate(state.folders):
+        of.setdefault(folder, label)
+    for folder in filter(None, map(_folder, rows)):
+        if folder not in of:
+            of[folder] = max(*of.values(), -1) + 1
+    labels = [of.get(_folder(row), UNREADABLE) for row in rows]
+    return np.array(labels), {label: folder for folder, label in of.items()}
+
+
+def _added(path: str) -> ExportedImage:
+    return ExportedImage(UNREADABLE, "", path, path)
+
+
+def _is_shown(path: str) -> bool:
+    return bool(folder_of(path)) and path.lower().endswith(IMAGE_EXTENSIONS)
+
+
 def _folder(row: ExportedImage) -> str:
-    return (row.exported_path or "").rpartition("/")[0].split("/")[0]
-
-
-def _label(row: ExportedImage) -> int:
-    return SET_ASIDE if _folder(row) == SET_ASIDE_NAME else row.cluster
+    return folder_of(row.exported_path or "")

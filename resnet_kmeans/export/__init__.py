@@ -21,7 +21,7 @@ from resnet_kmeans.export.exporter import (
     interrupted_request,
     resume,
 )
-from resnet_kmeans.export.names import REPORT, SET_ASIDE, TABLE
+from resnet_kmeans.export.names import REPORT, SET_ASIDE, TABLE, folder_of
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage, check_images, check_output_folder
 from resnet_kmeans.export.state import ExportState, is_unfinished, read_export
 from resnet_kmeans.export.undo import undo_export
@@ -43,6 +43,7 @@ __all__ = [
     "export_clusters",
     "finish_adding",
     "finish_export",
+    "folder_of",
     "interrupted_request",
     "is_unfinished",
     "kept_model",
