@@ -106,7 +106,7 @@ def rewrite(file, old, new):
 def test_other_versions_of_libraries_make_a_file_of_their_own(spec, tmp_path, monkeypatch):
     load_network(spec, tmp_path)
     monkeypatch.setattr(
-        "resnet_kmeans.network.weights.library_versions", lambda: {"openvino": "1999.1"}
+        "resnet_kmeans.network.weights.library_versions", lambda *more: {"openvino": "1999.1"}
     )
     load_network(spec, tmp_path)
     assert len(compiled_files(tmp_path)) == 2

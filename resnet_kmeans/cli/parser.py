@@ -274,9 +274,9 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=["auto", "float32", "bfloat16"],
+        choices=["auto", "float32", "bfloat16", "int8"],
         default="auto",
-        help="auto (default): bfloat16 where the processor has it",
+        help="auto (default): bfloat16 where the processor has it; int8: faster and coarser",
     )
     _add_run_options(parser)
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.exceptions import UntrainedWeightsWarning
+from resnet_kmeans.exceptions import NetworkError, UntrainedWeightsWarning
 from resnet_kmeans.network.compiled import CompiledNetwork
 from resnet_kmeans.network.compiling import NotCompiledError, compile_model
 from resnet_kmeans.network.frozen import FrozenNetwork, has_gpu
@@ -53,7 +53,7 @@ def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
     It is `spec` itself where TensorFlow has to compute. Parameters and errors are those of
     `load_network`.
     """
-    if has_gpu():
+    if not _is_compiled(spec):
         return spec
     if (found := find_compiled(spec, folder)) is None:
         load_network(spec, folder)
@@ -63,7 +63,12 @@ def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
 
 def network_of(model: Any, spec: NetworkSpec) -> Network:
     """Return the network of a Keras model that is at hand."""
-    return FrozenNetwork(model, spec) if has_gpu() else _compiled(model, spec)
+    return _compiled(model, spec) if _is_compiled(spec) else FrozenNetwork(model, spec)
+
+
+def _is_compiled(spec: NetworkSpec) -> bool:
+    """Return whether OpenVINO computes the network, or TensorFlow on a GPU, which has no int8."""
+    return spec.is_compiled or spec.precision == "int8" or not has_gpu()
 
 
 @lru_cache(maxsize=2)
@@ -72,7 +77,7 @@ def _load(
 ) -> Network:
     if spec.weights is None:
         warnings.warn(UntrainedWeightsWarning(), stacklevel=5)
-    if has_gpu() and not spec.is_compiled:
+    if not _is_compiled(spec):
         return FrozenNetwork(build_model(spec), spec, n_threads)
     if found := find_compiled(spec, folder):
         return CompiledNetwork(found[1], spec, n_threads)
@@ -91,6 +96,11 @@ def _compiled(
     try:
         compiled = compile_model(model, spec)
     except NotCompiledError as error:
+        if spec.precision == "int8":
+            raise NetworkError(
+                f'Expected a network that OpenVINO can run for precision="int8", got {model.name}: '
+                f'{error}. Nothing was computed. Pass precision="auto".'
+            ) from error
         logger.warning("TensorFlow computes %s, OpenVINO cannot: %s.", model.name, error)
         return FrozenNetwork(model, spec, n_threads)
     if keep:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from resnet_kmeans.network.compiled_file import CompiledFile
 from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.frozen import freeze, hash_weights
+from resnet_kmeans.network.quantizing import quantize
 from resnet_kmeans.network.telemetry import import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
 
@@ -50,6 +52,8 @@ def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
     except Exception as error:
         raise NotCompiledError(str(error).strip().splitlines()[-1]) from error
     _check(compiled, extractor)
+    if spec.precision == "int8":
+        return replace(compiled, graph=quantize(compiled.graph, spec.input_shape))
     return compiled
 
 

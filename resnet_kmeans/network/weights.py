@@ -107,8 +107,9 @@ class NetworkSpec:
             stat = self.file.stat()
             # Fine-tuned weights have the size of the old ones, and may be given their time.
             state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        versions = library_versions(*["nncf"] * (self.precision == "int8"))
         device = "GPU" if may_have_gpu() else "processor"  # they compute other bits
-        return repr((astuple(self)[1:], state, library_versions(), device, platform.node()))
+        return repr((astuple(self)[1:], state, versions, device, platform.node()))
 
 
 def build_model(spec: NetworkSpec) -> Any:
