@@ -35,7 +35,7 @@ def demo(args: argparse.Namespace) -> None:
         clusterer = ImageFolderClusterer(
             len(GROUPS) + len(PHOTOS), featurizer=featurizer, random_state=0
         ).fit(paths)
-    rows = export_clusters(paths, clusterer.labels_, output / "clusters")
+    rows = export_clusters(paths, clusterer.labels_, output / "clusters", model=clusterer)
     print_clusters(rows, output / "clusters")
     write_page(output / "clusters", clusterer)
     agreement = adjusted_rand_score(groups, clusterer.labels_)
