@@ -352,6 +352,22 @@ def run_apart(*arguments, **options):
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
 
 
+@pytest.mark.parametrize("library", ["numpy", "sklearn", "joblib", "PIL"])
+def test_ctrl_c_while_libraries_are_imported_is_one_line(library):
+    program = (
+        "import sys\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, *place):\n"
+        f"        if name == {library!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "from resnet_kmeans.cli import main\n"
+        "sys.exit(main(['weights']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == "resnet-kmeans: stopped; nothing was done yet.\n"
+    assert (done.returncode, done.stdout) == (130, "")
+
+
 def test_a_reader_that_has_gone_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
