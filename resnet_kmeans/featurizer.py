@@ -232,7 +232,18 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             warnings.warn(UnreadableImagesWarning(reasons), stacklevel=3)
 
     def network_spec(self) -> NetworkSpec:
-        """Return what names the network and shapes its features."""
+        """Return what names the network and shapes its features.
+
+        Returns
+        -------
+        NetworkSpec
+            The parameters of that name, ``preprocess="auto"`` resolved.
+
+        Raises
+        ------
+        ValueError
+            If `input_shape` is no height and width of at least 32 pixels.
+        """
         shape = self.input_shape
         if len(shape) != 2 or not all(isinstance(n, Integral) and int(n) >= 32 for n in shape):
             raise ValueError(
