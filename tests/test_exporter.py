@@ -308,8 +308,7 @@ def test_a_stopped_export_is_finished_as_it_was_planned(images, out, action):
 def test_another_export_does_not_finish_an_interrupted_one(images, out, action):
     interrupt(images, out, action)
     before = contents(out.parent)
-    ways = r"interrupted.*resnet-kmeans finish.*"
-    ways += "resnet-kmeans undo" if action == "move" else "deleting the folder"
+    ways = r"interrupted.*resnet-kmeans finish.*resnet-kmeans undo"
     others = ((images, [0, 1, 0, 0], action), (images[:2], [0, 1], action))
     for paths, labels, other in (*others, (images, [0, 1, 0, 1], "hardlink")):
         with pytest.raises(OutputFolderError, match=ways):
@@ -434,6 +433,24 @@ def test_undo_of_copies_says_that_nothing_is_to_be_done(images, out):
     with pytest.raises(OutputFolderError, match=r"got action='copy'.*never left their place"):
         undo_export(out)
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("action", ["copy", "hardlink", "symlink"])
+def test_undo_of_an_interrupted_export_takes_back_what_is_the_same_as_its_source(
+    images, out, action
+):
+    before = contents(images[0].parent)
+    interrupt(images, out, action)
+    assert undo_export(out) == []
+    assert contents(images[0].parent) == before
+    assert not out.exists()
+
+
+def test_undo_of_an_interrupted_export_leaves_a_copy_that_was_edited(images, out):
+    interrupt(images, out)
+    (out / "cluster_0" / "a.png").write_bytes(b"edited")
+    undo_export(out)
+    assert contents(out) == {"cluster_0/a.png": b"edited"}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Exports go on living by the model that they keep: photos added, a cluster split."""
 
 import functools
+import os
 import shutil
+from pathlib import Path
 
+import joblib
 import pytest
+from PIL import Image
 
-from resnet_kmeans import add_images
+from resnet_kmeans import ImageFolderClusterer, add_images, apply_curation
 from resnet_kmeans.cli import clusters, main
 from resnet_kmeans.cli.pictures import draw_pictures
 from resnet_kmeans.exceptions import (
@@ -14,8 +18,9 @@ from resnet_kmeans.exceptions import (
     TooFewImagesError,
     UnreadableImagesWarning,
 )
-from resnet_kmeans.export import export_clusters, kept_model, read_export
+from resnet_kmeans.export import export_clusters, kept_model, read_export, undo_export
 from resnet_kmeans.exports import split_cluster
+from tests.commands_in_forks import MeanColour
 from tests.test_exporter import contents, make_images
 
 
@@ -140,3 +145,126 @@ def test_an_export_without_a_model_says_so(tmp_path):
             work()
     with pytest.raises(ValueError, match="got 'eat'"):
         add_images(tmp_path / "out", images, action="eat")
+
+
+DARK, LIGHT = range(0, 40, 4), range(200, 240, 4)
+
+
+def draw(folder: Path, shades, prefix="") -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for shade in shades:
+        Image.new("L", (3, 3), shade).save(folder / f"{prefix}{shade}.png")
+    return [folder / f"{prefix}{shade}.png" for shade in shades]
+
+
+@pytest.fixture
+def export(tmp_path, monkeypatch):
+    """Return what exports dark and light pictures, clustered by their mean colour."""
+    # `save` would refuse the stand-in for the network.
+    monkeypatch.setattr(ImageFolderClusterer, "save", lambda self, path: joblib.dump(self, path))
+    monkeypatch.setattr(ImageFolderClusterer, "load", lambda path, **_: joblib.load(path))
+    images = draw(tmp_path / "in", [*DARK, *LIGHT])
+    clusterer = ImageFolderClusterer(2, featurizer=MeanColour(), reducer=None, random_state=0)
+    labels = clusterer.fit_predict(images)
+    names = {int(labels[0]): "dark", int(labels[-1]): "light"}
+
+    def run(action="move"):
+        options = {"distances": clusterer.distances_, "model": clusterer, "names": names}
+        export_clusters(images, labels, tmp_path / "out", action=action, **options)
+        return tmp_path / "out"
+
+    return run
+
+
+def test_names_and_merges_are_honoured_whoever_made_them(export, tmp_path):
+    out = export()
+    (out / "dark").rename(out / "night")
+    draw(tmp_path / "new", [1, 201], "new_")
+    assert {row.name for row in add_images(out, tmp_path / "new")} == {"night", "light"}
+    apply_curation(out, {"names": {"night": "greys", "light": "greys"}})
+    draw(tmp_path / "newer", [2, 202], "newer_")
+    assert [row.name for row in add_images(out, tmp_path / "newer")] == ["greys", "greys"]
+
+
+def test_what_is_there_is_passed_over_and_adding_twice_does_no_harm(export, tmp_path):
+    out = export("copy")
+    new = draw(tmp_path / "new", [1, 201], "new_")
+    shutil.copy(new[0], tmp_path / "new" / "twin.png")
+    shutil.copy(tmp_path / "in" / "4.png", tmp_path / "new" / "known.png")
+    assert len(add_images(out, tmp_path / "new")) == 2
+    before = contents(out)
+    assert add_images(out, tmp_path / "new") == []
+    assert add_images(out, tmp_path / "in") == []
+    assert contents(out) == before
+
+
+def test_another_image_under_the_path_of_a_moved_one_is_added(export, tmp_path):
+    out = export("move")
+    Image.new("L", (3, 3), 2).save(tmp_path / "in" / "4.png")
+    (row,) = add_images(out, tmp_path / "in")
+    assert row.exported_path == "dark/4_2.png"
+
+
+@pytest.mark.parametrize("action", ["copy", "hardlink", "symlink", "move"])
+def test_undo_takes_back_what_was_added_in_any_way(export, tmp_path, action):
+    before = contents(tmp_path)
+    out = export("move")
+    draw(tmp_path / "new", [1, 201], "new_")
+    before |= {f"new/{path}": data for path, data in contents(tmp_path / "new").items()}
+    add_images(
+        out, [tmp_path / "new" / "new_1.png", tmp_path / "new" / "new_201.png"], action=action
+    )
+    undo_export(out)
+    assert contents(tmp_path) == before
+
+
+def test_images_inside_the_export_are_not_added_to_it(export):
+    out = export()
+    Image.new("L", (3, 3), 2).save(out / "dark" / "by_hand.png")
+    assert add_images(out, [out / "dark" / "by_hand.png"]) == []
+
+
+def test_a_split_gives_each_part_a_folder_and_new_images_go_to_the_parts(export, tmp_path):
+    out = export()
+    rows = split_cluster(out, "dark")
+    assert {row.name for row in rows if row.exported_path} == {"dark_1", "dark_2", "light"}
+    assert sorted(path.name for path in out.glob("[!.]*/")) == ["dark_1", "dark_2", "light"]
+    draw(tmp_path / "new", [1, 37, 201], "new_")
+    low, high, light = sorted(add_images(out, tmp_path / "new"), key=lambda row: row.source_path)[
+        :3
+    ]
+    assert low.name.startswith("dark_")
+    assert {low.name, light.name} != {high.name}
+    siblings = {Path(i.exported_path).stem for i in read_export(out).images if i.name == low.name}
+    assert siblings == {"0", "4", "8", "12", "16", "new_1"}
+    model = joblib.load(kept_model(out))
+    assert len(model.cluster_centers_) == 3
+    assert len(list(out.glob(".resnet-kmeans.*.safetensors"))) == 1
+
+
+def test_parts_of_merged_clusters_replace_the_centres_of_all(export, tmp_path):
+    out = export()
+    apply_curation(out, {"names": {"dark": "greys", "light": "greys"}})
+    split_cluster(out, "greys", 3)
+    names = {row.name for row in read_export(out).images}
+    assert names == {"greys_1", "greys_2", "greys_3"}
+    draw(tmp_path / "new", [1, 201], "new_")
+    assert {row.name for row in add_images(out, tmp_path / "new")} < names
+    assert len(joblib.load(kept_model(out)).cluster_centers_) == 3
+
+
+def test_a_dry_run_of_either_writes_nothing(export, tmp_path):
+    out = export()
+    draw(tmp_path / "new", [1], "new_")
+    before = contents(tmp_path)
+    assert len(add_images(out, tmp_path / "new", action="move", dry_run=True)) == 1
+    split_cluster(out, "0", dry_run=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_model_with_a_step_of_the_users_own_is_not_kept(tmp_path):
+    images = draw(tmp_path / "in", [*DARK, *LIGHT])
+    clusterer = ImageFolderClusterer(2, featurizer=MeanColour(), reducer=None).fit(images)
+    export_clusters(images, clusterer.labels_, tmp_path / "out", model=clusterer)
+    assert kept_model(tmp_path / "out") is None
+    assert sorted(os.listdir(tmp_path / "out"))[0] == ".resnet-kmeans.jsonl"

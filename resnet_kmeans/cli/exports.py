@@ -31,7 +31,11 @@ LISTED = 10  # files that a message names before it only counts
 
 def undo(args: argparse.Namespace) -> None:
     """Bring moved images back."""
-    print(f"{len(undo_export(args.output))} images are back where they were")
+    back = undo_export(args.output)
+    if back:
+        print(f"{len(back)} images are back where they were")
+    else:
+        print("No image had left its place; what was copied or linked is gone again")
 
 
 def finish(args: argparse.Namespace) -> None:

@@ -132,15 +132,21 @@ def require_finished(folder: Path, journal: Journal) -> None:
     place = printable(folder)
     asked = ", ".join(f"{k} {printable(v)}" for k, v in journal.request.items() if _is_short(k, v))
     what = "export" if journal.command == "export" else f"command {journal.command!r}"
-    moved = any(r.action == "move" for r in journal.records)
-    back = f", or take it back with: resnet-kmeans undo {place}" if moved else ""
-    if not moved and journal.command == "export":
-        back = ", or take it back by deleting the folder: the originals never left their place"
+    back = f", or take it back with: resnet-kmeans undo {place}" if can_take_back(journal) else ""
     raise OutputFolderError(
         f"Expected a finished export, got {place}, where the {what} with "
         f"action={journal.action!r} was interrupted ({asked or 'of an earlier version'}). Nothing "
         f"was done. Finish it with the same command or with: resnet-kmeans finish {place}{back}."
     )
+
+
+def can_take_back(journal: Journal) -> bool:
+    """Return whether `undo_export` does something: what was only copied or linked may stay.
+
+    Where that was interrupted before it was of use, the half of it can be taken back.
+    """
+    moved = journal.action == "move" or any(r.action == "move" for r in journal.records)
+    return moved or (journal.command in ("export", "undo") and not journal.finished)
 
 
 def _is_short(key: str, value: Any) -> bool:

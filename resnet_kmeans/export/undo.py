@@ -10,6 +10,7 @@ from resnet_kmeans.export.actions import PART, is_same, move
 from resnet_kmeans.export.content import content_of
 from resnet_kmeans.export.execution import remove_emptied, remove_ours, told
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
+from resnet_kmeans.export.state import can_take_back
 from resnet_kmeans.export.survey import survey
 
 
@@ -17,9 +18,9 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
     """Bring the images that were moved to an export back, whatever became of it since.
 
     Images that were renamed or moved by hand within the folder are found by their content.
-    Copies and links that were added go where their source is still the same. The folder is
-    left without our files, and goes when nothing else is in it; where an image cannot be
-    brought back, the journal and the table stay.
+    Copies and links that were added, or that an interrupted export has made so far, go where
+    their source is still the same. The folder is left without our files, and goes when nothing
+    else is in it; where an image cannot be brought back, the journal and the table stay.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
     folder = Path(output_folder)
     with lock(folder):
         journal = read_journal(folder)
-        if not any(r.action == "move" for r in journal.records) and journal.action != "move":
+        if not can_take_back(journal):
             raise OutputFolderError(
                 f"Expected images that were moved, got action={journal.action!r} in "
                 f"{printable(folder)}. The originals never left their place. Nothing was done; "
@@ -54,7 +55,10 @@ def _bring_back(folder: Path, journal: Journal) -> list[str]:
     places = survey(folder, journal).places
     pairs = list(zip(journal.records, places))
     if journal.command != "undo" or journal.finished:
-        # Paths are where they were found: what was planned is no longer.
+        # Paths are where they were found: what was planned is no longer, so that the folders
+        # that this left or made must go now, if nothing is in them.
+        planned = [(r.before, r.image.exported_path) for r in journal.records]
+        remove_emptied(folder, (path for pair in planned for path in pair if path))
         records = [_at(record, place) for record, place in pairs]
         journal = journal._replace(command="undo", finished=False, staged=False, strays=[])
         journal = journal._replace(records=records)
