@@ -14,10 +14,8 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,26 +24,21 @@ from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
     choose,
-    from_arrays,
+    fit_reducer,
     modularity_score,
     new_clusterer,
     new_reducer,
     number_name,
-    read_model,
+    reduce_blocks,
     rows,
-    to_arrays,
-    write_model,
 )
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
-    ModelFileError,
     TooFewImagesError,
     UnreadableImagesError,
-    printable,
 )
-from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import as_sources, reason_unreadable, require_images, source_name
-from resnet_kmeans.versions import library_versions
+from resnet_kmeans.persistence import load_clusterer, prepare_featurizer, save_clusterer
 
 MAX_CHOSEN = 30  # clusters; as `choose_n_clusters` tries by default
 
@@ -178,8 +171,16 @@ class ImageFolderClusterer(
         """
         sources = self._sources(X)
         n_clusters = self._number(sources)
-        featurizer = self._new_featurizer().fit(sources)
-        reducer, reduced = self._fit_reducer(sources, featurizer, n_clusters)
+        featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
+        fitted = fit_reducer(
+            sources,
+            featurizer,
+            lambda features: self._reducer_for(features, n_clusters),
+            self.random_state,
+        )
+        if fitted is None:
+            raise UnreadableImagesError(_reasons(sources))
+        reducer, reduced = fitted
         readable, clusterer = self._to_cluster(reduced, n_clusters)
         if number_name(clusterer) and len(readable) < n_clusters:
             raise TooFewImagesError(len(readable), n_clusters)
@@ -210,7 +211,7 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         clusterer = self.pipeline_["clusterer"]
-        reduced = self._reduced(self._sources(X))
+        reduced = self._reduced(X)
         return np.concatenate([rows.predict(clusterer, block) for block in reduced])
 
     def transform(self, X: Any) -> np.ndarray:
@@ -227,13 +228,8 @@ class ImageFolderClusterer(
             In the space of the reducer; NaN for an image that cannot be read.
         """
         check_is_fitted(self)
-        sources, centers = self._sources(X), self.cluster_centers_
-        distances = np.empty((len(sources), len(centers)), dtype=np.float32)
-        start = 0
-        for block in self._reduced(sources):
-            distances[start : start + len(block)] = rows.distances(block, centers)
-            start += len(block)
-        return distances
+        centers = self.cluster_centers_
+        return np.concatenate([rows.distances(block, centers) for block in self._reduced(X)])
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the modularity of the predicted labels on the images' neighbour graph.
@@ -328,9 +324,7 @@ class ImageFolderClusterer(
             If a step is a custom one, or the file cannot be written.
         """
         check_is_fitted(self)
-        featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
-        arrays = to_arrays(reducer, clusterer)
-        write_model(path, self._header(featurizer), arrays)
+        save_clusterer(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -348,64 +342,18 @@ class ImageFolderClusterer(
         ModelFileError
             If it is no whole and unchanged model file of a known format.
         """
-        header, arrays = read_model(path)
-        try:
-            parameters = {**header["featurizer"], **featurizer_params}
-            parameters["input_shape"] = tuple(parameters["input_shape"])
-            model = cls(featurizer=ResNetFeaturizer(**parameters), **header["clusterer"])
-            fitted = model._new_featurizer()
-            fitted.fingerprint_ = header["fingerprint"]
-            fitted.n_features_out_ = header["n_features"]
-            reducer, clusterer = from_arrays(arrays)
-            default = default_cluster_names(len(clusterer.cluster_centers_))
-            names = renamed(default, header.get("names", default))
-        except (LookupError, TypeError, ValueError) as error:
-            raise ModelFileError(
-                f"Expected the parameters and arrays of a model in {printable(path)!r}, got "
-                f"others: {printable(error)}. Nothing was loaded. Save the model again."
-            ) from error
-        model.pipeline_ = _pipeline(fitted, reducer, clusterer)
-        model.cluster_centers_, model.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
-        model._cluster_names = names
+        saved = load_clusterer(path, featurizer_params)
+        model = cls(**saved.parameters)
+        model.pipeline_ = _pipeline(saved.featurizer, saved.reducer, saved.clusterer)
+        model.cluster_centers_ = saved.clusterer.cluster_centers_
+        model.inertia_ = saved.clusterer.inertia_
+        model._cluster_names = saved.names
         return model
-
-    def _header(self, featurizer: Any) -> dict[str, Any]:
-        if type(featurizer) is not ResNetFeaturizer:
-            raise ModelFileError(
-                f"Expected a ResNetFeaturizer, got {type(featurizer).__name__}, which may hold "
-                "code. Nothing was written. Use joblib.dump(clusterer, path) instead."
-            )
-        parameters = featurizer.get_params()
-        if parameters["weights"] not in (None, "imagenet"):
-            parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
-        if parameters["cache"] is not None:
-            parameters["cache"] = "default"  # a file names no folder to write to
-        seed = self.random_state if isinstance(self.random_state, Integral) else None
-        return {
-            "versions": library_versions(),
-            "featurizer": parameters,
-            "fingerprint": featurizer.fingerprint_,
-            "n_features": featurizer.n_features_out_,
-            "names": self.cluster_names_,
-            "clusterer": {
-                "n_clusters": self.n_clusters,
-                "reducer": self.reducer,
-                "unreadable": self.unreadable,
-                "random_state": seed if seed is None else int(seed),
-            },
-        }
 
     def _sources(self, X: Any) -> list[Any]:
         if not isinstance(X, (str, os.PathLike)):
             return as_sources(X)
         return list(require_images(X))
-
-    def _new_featurizer(self) -> Any:
-        given = self.featurizer
-        featurizer = ResNetFeaturizer() if given is None else clone(given)
-        if "unreadable" in featurizer.get_params(deep=False):
-            featurizer.set_params(unreadable=_featurizer_word(self.unreadable))
-        return featurizer
 
     def features_to_choose_by(self, X: Any) -> np.ndarray:
         """Return the features of readable images, of at most 10,000 drawn at random.
@@ -422,7 +370,9 @@ class ImageFolderClusterer(
         """
         sources = self._sources(X)
         drawn = [sources[i] for i in rows.draw(len(sources), MAX_ROWS, random_state=0)]
-        features = rows.features_of(self._new_featurizer().fit(drawn), drawn)
+        features = rows.features_of(
+            prepare_featurizer(self.featurizer, self.unreadable).fit(drawn), drawn
+        )
         readable = rows.keep(features, rows.is_readable(features))
         if not len(readable):
             raise UnreadableImagesError(_reasons(sources))
@@ -463,28 +413,11 @@ class ImageFolderClusterer(
         n_rows = len(readable)
         return readable, new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
 
-    def _fit_reducer(
-        self, sources: list[Any], featurizer: Any, n_clusters: int
-    ) -> tuple[Any, np.ndarray]:
-        """Fit the reducer on as many rows as fit in memory; return it with all rows reduced."""
-        sample = rows.draw(len(sources), _rows_in_memory(featurizer), self.random_state)
-        features = rows.features_of(featurizer, [sources[i] for i in sample])
-        readable = rows.keep(features, rows.is_readable(features))
-        if not len(readable):
-            raise UnreadableImagesError(_reasons(sources))
-        if n_clusters != 1 and len(readable) > 1 and (readable == readable[0]).all():
-            raise ConstantFeaturesError(len(readable))
-        reducer = self._new_reducer(readable.shape, n_clusters).fit(readable)
-        first = rows.reduce(reducer, features)
-        reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
-        reduced[sample] = first
-        del features, readable, first  # before the next block comes
-        rest = np.setdiff1d(np.arange(len(sources)), sample)
-        for start in range(0, len(rest), len(sample)):
-            block = rest[start : start + len(sample)]
-            features = rows.features_of(featurizer, [sources[i] for i in block])
-            reduced[block] = rows.reduce(reducer, features)
-        return reducer, reduced
+    def _reducer_for(self, features: np.ndarray, n_clusters: int) -> Any:
+        """Return an unfitted reducer for features, unless they are all the same."""
+        if n_clusters != 1 and len(features) > 1 and (features == features[0]).all():
+            raise ConstantFeaturesError(len(features))
+        return self._new_reducer(features.shape, n_clusters)
 
     def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
         known = n_clusters if self._takes_number() else None
@@ -493,13 +426,10 @@ class ImageFolderClusterer(
     def _takes_number(self) -> bool:
         return self.clusterer is None or number_name(self.clusterer) is not None
 
-    def _reduced(self, sources: list[Any]) -> Iterator[np.ndarray]:
-        """Yield the reduced rows of sources, block by block."""
+    def _reduced(self, X: Any) -> Iterator[np.ndarray]:
         featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
         width = self.cluster_centers_.shape[1]
-        for block in gen_batches(len(sources), _rows_in_memory(featurizer)):
-            features = rows.features_of(featurizer, sources[block])
-            yield rows.reduce(reducer, features, width)
+        return reduce_blocks(self._sources(X), featurizer, reducer, width)
 
     def _describe(self, sources: list[Any], reduced: np.ndarray) -> None:
         self.image_paths_ = [
@@ -527,14 +457,6 @@ class ImageFolderClusterer(
 
 def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:
     return Pipeline([("featurizer", featurizer), ("reducer", reducer), ("clusterer", clusterer)])
-
-
-def _rows_in_memory(featurizer: Any) -> int:
-    return rows.n_in_memory(getattr(featurizer, "n_features_out_", 2048))
-
-
-def _featurizer_word(unreadable: str) -> str:
-    return "nan" if unreadable == "skip" else "raise"
 
 
 def _reasons(sources: list[Any], positions: Any = None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The steps between features and labels: recipes, rows, scores, the model file."""
 
+from resnet_kmeans.clustering.blocks import fit_reducer, reduce_blocks
 from resnet_kmeans.clustering.choice import (
     NClustersChoice,
     NClustersScore,
@@ -30,6 +31,7 @@ __all__ = [
     "NClustersScore",
     "choose",
     "depends_on_n_clusters",
+    "fit_reducer",
     "from_arrays",
     "is_readable",
     "keep",
@@ -42,6 +44,7 @@ __all__ = [
     "own_distances",
     "predict",
     "read_model",
+    "reduce_blocks",
     "silhouette_sample",
     "to_arrays",
     "with_n_clusters",
