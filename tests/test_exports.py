@@ -186,6 +186,17 @@ def test_names_and_merges_are_honoured_whoever_made_them(export, tmp_path):
     assert [row.name for row in add_images(out, tmp_path / "newer")] == ["greys", "greys"]
 
 
+def test_a_renamed_folder_is_followed_also_where_most_of_its_images_lie_in_the_root(
+    export, tmp_path
+):
+    out = export()
+    (out / "dark").rename(out / "night")
+    for image in list((out / "night").iterdir())[:8]:
+        image.rename(out / image.name)
+    draw(tmp_path / "new", [1], "new_")
+    assert [row.name for row in add_images(out, tmp_path / "new")] == ["night"]
+
+
 def test_what_is_there_is_passed_over_and_adding_twice_does_no_harm(export, tmp_path):
     out = export("copy")
     new = draw(tmp_path / "new", [1, 201], "new_")

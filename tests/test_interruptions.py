@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans.export import is_unfinished, read_export
+from resnet_kmeans.export.journal import read_journal
 
 SCRIPT = Path(__file__).with_name("commands_in_forks.py")
 
@@ -170,6 +171,25 @@ def test_a_kill_at_any_step_of_undo_loses_nothing_and_the_next_undo_finishes(
     assert n > 10, "the kills were too few to be true"
 
 
+def test_an_interrupted_undo_is_no_longer_the_command_that_it_takes_back(tmp_path, place, in_fork):
+    draw(place["in"], OLD), draw(place["more"], NEW, "new_")
+    before, out = tree(place["in"]), str(place["out"])
+    images = sorted(map(str, place["in"].iterdir()))
+    add = ["main", "add", out, str(place["more"]), "--action", "move", "--quiet"]
+    assert in_fork(0, "cluster", images, out, "move")[0] == 0
+    assert in_fork(0, *add)[0] == 0
+    assert in_fork(5, "undo", out)[0] == -signal.SIGKILL
+    assert read_journal(place["out"]).command == "undo"
+    cluster = ["main", "cluster", str(place["in"]), out, "--action", "move", "--quiet"]
+    for other in (add, cluster, ["rename", out, "0", "cats"]):
+        code, text = in_fork(0, *other)
+        assert code == 2
+        assert f"resnet-kmeans undo {out}" in text
+    assert in_fork(0, "main", "finish", out)[0] == 0
+    assert tree(place["in"]) == before
+    assert not place["out"].exists()
+
+
 N_RANDOM = int(os.environ.get("RESNET_KMEANS_RANDOM_KILLS", "20"))
 
 
@@ -195,6 +215,7 @@ class Story:
         self.everything = {b for files in self.before.values() for b in files.values()}
         self.moved = set()  # folders that some command was asked to move images from
         self.log = []
+        self.begun = None  # the command that was interrupted last, but for undo
 
     def command(self):
         out, rng = str(self.place["out"]), self.rng
@@ -224,7 +245,8 @@ class Story:
 
     def step(self, killed):
         interrupted = self.place["out"].exists() and self.unfinished()
-        argv = self.log[-1][0] if interrupted and self.rng.random() < 0.3 else self.command()
+        again = interrupted and self.begun and self.rng.random() < 0.3
+        argv = self.begun if again else self.command()
         before = {name: tree(folder) for name, folder in self.place.items()}
         code, text = self.in_fork(self.rng.randint(1, 40) if killed else 0, "main", *argv)
         self.log.append((argv, code, text))
@@ -240,8 +262,12 @@ class Story:
             assert text.startswith("resnet-kmeans: error: "), self.log
             assert "Traceback" not in text, self.log
         if interrupted and code == 0:
-            same = argv[0] in ("finish", "undo") or argv == self.log[-2][0]
-            assert same or "cluster" in argv, self.log
+            assert argv[0] in ("finish", "undo") or argv == self.begun, self.log
+        if not interrupted and argv[0] != "undo":
+            self.begun = argv
+        if self.place["out"].exists() and self.unfinished():
+            is_undo = read_journal(self.place["out"]).command == "undo"
+            self.begun = None if is_undo else self.begun
         if code == 0:
             assert not self.place["out"].exists() or not self.unfinished(), self.log
             assert text.strip(), self.log

@@ -113,7 +113,7 @@ def is_request(journal: Journal, request: Mapping[str, Any]) -> bool:
 
     What is to be done afterwards, under ``"then"``, may differ.
     """
-    if journal.finished or not journal.request:
+    if journal.finished or journal.command == "undo" or not journal.request:
         return False
     asked = json.loads(json.dumps(dict(request)))  # tuples are lists there
     return {**journal.request, "then": None} == {**asked, "then": None}
@@ -171,8 +171,9 @@ def _present_folders(journal: Journal, root: Path, found: Survey) -> list[str]:
             continue
         pairs = zip(journal.records, found.places)
         now = Counter(folder_of(p) for r, p in pairs if p and r.image.cluster == label)
+        del now[""]  # the root is no cluster's folder
         folders[label] = max(now, key=lambda name: now[name]) if now else folder
-    return [name or journal.folders[label] for label, name in enumerate(folders)]
+    return folders
 
 
 def _placed(record: Record, path: str, folders: list[str]) -> Record:
