@@ -271,7 +271,7 @@ class ImageFolderClusterer(
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
         sources = self._sources(X)
-        drawn = [sources[i] for i in rows.draw(len(sources), MAX_ROWS, random_state=0)]
+        drawn = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
         features = rows.features_of(featurizer, drawn)
         labels = rows.predict(clusterer, rows.reduce(reducer, features))
         readable = labels != UNREADABLE
@@ -369,11 +369,11 @@ class ImageFolderClusterer(
             What the network makes of them.
         """
         sources = self._sources(X)
-        drawn = [sources[i] for i in rows.draw(len(sources), MAX_ROWS, random_state=0)]
+        drawn = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
         features = rows.features_of(
             prepare_featurizer(self.featurizer, self.unreadable).fit(drawn), drawn
         )
-        readable = rows.keep(features, rows.is_readable(features))
+        readable = rows.select_readable(features, rows.is_readable(features))
         if not len(readable):
             raise UnreadableImagesError(_reasons(sources))
         return readable
@@ -409,7 +409,7 @@ class ImageFolderClusterer(
 
     def _to_cluster(self, reduced: np.ndarray, n_clusters: int) -> tuple[np.ndarray, Any]:
         """Return the readable rows and the unfitted clusterer for so many."""
-        readable = rows.keep(reduced, rows.is_readable(reduced))
+        readable = rows.select_readable(reduced, rows.is_readable(reduced))
         n_rows = len(readable)
         return readable, new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
 

@@ -16,9 +16,9 @@ from resnet_kmeans.clustering import (
     choose,
     depends_on_n_clusters,
     is_readable,
-    keep,
     mean_silhouette,
     modularity_score,
+    select_readable,
     with_n_clusters,
 )
 
@@ -69,7 +69,7 @@ def choose_n_clusters(
     given = ImageFolderClusterer(random_state=0) if estimator is None else estimator
     if isinstance(given, Pipeline):
         features = np.asarray(clone(given[0]).fit_transform(X))
-        features = keep(features, is_readable(features))
+        features = select_readable(features, is_readable(features))
         return choose(features, n_clusters, lambda k: _new_steps(given[1:], k))
     features = clone(given).features_to_choose_by(X)
     return choose(features, n_clusters, lambda k: given.new_steps(features.shape, k))
@@ -142,6 +142,6 @@ def _features_and_labels(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray
         features, labels = estimator.features_and_labels(X)
         return features, labels
     features = np.asarray(estimator[0].transform(X))
-    readable = keep(features, is_readable(features))
+    readable = select_readable(features, is_readable(features))
     labels = estimator[1:].predict(readable) if len(readable) else np.empty(0, dtype=int)
     return readable, np.asarray(labels)

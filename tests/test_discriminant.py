@@ -89,8 +89,10 @@ def test_fits_that_differ_in_the_number_share_the_first_round(stretched, monkeyp
 def test_more_rows_than_max_rows_are_sampled(stretched):
     rows, classes = stretched
     fitted = ClusterDiscriminantAnalysis(4, max_rows=200, random_state=0).fit(rows)
-    assert len(discriminant.learnt_from(rows, 200)) == 200
-    alone = ClusterDiscriminantAnalysis(4, random_state=0).fit(discriminant.learnt_from(rows, 200))
+    assert len(discriminant.select_training_rows(rows, 200)) == 200
+    alone = ClusterDiscriminantAnalysis(4, random_state=0).fit(
+        discriminant.select_training_rows(rows, 200)
+    )
     np.testing.assert_array_equal(fitted.components_, alone.components_)
     assert adjusted_mutual_info_score(classes, clustered(fitted.transform(rows), 4)) > 0.9
 

@@ -28,8 +28,8 @@ def test_a_row_of_nan_is_unreadable():
 
 def test_all_readable_rows_are_kept_without_a_copy():
     whole = ROWS[:2]
-    assert rows.keep(whole, rows.is_readable(whole)) is whole
-    assert len(rows.keep(ROWS, rows.is_readable(ROWS))) == 3
+    assert rows.select_readable(whole, rows.is_readable(whole)) is whole
+    assert len(rows.select_readable(ROWS, rows.is_readable(ROWS))) == 3
 
 
 def test_reducing_leaves_unreadable_rows_in_their_places():
@@ -100,8 +100,8 @@ def test_working_memory_bounds_the_rows_that_are_held():
 
 
 def test_a_draw_is_in_order_without_repeats_and_repeatable():
-    drawn = rows.draw(1000, 50, random_state=0)
+    drawn = rows.sample(1000, 50, random_state=0)
     assert len(set(drawn)) == 50
     assert (np.diff(drawn) > 0).all()
-    np.testing.assert_array_equal(drawn, rows.draw(1000, 50, random_state=0))
-    np.testing.assert_array_equal(rows.draw(3, 50, random_state=0), [0, 1, 2])
+    np.testing.assert_array_equal(drawn, rows.sample(1000, 50, random_state=0))
+    np.testing.assert_array_equal(rows.sample(3, 50, random_state=0), [0, 1, 2])

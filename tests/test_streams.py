@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from resnet_kmeans.cli.streams import own_stderr, shown_log
+from resnet_kmeans.cli.streams import log_to_stderr, own_stderr
 
 
 def errors_of(program):
@@ -48,7 +48,7 @@ def test_a_missing_stderr_is_no_error(monkeypatch):
 def test_the_log_is_shown_while_the_command_runs(capsys):
     logger = logging.getLogger("resnet_kmeans.network")
     for quiet in (False, True):
-        with shown_log(quiet):
+        with log_to_stderr(quiet):
             logger.info("news %s", quiet)
             logger.warning("warned %s", quiet)
     expected = ["news False", "warned False", "warned True"]

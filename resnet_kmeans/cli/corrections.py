@@ -47,7 +47,7 @@ def split(args: argparse.Namespace) -> None:
 def add(args: argparse.Namespace) -> None:
     """Put new images into the clusters of an export."""
     output = Path(args.output)
-    goes_on = is_unfinished(output)
+    is_resumed = is_unfinished(output)
     rows = add_images(
         output,
         args.input,
@@ -66,7 +66,7 @@ def add(args: argparse.Namespace) -> None:
     if n_far:
         aside = f"; they are in {SET_ASIDE}" if args.set_aside else ""
         print(f"{n_far} images fit badly: {FAR}{aside}")
-    if not goes_on and args.action != "move":
+    if not is_resumed and args.action != "move":
         print(
             f"{len(require_images(args.input)) - len(rows)} images were passed over: held already"
         )

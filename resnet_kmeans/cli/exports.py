@@ -48,7 +48,7 @@ def finish(args: argparse.Namespace) -> None:
     elif asked["is"] == "undo":
         undo(args)
     else:
-        finish_rest(output, finish_export(output), asked.get("then") or {})
+        finish_follow_up(output, finish_export(output), asked.get("then") or {})
 
 
 def request_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -72,11 +72,11 @@ def finish_interrupted(args: argparse.Namespace) -> bool:
     rows = resume(output, args.request)
     print(f"Finished the interrupted export to {printable(output)}, as it was planned.")
     then = {name: value or args.request["then"][name] for name, value in asked["then"].items()}
-    finish_rest(output, rows or [], then)
+    finish_follow_up(output, rows or [], then)
     return True
 
 
-def finish_rest(output: Path, rows: list[ExportedImage], then: dict[str, Any]) -> None:
+def finish_follow_up(output: Path, rows: list[ExportedImage], then: dict[str, Any]) -> None:
     """Make what a command that was interrupted was asked to make besides."""
     print_clusters(rows, output)
     kept, wanted = kept_model(output), then.get("save_model")

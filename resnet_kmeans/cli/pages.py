@@ -54,7 +54,7 @@ def write_page(output: Path, model: ImageFolderClusterer | None = None) -> None:
     paths = [row.exported_path if _folder(row) else None for row in rows]
     labels, names = _label(state, rows)
     images = [output / path if path else row.source_path for path, row in zip(paths, rows)]
-    differences = tell_differences(state)
+    differences = describe_differences(state)
     known: dict[str, Any] = {}
     if model is not None:
         known["features"] = read_features(model.pipeline_, images, labels)
@@ -78,7 +78,7 @@ def write_page(output: Path, model: ImageFolderClusterer | None = None) -> None:
     print(f"Report: {printable(page)}")
 
 
-def tell_differences(state: ExportState) -> list[str]:
+def describe_differences(state: ExportState) -> list[str]:
     """Return a sentence for each way in which a folder is not as it was written."""
     pairs = [(folder_of(old), folder_of(new), old, new) for old, new in state.moved.items()]
     moved = Counter((before, now) for before, now, _, _ in pairs if before != now)

@@ -16,7 +16,7 @@ import resnet_kmeans
 from resnet_kmeans import __version__
 from resnet_kmeans.cli import clusters, corrections, demo, exports, networks, pages
 from resnet_kmeans.cli.exports import LISTED
-from resnet_kmeans.cli.streams import own_stderr, shown_log
+from resnet_kmeans.cli.streams import log_to_stderr, own_stderr
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning
 from resnet_kmeans.export import ACTIONS
 from resnet_kmeans.network import BACKBONES
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal knows every emoji
         sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
-    with own_stderr(), shown_log(getattr(args, "quiet", False)):
+    with own_stderr(), log_to_stderr(getattr(args, "quiet", False)):
         return _run(args)
 
 

@@ -37,7 +37,7 @@ def own_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def shown_log(quiet: bool) -> Iterator[None]:
+def log_to_stderr(quiet: bool) -> Iterator[None]:
     """Write what the package logs on stderr, warnings alone if `quiet`."""
     logger, handler = logging.getLogger("resnet_kmeans"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("resnet-kmeans: %(message)s"))

@@ -20,7 +20,7 @@ from resnet_kmeans.clustering.recipe import (
     to_arrays,
     with_n_clusters,
 )
-from resnet_kmeans.clustering.rows import is_readable, keep, own_distances, predict
+from resnet_kmeans.clustering.rows import is_readable, own_distances, predict, select_readable
 from resnet_kmeans.clustering.silhouette import MAX_ROWS, mean_silhouette, silhouette_sample
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "fit_reducer",
     "from_arrays",
     "is_readable",
-    "keep",
     "mean_silhouette",
     "modularity_score",
     "new_clusterer",
@@ -45,6 +44,7 @@ __all__ = [
     "predict",
     "read_model",
     "reduce_blocks",
+    "select_readable",
     "silhouette_sample",
     "to_arrays",
     "with_n_clusters",

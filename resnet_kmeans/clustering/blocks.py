@@ -36,9 +36,9 @@ def fit_reducer(
         The fitted reducer and all rows, NaN for images that cannot be read; None if no image
         of the sample can be read.
     """
-    sample = rows.draw(len(sources), _rows_in_memory(featurizer), random_state)
+    sample = rows.sample(len(sources), _rows_in_memory(featurizer), random_state)
     features = rows.features_of(featurizer, [sources[i] for i in sample])
-    readable = rows.keep(features, rows.is_readable(features))
+    readable = rows.select_readable(features, rows.is_readable(features))
     if not len(readable):
         return None
     reducer = new_reducer(readable).fit(readable)

@@ -123,14 +123,14 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
             Itself, fitted.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        rows = learnt_from(X, self.max_rows)
+        rows = select_training_rows(X, self.max_rows)
         n_clusters = min(self.n_clusters, len(rows))
-        axes, mean, reduced, judge, vectors = first_round(rows, n_clusters)
+        axes, mean, reduced, reference, vectors = first_round(rows, n_clusters)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        labels = spectral_labels(judge, vectors, n_clusters, judge, seed)
+        labels = spectral_labels(reference, vectors, n_clusters, reference, seed)
         mixture = fit_tied_mixture(reduced, labels, n_clusters)
         again = spectrum(reduced @ mixture.whitening, n_vectors(n_clusters))
-        labels = spectral_labels(*again, n_clusters, judge, seed)
+        labels = spectral_labels(*again, n_clusters, reference, seed)
         directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
         self.components_ = components.astype(X.dtype)
@@ -167,7 +167,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         return tags
 
 
-def learnt_from(features: np.ndarray, max_rows: int) -> np.ndarray:
+def select_training_rows(features: np.ndarray, max_rows: int) -> np.ndarray:
     """Return the rows that a space is learnt from: all, or a sample that is always the same."""
     if len(features) <= max_rows:
         return features

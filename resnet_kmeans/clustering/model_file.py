@@ -94,7 +94,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         raise ModelFileError(_refusal(path, "a file of more than 1 GiB, larger than any model"))
     metadata = _metadata(path)
     if metadata is None:
-        raise ModelFileError(_refusal(path, _why_none(path, found.st_size)))
+        raise ModelFileError(_refusal(path, _describe_defect(path, found.st_size)))
     text = metadata["resnet_kmeans"]
     try:
         header = json.loads(text)
@@ -119,7 +119,7 @@ def _refusal(path: Path, got: str) -> str:
     )
 
 
-def _why_none(path: Path, size: int) -> str:
+def _describe_defect(path: Path, size: int) -> str:
     """Return what is the matter with a file that safetensors does not take for ours."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -54,8 +54,8 @@ def new_reducer(
     if reducer == "discriminant" or (reducer == "auto" and _can_learn(shape[0], n_clusters)):
         reducer = ClusterDiscriminantAnalysis(random_state=random_state)
     if not isinstance(reducer, str):
-        is_told = n_clusters is not None and depends_on_n_clusters(reducer)
-        return clone(reducer).set_params(**({"n_clusters": n_clusters} if is_told else {}))
+        takes_number = n_clusters is not None and depends_on_n_clusters(reducer)
+        return clone(reducer).set_params(**({"n_clusters": n_clusters} if takes_number else {}))
     if min(shape) <= PCA_COMPONENTS:  # nothing to shorten
         return make_pipeline(Normalizer())
     return make_pipeline(Normalizer(), PCA(PCA_COMPONENTS, random_state=random_state))

@@ -22,7 +22,7 @@ def n_in_memory(width: int) -> int:
     return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * 4 * width)))
 
 
-def draw(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
+def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
     """Return the positions of at most `n_drawn` rows, in rising order."""
     if n_rows <= n_drawn:
         return np.arange(n_rows)
@@ -42,7 +42,7 @@ def is_readable(rows: np.ndarray) -> np.ndarray:
     return readable
 
 
-def keep(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
+def select_readable(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
     """Return the readable rows, without a copy where all of them are."""
     return rows if readable.all() else rows[readable]
 
@@ -52,7 +52,9 @@ def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.n
     readable = is_readable(features)
     if not readable.any():
         return np.full((len(features), width or 1), np.nan, dtype=np.float32)
-    rows: np.ndarray = np.asarray(reducer.transform(keep(features, readable)), dtype=np.float32)
+    rows: np.ndarray = np.asarray(
+        reducer.transform(select_readable(features, readable)), dtype=np.float32
+    )
     if len(rows) == len(features):
         return rows
     reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
@@ -63,7 +65,7 @@ def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.n
 def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
     """Return the labels of reduced rows as int32: `UNREADABLE` where they are NaN."""
     readable = is_readable(reduced)
-    found = clusterer.predict(keep(reduced, readable)) if readable.any() else []
+    found = clusterer.predict(select_readable(reduced, readable)) if readable.any() else []
     return _spread(found, readable)
 
 
@@ -97,7 +99,7 @@ def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
     found = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
     readable = is_readable(reduced)
     if readable.any() and len(centers):
-        found[readable] = euclidean_distances(keep(reduced, readable), centers)
+        found[readable] = euclidean_distances(select_readable(reduced, readable), centers)
     return found
 
 

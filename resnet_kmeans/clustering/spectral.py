@@ -91,7 +91,7 @@ def embed(neighbours: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.
 
 
 def spectral_labels(
-    neighbours: np.ndarray, vectors: np.ndarray, n_clusters: int, judge: np.ndarray, seed: int
+    neighbours: np.ndarray, vectors: np.ndarray, n_clusters: int, reference: np.ndarray, seed: int
 ) -> np.ndarray:
     """Return clusters of the embedding of 2k dimensions, or of k where those are better.
 
@@ -101,7 +101,7 @@ def spectral_labels(
         As `spectrum` returns them.
     n_clusters : int
         k.
-    judge : ndarray of shape (n, m)
+    reference : ndarray of shape (n, m)
         Neighbours on which modularity says which embedding is the better one.
     seed : int
 
@@ -114,6 +114,6 @@ def spectral_labels(
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # of rows that are all alike
         found = [kmeans.fit(embed(neighbours, vectors, width)).labels_ for width in widths]
-    scores = [modularity(judge, labels) for labels in found]
+    scores = [modularity(reference, labels) for labels in found]
     labels: np.ndarray = found[-1] if scores[-1] >= TOLERANCE * max(scores) else found[0]
     return labels

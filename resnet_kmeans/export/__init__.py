@@ -13,7 +13,6 @@ from resnet_kmeans.export.corrections import (
     apply_curation,
     rename_folder,
     require_folder,
-    split_folder,
 )
 from resnet_kmeans.export.exporter import (
     export_clusters,
@@ -23,6 +22,7 @@ from resnet_kmeans.export.exporter import (
 )
 from resnet_kmeans.export.names import REPORT, SET_ASIDE, TABLE, folder_of
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage, check_images, check_output_folder
+from resnet_kmeans.export.splitting import split_folder
 from resnet_kmeans.export.state import ExportState, is_unfinished, read_export
 from resnet_kmeans.export.undo import undo_export
 

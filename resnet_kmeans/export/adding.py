@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 from resnet_kmeans.cluster_names import UNREADABLE, compared
 from resnet_kmeans.export.content import Content, contents_of
-from resnet_kmeans.export.corrections import begin, open_export
-from resnet_kmeans.export.execution import carry_out, told
+from resnet_kmeans.export.execution import carry_out, explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
 from resnet_kmeans.export.names import SET_ASIDE
 from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
-from resnet_kmeans.export.state import is_request, require_finished, with_contents
+from resnet_kmeans.export.state import matches_request, open_export, require_finished, with_contents
 from resnet_kmeans.export.survey import Survey
 
 FAR = "farther from its centre than 99 % of the images of the fit"
@@ -53,11 +52,11 @@ def finish_adding(
     folder = Path(output_folder)
     with lock(folder):
         journal = read_journal(folder)
-        if not is_request(journal, dict(request)):
+        if not matches_request(journal, dict(request)):
             require_finished(folder, journal)
             return None
         is_new = [record.before == "" for record in journal.records]
-        with told(folder):
+        with explain_disk_errors(folder):
             done = carry_out(folder, journal)
         return [image for image, new in zip(done.images, is_new) if new]
 
@@ -120,13 +119,13 @@ def add_to_export(
         check_images(images, folder, action)
         if dry_run:
             return images
-        with told(folder):
+        with explain_disk_errors(folder):
             contents = dict(zip(images, contents_of([image.source_path for image in images])))
             journal = with_contents(journal, folder, found)
             records = _without_earlier(journal, images)
             records += [_new_record(image, action, contents[image]) for image in images]
             journal = journal._replace(command="add", request=dict(request), records=records)
-            return begin(folder, journal).images[-len(images) :] if images else []
+            return record_and_carry_out(folder, journal).images[-len(images) :] if images else []
 
 
 def _new_record(image: ExportedImage, action: str, content: Content | None) -> Record:

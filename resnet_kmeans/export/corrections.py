@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,18 @@ from resnet_kmeans.cluster_names import compared
 from resnet_kmeans.exceptions import (
     CurationError,
     MissingImagesWarning,
-    OutputFolderError,
     list_reasons,
     printable,
 )
 from resnet_kmeans.export.curation import Curation, read_curation
-from resnet_kmeans.export.execution import carry_out, told
-from resnet_kmeans.export.exporter import keep_model, resume
-from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
-from resnet_kmeans.export.names import SET_ASIDE, check_folders, folder_of, label_of
-from resnet_kmeans.export.plan import ExportedImage, free_name
-from resnet_kmeans.export.state import (
-    ExportState,
-    as_found,
-    read_export,
-    require_finished,
-    with_contents,
-)
-from resnet_kmeans.export.survey import Survey, survey
+from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
+from resnet_kmeans.export.exporter import resume
+from resnet_kmeans.export.journal import Journal, lock, read_journal
+from resnet_kmeans.export.moving import plan_moves
+from resnet_kmeans.export.names import SET_ASIDE, check_folders, folder_of
+from resnet_kmeans.export.plan import ExportedImage
+from resnet_kmeans.export.state import ExportState, open_export, read_export, with_contents
+from resnet_kmeans.export.survey import Survey
 
 
 def apply_curation(
@@ -139,30 +133,10 @@ def _correct(
         planned = plan_curation(present, found, asked)
         if dry_run:
             return planned.images
-        with told(folder):
+        with explain_disk_errors(folder):
             planned = with_contents(planned, folder, found)
             planned = planned._replace(command="apply", request=dict(request))
-            return begin(folder, planned).images
-
-
-def open_export(folder: Path, journal: Journal) -> tuple[Journal, Survey]:
-    """Return the journal of a finished export as its folder is now, and what was found there."""
-    require_finished(folder, journal)
-    found = survey(folder, journal)
-    return as_found(journal, folder, found), found
-
-
-def begin(folder: Path, planned: Journal) -> Journal:
-    """Write what is planned to the journal, then carry it out."""
-    planned = planned._replace(finished=False, staged=False)
-    names = {image.name for image in planned.images if image.name}
-    if files := sorted(name for name in names if (folder / name).is_file()):
-        raise OutputFolderError(
-            f"Expected folders in {printable(folder)}, got files called "
-            f"{printable(', '.join(files))}. Nothing was done. Move them away, or choose others."
-        )
-    write_journal(folder, planned)
-    return carry_out(folder, planned)
+            return record_and_carry_out(folder, planned).images
 
 
 def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journal:
@@ -194,61 +168,6 @@ def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journa
         if (f := folder_of(path)) in names
     }
     return plan_moves(journal._replace(folders=folders), found, goals, strays)
-
-
-def plan_moves(
-    journal: Journal,
-    found: Survey,
-    goals: Mapping[int, str],
-    strays: Mapping[str, str] | None = None,
-) -> Journal:
-    """Plan to bring images to folders under names that are free there.
-
-    Parameters
-    ----------
-    journal : Journal
-        Of a finished export, with the folders of its labels as they will be.
-    found : Survey
-    goals : mapping of int to str
-        The folder of each image that is there, by its position.
-    strays : mapping of str to str, default=None
-        The folder of files of others, by path.
-    """
-    strays = {path: name for path, name in (strays or {}).items() if folder_of(path) != name}
-    moving = {i for i, name in goals.items() if folder_of(str(found.places[i])) != name}
-    # The path of a missing image stays its own: it may come back.
-    paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
-    stay = [path for i, path in enumerate(paths) if path and i not in moving]
-    taken = {compared(path): 1 for path in [*stay, *found.others] if path not in strays}
-    folders, records = list(journal.folders), list(journal.records)
-    for i in sorted(moving):
-        records[i] = _moved(records[i], str(found.places[i]), goals[i], folders, taken)
-    after = [(path, _free(name, path, taken)) for path, name in strays.items()]
-    return journal._replace(folders=folders, records=records, strays=after)
-
-
-def _moved(
-    record: Record, place: str, name: str, folders: list[str], taken: dict[str, int]
-) -> Record:
-    image = record.image
-    label = label_of(name, folders, image.cluster)
-    is_other = label != image.cluster
-    image = ExportedImage(
-        cluster=label,
-        name=name,
-        exported_path=_free(name, place, taken),
-        source_path=image.source_path,
-        distance=None if is_other else image.distance,
-        reason=("set aside" if name == SET_ASIDE else "") if is_other else image.reason,
-    )
-    return record._replace(image=image, before=place)
-
-
-def _free(folder: str, path: str, taken: dict[str, int]) -> str:
-    """Return a free path in another folder; folders within the present one are kept."""
-    rest = path.partition("/")[2] if "/" in path else path
-    inner, base = os.path.split(rest)
-    return free_name(f"{folder}/{inner}/" if inner else f"{folder}/", base, taken)
 
 
 def _folders(journal: Journal, found: Survey) -> set[str]:
@@ -292,78 +211,3 @@ def _refuse_unknown(kind: str, unknown: Sequence[str]) -> None:
             f"Expected {kind} of this export, got:\n{listed}\nNothing was done. Check the "
             "folder, or save the corrections from a new report."
         )
-
-
-def split_folder(
-    output_folder: str | os.PathLike[str],
-    named: str,
-    parts: Mapping[str, tuple[int, float]],
-    *,
-    model: Any,
-    centers: Sequence[int],
-    request: Mapping[str, Any],
-    dry_run: bool = False,
-) -> list[ExportedImage]:
-    """Split a folder of an export into new ones, replacing the kept model.
-
-    Parameters
-    ----------
-    output_folder : str or path-like
-    named : str
-        The folder.
-    parts : mapping of str to (int, float)
-        The part, from 0 on, of each image by its present path, with its distance to the new
-        centre.
-    model : fitted ImageFolderClusterer
-        To be kept from now on; its last centres are those of the parts.
-    centers : sequence of int
-        Which centres of the model kept before are still there, by position.
-    request : mapping
-        By which the same split is known again.
-    dry_run : bool, default=False
-
-    Returns
-    -------
-    list of ExportedImage
-        All images of the export.
-    """
-    folder = Path(output_folder)
-    with lock(folder):
-        journal, found = open_export(folder, read_journal(folder))
-        names = part_names(named, len({part for part, _ in parts.values()}), journal.folders)
-        journal = journal._replace(folders=[*journal.folders, *names])
-        planned = _plan_split(journal, found, parts, names)
-        labels = [label_of(name, planned.folders, -1) for name in names]
-        planned = planned._replace(centers=[journal.centers[i] for i in centers] + labels)
-        if dry_run:
-            return planned.images
-        with told(folder):
-            number = int((journal.model or ".0.").split(".")[-2]) + 1
-            planned = with_contents(planned, folder, found)
-            planned = planned._replace(
-                command="split", request=dict(request), model=keep_model(folder, model, number)
-            )
-            return begin(folder, planned).images
-
-
-def _plan_split(
-    journal: Journal, found: Survey, parts: Mapping[str, tuple[int, float]], names: Sequence[str]
-) -> Journal:
-    places = {i: p for i, p in enumerate(found.places) if p is not None and p in parts}
-    planned = plan_moves(journal, found, {i: names[parts[p][0]] for i, p in places.items()})
-    records = list(planned.records)
-    for i, place in places.items():
-        image = records[i].image._replace(distance=parts[place][1])
-        records[i] = records[i]._replace(image=image)
-    return planned._replace(records=records)
-
-
-def part_names(named: str, n_parts: int, taken: Iterable[str]) -> list[str]:
-    """Return names of the parts of a folder: ``NAME_1``, ``NAME_2``, … that are free."""
-    used, number = {compared(name) for name in taken}, 1
-    names: list[str] = []
-    while len(names) < n_parts:
-        if compared(name := f"{named}_{number}") not in used:
-            names.append(name)
-        number += 1
-    return names

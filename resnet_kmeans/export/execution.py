@@ -22,7 +22,7 @@ STAGE = f"{OURS}moving"  # folder of the images that take each other's places
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
+def explain_disk_errors(folder: Path) -> Iterator[None]:
     """Turn an error of the system into one that says what is true of the images.
 
     Raises
@@ -37,6 +37,19 @@ def told(folder: Path) -> Iterator[None]:
             f"The export to {printable(folder)} stopped: {printable(error)}. Every image is "
             "whole, where it was or where it went. Mend the cause, then run it again to finish."
         ) from error
+
+
+def record_and_carry_out(folder: Path, planned: Journal) -> Journal:
+    """Write what is planned to the journal, then carry it out."""
+    planned = planned._replace(finished=False, staged=False)
+    names = {image.name for image in planned.images if image.name}
+    if files := sorted(name for name in names if (folder / name).is_file()):
+        raise OutputFolderError(
+            f"Expected folders in {printable(folder)}, got files called "
+            f"{printable(', '.join(files))}. Nothing was done. Move them away, or choose others."
+        )
+    write_journal(folder, planned)
+    return carry_out(folder, planned)
 
 
 def carry_out(folder: Path, journal: Journal) -> Journal:
@@ -68,7 +81,7 @@ def _put(record: Record, folder: Path) -> Record:
     return record._replace(before=None)
 
 
-def moves_of(journal: Journal) -> list[tuple[str, str]]:
+def planned_moves(journal: Journal) -> list[tuple[str, str]]:
     """Return from where to where the files in the folder go, those of others too."""
     moves = [(r.before, r.image.exported_path) for r in journal.records if r.before]
     return [(before, after) for before, after in moves if after] + journal.strays
@@ -85,7 +98,7 @@ def _move_within(folder: Path, journal: Journal) -> Journal:
     In the first round nothing comes to a path that is left, in the second nothing leaves,
     so that it shows from the disk alone how far an interrupted round came.
     """
-    moves = moves_of(journal)
+    moves = planned_moves(journal)
     left = {compared(before) for before, _ in moves}
     waiting = {n: move for n, move in enumerate(moves) if compared(move[1]) in left}
     if not journal.staged:
@@ -118,7 +131,7 @@ def remove_emptied(root: Path, left: Iterable[str]) -> None:
             remove_empty(root / folder)
 
 
-def remove_ours(folder: Path, journal: Journal) -> None:
+def remove_own_files(folder: Path, journal: Journal) -> None:
     """Remove the files of an export beside its images; the journal last, so that a kill leaves it.
 
     Folders of clusters go where nothing is left in them.
@@ -135,12 +148,12 @@ def _table(images: list[ExportedImage]) -> Iterator[str]:
     lines = io.StringIO(newline="")
     writer = csv.writer(lines)
     for row in [ExportedImage._fields, *images]:
-        writer.writerow([_harmless(cell) for cell in row])
+        writer.writerow([_without_formula(cell) for cell in row])
         yield lines.getvalue()
         lines.seek(0)
         lines.truncate()
 
 
-def _harmless(cell: Any) -> Any:
+def _without_formula(cell: Any) -> Any:
     """Keep a spreadsheet from taking a text for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell

@@ -12,7 +12,7 @@ from typing import Any
 from resnet_kmeans.exceptions import ModelFileError
 from resnet_kmeans.export.actions import ACTIONS, write_whole
 from resnet_kmeans.export.content import contents_of
-from resnet_kmeans.export.execution import carry_out, told
+from resnet_kmeans.export.execution import carry_out, explain_disk_errors
 from resnet_kmeans.export.journal import (
     Journal,
     Record,
@@ -29,7 +29,7 @@ from resnet_kmeans.export.plan import (
     check_output_folder,
     plan_export,
 )
-from resnet_kmeans.export.state import is_request, require_finished
+from resnet_kmeans.export.state import matches_request, require_finished
 
 # The journal holds the whole plan before the first file is touched, so that whatever stops
 # an export, a second run finishes it and `undo_export` takes it back.
@@ -115,11 +115,11 @@ def export_clusters(
     check_images(plan, folder, action)
     if dry_run:
         return plan
-    with told(folder):
+    with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
         check_output_folder(folder)  # another process may have begun meanwhile
-        with told(folder):
+        with explain_disk_errors(folder):
             name = keep_model(folder, model)
             journal = _new_journal(plan, folders, action, asked, name)
             write_journal(folder, journal)
@@ -192,7 +192,7 @@ def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
         journal = read_journal(folder)
         if journal.command == "undo":
             require_finished(folder, journal)
-        with told(folder):
+        with explain_disk_errors(folder):
             return journal.images if journal.finished else carry_out(folder, journal).images
 
 
@@ -221,7 +221,7 @@ def resume(
     folder = Path(output_folder)
     if not os.path.exists(folder / JOURNAL) or (journal := read_journal(folder)).finished:
         return None
-    if not is_request(journal, request):
+    if not matches_request(journal, request):
         require_finished(folder, journal)
     return finish_export(folder)
 

@@ -123,7 +123,7 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
             f"Expected a new or empty output folder, got {printable(folder)} with "
             f"{len(found)} entries. Nothing was written or overwritten. Choose another folder."
         )
-    there = _nearest(folder)
+    there = _nearest_existing(folder)
     if not os.access(there, os.W_OK | os.X_OK):
         raise OutputFolderError(
             f"Expected a folder to write to, got {printable(there)}: not writable. Nothing was "
@@ -131,7 +131,7 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
         )
 
 
-def _nearest(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     """Return a folder, or the nearest one above it that is there."""
     return next(p for p in [folder, *folder.absolute().parents] if p.exists())
 
@@ -144,13 +144,13 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
     OutputFolderError
         If an image or the permission or space for it is not there.
     """
-    there = _nearest(folder)
+    there = _nearest_existing(folder)
     device = os.stat(there).st_dev
     bad: dict[str, str] = {}
     needed = 0
     seen: set[str] = set()
     for source in [image.source_path for image in plan if image.exported_path is not None]:
-        if why := _why_not(source, action, device, seen):
+        if why := _obstacle(source, action, device, seen):
             bad[source] = why
         elif action == "copy" or (action == "move" and os.stat(source).st_dev != device):
             needed += os.stat(source).st_size
@@ -165,7 +165,7 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
         )
 
 
-def _why_not(source: str, action: str, device: int, seen: set[str]) -> str:
+def _obstacle(source: str, action: str, device: int, seen: set[str]) -> str:
     if not os.path.isfile(source) or not os.access(source, os.R_OK):
         return "gone, not a file, or not readable"
     if action == "hardlink" and os.stat(source).st_dev != device:

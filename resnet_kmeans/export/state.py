@@ -103,12 +103,19 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
     )
 
 
+def open_export(folder: Path, journal: Journal) -> tuple[Journal, Survey]:
+    """Return the journal of a finished export as its folder is now, and what was found there."""
+    require_finished(folder, journal)
+    found = survey(folder, journal)
+    return as_found(journal, folder, found), found
+
+
 def is_unfinished(folder: str | os.PathLike[str]) -> bool:
     """Return whether a command on this folder was interrupted."""
     return os.path.exists(Path(folder, JOURNAL)) and not read_journal(Path(folder)).finished
 
 
-def is_request(journal: Journal, request: Mapping[str, Any]) -> bool:
+def matches_request(journal: Journal, request: Mapping[str, Any]) -> bool:
     """Return whether an interrupted command is the one that is asked for now.
 
     What is to be done afterwards, under ``"then"``, may differ.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from resnet_kmeans.export.actions import is_same
 from resnet_kmeans.export.content import content_of
-from resnet_kmeans.export.execution import STAGE, moves_of, stage_path
+from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
 from resnet_kmeans.export.journal import Journal, Record
 from resnet_kmeans.export.names import REPORT, TABLE
 from resnet_kmeans.export.plan import OURS
@@ -38,7 +38,7 @@ def survey(folder: Path, journal: Journal) -> Survey:
     files = dict(_files(folder))
     places: list[str | None] = [None] * len(journal.records)
     for i, paths in enumerate(_expected_paths(journal)):
-        places[i] = next((p for p in paths if _is_it(folder, p, files, journal.records[i])), None)
+        places[i] = next((p for p in paths if _matches(folder, p, files, journal.records[i])), None)
         if places[i] is not None:
             del files[places[i]]  # type: ignore[arg-type]
     _find_by_content(folder, journal.records, places, files)
@@ -69,7 +69,7 @@ def _is_of_others(path: str) -> bool:
 
 def _expected_paths(journal: Journal) -> Iterator[list[str]]:
     """Yield for each image the paths that it may have, also amid what is planned."""
-    number = {before: i for i, (before, _) in enumerate(moves_of(journal))}
+    number = {before: i for i, (before, _) in enumerate(planned_moves(journal))}
     for record in journal.records:
         paths = [record.image.exported_path, record.before]
         if record.before:
@@ -77,7 +77,7 @@ def _expected_paths(journal: Journal) -> Iterator[list[str]]:
         yield [path for path in paths if path]
 
 
-def _is_it(folder: Path, path: str, files: dict[str, os.stat_result], record: Record) -> bool:
+def _matches(folder: Path, path: str, files: dict[str, os.stat_result], record: Record) -> bool:
     if path not in files:
         return False
     if record.action == "symlink":

@@ -8,7 +8,7 @@ from pathlib import Path
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.actions import PART, is_same, move
 from resnet_kmeans.export.content import content_of
-from resnet_kmeans.export.execution import remove_emptied, remove_ours, told
+from resnet_kmeans.export.execution import explain_disk_errors, remove_emptied, remove_own_files
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
 from resnet_kmeans.export.state import can_take_back
 from resnet_kmeans.export.survey import survey
@@ -47,7 +47,7 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
                 f"{printable(folder)}. The originals never left their place. Nothing was done; "
                 "delete the folder if you do not want it."
             )
-        with told(folder):
+        with explain_disk_errors(folder):
             return _bring_back(folder, journal)
 
 
@@ -63,7 +63,7 @@ def _bring_back(folder: Path, journal: Journal) -> list[str]:
         journal = journal._replace(command="undo", finished=False, staged=False, strays=[])
         journal = journal._replace(records=records)
         write_journal(folder, journal)
-    stuck = {place: why for r, place in pairs if place and (why := _why_stuck(folder / place, r))}
+    stuck = {place: why for r, place in pairs if place and (why := _obstacle(folder / place, r))}
     back = [(r, place) for r, place in pairs if place and place not in stuck]
     for record, place in back:
         source = Path(record.image.source_path)
@@ -84,7 +84,7 @@ def _bring_back(folder: Path, journal: Journal) -> list[str]:
             "came from. Move other files away or put missing images back into the folder, then "
             "undo again."
         )
-    remove_ours(folder, journal)
+    remove_own_files(folder, journal)
     return [r.image.source_path for r, _ in back if r.action == "move"]
 
 
@@ -95,7 +95,7 @@ def _at(record: Record, place: str | None) -> Record:
     return record._replace(before="" if never_came else None)
 
 
-def _why_stuck(path: Path, record: Record) -> str:
+def _obstacle(path: Path, record: Record) -> str:
     """Return why an image cannot go back now, empty where it can."""
     source = record.image.source_path
     if not os.path.lexists(source):
