@@ -32,13 +32,17 @@ from PIL import Image
 from resnet_kmeans import ResNetFeaturizer, find_images
 from resnet_kmeans.features.extraction import _ahead
 from resnet_kmeans.images.decoding import decode
-from resnet_kmeans.network.weights import import_tensorflow
+from resnet_kmeans.network import load_network
+from resnet_kmeans.network.telemetry import import_openvino
+from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
 SIDE, BATCH, WARM = 224, 8, 16
 CONTESTANTS = (
-    *("predict one by one", "predict in batches", "ours float32", "ours auto"),
-    *("OpenVINO bf16", "ONNX Runtime"),
+    *("predict one by one", "predict in batches", "ours float32", "ours auto", "ours int8"),
+    *("OpenVINO bf16", "ONNX Runtime", "Lite0 float32", "Lite0 auto"),
 )
+# Apart they show the bound of both together: 1 / (1 / decode + 1 / network).
+STEPS = ("decode alone", "ResNet50 alone", "Lite0 alone")
 
 
 def draw_photos(folder, n_images, size, seed=0):
@@ -53,7 +57,7 @@ def draw_photos(folder, n_images, size, seed=0):
 
 
 def draw_network(file, side=SIDE, seed=0):
-    """Write an untrained ResNet50 whose batch normalisation has something to do.
+    """Write an untrained ResNet50 whose biases and batch normalisation have something to do.
 
     A fresh one shifts by zero, and graph optimisers then treat it unlike a trained one.
     """
@@ -65,6 +69,9 @@ def draw_network(file, side=SIDE, seed=0):
         if isinstance(layer, keras.layers.BatchNormalization):
             shapes = [value.shape for value in layer.get_weights()]
             layer.set_weights([random.uniform(0.1, 0.9, shape) for shape in shapes])
+        elif isinstance(layer, keras.layers.Conv2D):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel, random.uniform(-0.1, 0.1, bias.shape)])
     model.save(file)
     return file
 
@@ -99,22 +106,60 @@ def predict_in_batches(paths, weights):
     return run
 
 
+def cache_of(weights):
+    """Return a feature cache without a row, whose compiled networks all processes share."""
+    networks = Path(f"{weights}.networks")
+    networks.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=networks.parent))
+    (folder / "networks").symlink_to(networks)
+    return folder
+
+
 def ours(precision, **given):
     def build(paths, weights):
-        featurizer = ResNetFeaturizer(
-            weights=weights, precision=precision, cache=None, unreadable="nan", **given
-        )
-        return featurizer.transform
+        network = {"weights": weights, "preprocess": "caffe", "cache": cache_of(weights)}
+        return ResNetFeaturizer(
+            precision=precision, unreadable="nan", **{**network, **given}
+        ).transform
+
+    return build
+
+
+def lite0(precision):
+    return ours(precision, weights="imagenet", backbone="efficientnet_lite0", preprocess="auto")
+
+
+def decode_alone(paths, weights):
+    def run(some):
+        for _ in _ahead(read, iter(some), 64, joblib.cpu_count()):
+            pass
+
+    return run
+
+
+def network_alone(precision, **given):
+    """Run the network over pixels that are there, from as many threads as it has streams."""
+
+    def build(paths, weights):
+        spec = NetworkSpec(precision=precision, **{"weights": str(weights), **given})
+        network = load_network(spec, Path(f"{weights}.networks"))
+        pixels = np.stack([read(path) for path in paths[: network.batch_size]])
+
+        def run(some):
+            batches = (pixels for _ in range(0, len(some), network.batch_size))
+            for _ in _ahead(network, batches, network.n_streams + 2, network.n_streams + 1):
+                pass
+
+        return run
 
     return build
 
 
 def openvino(paths, weights):
-    import openvino as ov
-
+    ov = import_openvino()
     core = ov.Core()
-    exported = export(weights, "saved_model")
-    network = ov.convert_model(exported, input=[BATCH, SIDE, SIDE, 3])
+    network = core.read_model(export(weights, "saved_model"))
+    network.reshape([BATCH, SIDE, SIDE, 3])
     hints = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "THROUGHPUT"}
     compiled = core.compile_model(network, "CPU", hints)
 
@@ -143,12 +188,15 @@ def onnx_runtime(paths, weights):
     return run
 
 
+LITE0 = {"weights": "imagenet", "backbone": "efficientnet_lite0"}
 BUILDERS = dict(
     zip(
-        CONTESTANTS,
+        (*CONTESTANTS, *STEPS),
         (
-            *(predict_one_by_one, predict_in_batches, ours("float32"), ours("auto")),
-            *(openvino, onnx_runtime),
+            *(predict_one_by_one, predict_in_batches, ours("float32"), ours("auto"), ours("int8")),
+            *(openvino, onnx_runtime, lite0("float32"), lite0("auto")),
+            *(decode_alone, network_alone("auto", preprocess="caffe")),
+            network_alone("auto", **LITE0),
         ),
     )
 )
@@ -169,13 +217,13 @@ def batches(items, size):
     return iter(lambda: list(itertools.islice(items, size)), [])
 
 
+def read(path):
+    return decode(Path(path).read_bytes(), (SIDE, SIDE))
+
+
 def prepared_batches(paths):
     """Decode in as many threads as this package does, prepare as Keras does."""
     prepare = import_tensorflow().keras.applications.resnet50.preprocess_input
-
-    def read(path):
-        return decode(Path(path).read_bytes(), (SIDE, SIDE))
-
     pixels = _ahead(read, iter(paths), 64, joblib.cpu_count())
     for batch in batches(pixels, BATCH):
         full = np.zeros((BATCH, SIDE, SIDE, 3), dtype=np.float32)
@@ -248,14 +296,15 @@ def table(args, title, jobs):
     """Measure jobs in turns, print the median of each and its ratio to the first."""
     rounds = [{name: measure(args, *job) for name, job in jobs.items()} for _ in range(args.rounds)]
     print(f"\n{title}\n{'':32}images/s   ratio  peak MB")
-    first = None
+    speeds = {}
     for name in jobs:
         figures = [r[name] for r in rounds if r[name]]
         if figures:
-            speed = statistics.median(f["images/s"] for f in figures)
-            first = first or speed
+            speed = speeds[name] = statistics.median(f["images/s"] for f in figures)
+            first = next(iter(speeds.values()))
             memory = max(f["MB"] for f in figures)
             print(f"{name:32}{speed:8.1f}{speed / first:8.2f}{memory:9.0f}", flush=True)
+    return speeds
 
 
 def main():
@@ -279,11 +328,20 @@ def main():
             shutil.copyfile(args.weights, network) if args.weights else draw_network(network)
         )
         photos = args.images or draw_photos(Path(folder, "small"), args.n, (500, 375))
+        for name in ("ours auto", "ours int8", "Lite0 auto"):  # compiled by TensorFlow, once
+            measure(args, name, photos, WARM)
         if args.only in (None, "contestants"):
             limit = measure(args, "limit", photos, 1)
             speeds = [f"{name} {limit[name]:.0f}" for name in ("bfloat16", "float32")]
             print(f"Arithmetic limit: {', '.join(speeds)} images/s")
-            table(args, "Contestants", {name: (name, photos, args.n) for name in CONTESTANTS})
+            jobs = {name: (name, photos, args.n) for name in (*CONTESTANTS, *STEPS)}
+            speeds = table(args, "Contestants", jobs)
+            for network, whole in (("ResNet50", "ours auto"), ("Lite0", "Lite0 auto")):
+                if {"decode alone", f"{network} alone", whole} <= set(speeds):
+                    apart = [1 / speeds[step] for step in ("decode alone", f"{network} alone")]
+                    bound = 1 / sum(apart)
+                    share = speeds[whole] / bound
+                    print(f"{network}: bound {bound:.0f} images/s, {share:.2f} of it reached")
         if args.only in (None, "large"):
             large = draw_photos(Path(folder, "large"), 60, (4000, 3000))
             auto = {"precision": "auto"}
