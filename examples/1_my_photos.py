@@ -2,7 +2,14 @@
 
     python examples/1_my_photos.py photos/ new-photos/
 
-@@OUT
+On the pictures that `resnet-kmeans demo` makes it prints
+
+    4 clusters: the highest modularity, 0.33
+    cluster_1 is a honeycomb (0.33)
+    cluster_3 is a maze (0.86)
+    open clusters/report.html
+    new-photos/blue_dots_0.png -> cluster_1_honeycomb/blue_dots_0.png
+    ...
 """
 
 import argparse
@@ -13,7 +20,6 @@ from resnet_kmeans import (
     add_images,
     choose_n_clusters,
     export_clusters,
-    find_images,
     suggest_cluster_names,
     write_report,
 )
@@ -37,4 +43,17 @@ for label, suggestion in enumerate(suggest_cluster_names(clusterer)):
         print(f"{clusterer.cluster_names_[label]} is a {name} ({probability:.2f})")
         clusterer.set_cluster_names({label: f"{clusterer.cluster_names_[label]}_{name}"})
 
-clusterer.export("clusters")
+export_clusters(
+    clusterer.image_paths_,
+    clusterer.labels_,
+    "clusters",
+    distances=clusterer.distances_,
+    reasons=clusterer.unreadable_,
+    names=clusterer.cluster_names_,
+    model=clusterer,  # kept in the folder, so that images can be added later
+)
+print(f"open {write_report(clusterer, 'clusters/report.html')}")
+
+if args.new_photos is not None:
+    for image in add_images("clusters", args.new_photos):
+        print(f"{image.source_path} -> {image.exported_path}")

@@ -1,6 +1,6 @@
 """I have a network of my own, or another idea of the steps: what can I replace?
 
-    python examples/5_own_network_own_recipe.py photos/ --weights my_network.keras
+    python examples/3_own_network.py photos/ --weights my_network.keras
 
 Without --weights a small untrained network stands in for yours.
 """

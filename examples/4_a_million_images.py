@@ -1,6 +1,6 @@
 """I have a million images and one machine: will it fit, and what if it stops half-way?
 
-    python examples/6_a_million_images.py photos/ --jobs 4
+    python examples/4_a_million_images.py photos/ --jobs 4
 Stop it whenever you like: run again, it goes on where it stopped.
 """
 

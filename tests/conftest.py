@@ -22,13 +22,35 @@ def compiled_networks(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("networks")
 
 
+@pytest.fixture(scope="session")
+def new_cache(tmp_path_factory, compiled_networks):
+    """A function that makes an empty cache, in which no feature is known but each network is."""
+
+    def make() -> Path:
+        cache = tmp_path_factory.mktemp("cache")
+        (cache / "networks").symlink_to(compiled_networks)
+        return cache
+
+    return make
+
+
+def _set_own_folders(patch, tmp_path_factory, cache):
+    patch.setenv("RESNET_KMEANS_CACHE", str(cache))
+    patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders_of_the_session(tmp_path_factory, new_cache):
+    """Keep fixtures that outlive a test away from the user's cache and Keras' folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        _set_own_folders(patch, tmp_path_factory, new_cache())
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path_factory, monkeypatch, compiled_networks):
-    """Keep the user's cache and Keras' folder out of the tests, and the tests out of them."""
-    cache = tmp_path_factory.mktemp("cache")
-    (cache / "networks").symlink_to(compiled_networks)
-    monkeypatch.setenv("RESNET_KMEANS_CACHE", str(cache))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+def _own_folders(tmp_path_factory, monkeypatch, new_cache):
+    """Keep each test away from the user's folders, and from the features of other tests."""
+    _set_own_folders(monkeypatch, tmp_path_factory, new_cache())
 
 
 @pytest.fixture(scope="session")
@@ -75,10 +97,9 @@ def real_pictures(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_featurizer(tmp_path_factory) -> ResNetFeaturizer:
+def real_featurizer(new_cache) -> ResNetFeaturizer:
     """A trained network, for tests that say that clusters are right; it sees an image once."""
-    cache = tmp_path_factory.mktemp("real_features")
-    return ResNetFeaturizer(backbone="efficientnet_lite0", cache=cache)
+    return ResNetFeaturizer(backbone="efficientnet_lite0", cache=new_cache())
 
 
 @pytest.fixture

@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]_*.py"))
-# What each prints and leaves behind.
+# What each takes besides a folder, prints, and leaves behind.
 EXPECTED = {
-    "1": ("24 images, 0 unreadable", ["clusters/clusters.csv", "clusters/report.html"]),
-    "2": ("best: ", []),
-    "3": ("clusters: ", ["how_many.png", "clusters.png"]),
-    "4": ("blue_dots_1.png", ["clusters.safetensors"]),
-    "5": ("modularity", []),
-    "6": ("24 images in clusters/", ["clusters/clusters.csv", "features"]),
+    "1": (["PICTURES"], "-> cluster_", ["clusters/clusters.csv", "clusters/report.html"]),
+    "2": ([], "10 clusters: modularity", ["model.safetensors"]),
+    "3": ([], "modularity", []),
+    "4": (["--backbone", "efficientnet_lite0"], " images in clusters/", ["features"]),
 }
 
 
@@ -26,13 +24,11 @@ def run_example(path, folder, *arguments):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
-def test_an_example_does_what_it_says(path, pictures, tmp_path):
-    folder = [] if path.name[0] == "4" else [pictures]  # without one it draws its own
-    # The fifth brings a network of its own.
-    network = [] if path.name[0] == "5" else ["--backbone", "efficientnet_lite0"]
-    done = run_example(path, tmp_path, *folder, *network)
+def test_an_example_does_what_it_says(path, real_pictures, pictures, tmp_path):
+    given, said, files = EXPECTED[path.name[0]]
+    more = [pictures if argument == "PICTURES" else argument for argument in given]
+    done = run_example(path, tmp_path, real_pictures, *more)
     assert done.returncode == 0, done.stderr
-    said, files = EXPECTED[path.name[0]]
     assert said in done.stdout
     assert [name for name in files if not (tmp_path / name).exists()] == []
 

@@ -79,7 +79,7 @@ def test_stops_at_a_named_layer(keras, tiny):
         ("max", lambda maps: maps.max(axis=(1, 2))),
         (None, lambda maps: maps.reshape(3, 14 * 14 * 16)),
     ],
-    ids=str,
+    ids=["avg", "max", "flat"],
 )
 def test_pools_feature_maps_to_rows(tiny, pooling, pool):
     maps = tiny.predict(PIXELS / 127.5 - 1, verbose=0)
@@ -141,7 +141,7 @@ def test_a_subclassed_model_does_not_train(keras):
         ("token", lambda tokens: tokens[:, 0]),
         (None, lambda tokens: tokens.reshape(3, 14 * 14 * 16)),
     ],
-    ids=str,
+    ids=["avg", "max", "token", "flat"],
 )
 def test_pools_tokens_to_rows(keras, tiny, pooling, pool):
     model = keras.Model(tiny.inputs, keras.layers.Reshape((14 * 14, 16))(tiny.output))
