@@ -219,7 +219,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         compiled : Path or None
             The compiled network, which takes no TensorFlow; None where it cannot be compiled.
         """
-        spec = self._spec()
+        spec = self.network_spec()
         with FeatureCache(self.cache) as cache:
             compiled = compiled_spec(spec, networks_folder(cache))
         weights = None if spec.weights is None else spec.file

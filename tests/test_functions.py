@@ -88,7 +88,7 @@ def test_save_clustered_images_copies_to_folders(pictures, tmp_path):
 
 def test_find_and_cluster_images_does_it_all(real_featurizer, real_pictures, tmp_path, monkeypatch):
     # The function has no parameter for the network, and the weights may not be to be had here.
-    monkeypatch.setattr("resnet_kmeans.clusterer.ResNetFeaturizer", lambda: real_featurizer)
+    monkeypatch.setattr("resnet_kmeans.persistence.ResNetFeaturizer", lambda: real_featurizer)
     assert find_and_cluster_images(real_pictures, tmp_path / "out", 8) is None
     with open(tmp_path / "out" / "clusters.csv", newline="") as table:
         rows = list(csv.DictReader(table))
