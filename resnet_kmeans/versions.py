@@ -1,4 +1,4 @@
-"""Names the versions of the libraries that shape features."""
+"""Looks up the versions of the libraries that determine features."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from importlib.metadata import distributions, version
 
 @cache
 def library_versions(*more: str) -> dict[str, str]:
-    """Return the versions of the libraries that shape features, and of `more` of them."""
-    # TensorFlow is installed under other names too, tensorflow-cpu for one.
+    """Return the installed versions of the libraries that determine features, and of `more`."""
+    # TensorFlow has distributions of other names, such as tensorflow-cpu.
     tensorflow = ("tensorflow", "tensorflow-cpu", "keras")
     names = ("resnet-kmeans", *tensorflow, "openvino", "pillow", "numpy", "scikit-learn", *more)
     return {d: version(d) for d in names if any(distributions(name=d))}

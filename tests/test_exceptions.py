@@ -23,7 +23,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_errors_survive_pickling_as_worker_processes_need(error):
+def test_errors_can_be_pickled_by_worker_processes(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
@@ -34,13 +34,13 @@ def test_errors_survive_pickling_as_worker_processes_need(error):
     [e for e in EXAMPLES if not isinstance(e, (exceptions.DecodeError, Warning))],
     ids=lambda error: type(error).__name__,
 )
-def test_messages_tell_expected_got_and_what_was_done(error):
+def test_messages_state_what_was_expected_got_and_done(error):
     assert str(error).startswith("Expected")
     assert "got" in str(error)
     assert any(word in str(error) for word in ("Nothing", "No features", "nothing was"))
 
 
-def test_all_errors_are_one_family():
+def test_all_errors_share_a_base_class():
     errors = [
         value
         for value in vars(exceptions).values()
@@ -68,7 +68,7 @@ def test_control_characters_never_reach_a_terminal(text, shown):
     assert printable(text) == shown
 
 
-def test_a_long_list_is_counted_from_some_point_on():
+def test_a_long_list_is_cut_and_counted():
     reasons = {f"{i}.jpg": "empty" for i in range(7)}
     assert list_reasons(reasons, 5).splitlines()[-1] == "  and 2 more"
     assert len(list_reasons(reasons).splitlines()) == 7

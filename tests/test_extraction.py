@@ -56,14 +56,14 @@ def test_a_second_run_reads_rows_from_the_cache(spec, passed, pictures, cache):
     assert sum(passed) == 24
 
 
-def test_only_new_images_pass_the_network(spec, passed, pictures, cache):
+def test_the_network_runs_on_new_images_only(spec, passed, pictures, cache):
     paths = find_images(pictures)
     Extraction(spec, cache).run(paths[:20])
     Extraction(spec, cache).run(paths)
     assert sum(passed) == 24
 
 
-def test_a_moved_file_is_known_by_its_content(spec, passed, pictures, cache, tmp_path):
+def test_a_moved_file_is_found_by_its_content(spec, passed, pictures, cache, tmp_path):
     paths = find_images(pictures)
     Extraction(spec, cache).run(paths)
     moved = [shutil.copy(path, tmp_path) for path in paths]
@@ -71,14 +71,14 @@ def test_a_moved_file_is_known_by_its_content(spec, passed, pictures, cache, tmp
     assert sum(passed) == 24
 
 
-def test_an_image_in_memory_is_known_by_its_pixels(spec, passed, cache):
+def test_an_image_in_memory_is_found_by_its_pixels(spec, passed, cache):
     image = np.full((40, 50, 3), 7, dtype=np.uint8)
     Extraction(spec, cache).run([image])
     Extraction(spec, cache).run([image.copy()])
     assert passed == [1]
 
 
-def test_another_network_finds_no_row(spec, passed, pictures, cache):
+def test_another_network_does_not_find_cached_rows(spec, passed, pictures, cache):
     paths = find_images(pictures)[:4]
     Extraction(spec, cache).run(paths)
     other = NetworkSpec(**{**spec.__dict__, "pooling": "max"})
@@ -86,7 +86,7 @@ def test_another_network_finds_no_row(spec, passed, pictures, cache):
     assert sum(passed) == 8
 
 
-def test_unreadable_images_are_nan_and_the_others_are_not_held_up(spec, pictures, tmp_path):
+def test_unreadable_images_become_nan_and_the_others_are_computed(spec, pictures, tmp_path):
     paths = find_images(pictures)[:3]
     extraction = Extraction(spec, FeatureCache(None))
     rows = extraction.run([paths[0], tmp_path / "gone.png", paths[1], b"no image", paths[2]])
@@ -105,7 +105,7 @@ def test_every_image_is_reported_once(spec, pictures, cache, tmp_path):
     assert sum(n_images for n_images, computed in done if computed) == len(paths)
 
 
-def test_a_row_that_the_network_makes_nan_has_its_own_reason_and_is_not_kept(
+def test_a_nan_row_of_the_network_has_its_own_reason_and_is_not_cached(
     spec, pictures, cache, monkeypatch
 ):
     def broken(network, pixels):
@@ -118,12 +118,12 @@ def test_a_row_that_the_network_makes_nan_has_its_own_reason_and_is_not_kept(
     path = find_images(pictures)[0]
     extraction = Extraction(spec, cache)
     assert np.isnan(extraction.run([path, path])).all()
-    reason = "it can be read, but the network gives NaN for it"
+    reason = "the image can be read, but the network returns NaN for it"
     assert extraction.reasons == {0: reason, 1: reason}
     assert cache.n_rows() == 0
 
 
-def test_the_network_is_not_loaded_where_the_cache_knows_all(spec, pictures, cache):
+def test_the_network_is_not_loaded_if_all_rows_are_cached(spec, pictures, cache):
     paths = [str(path) for path in find_images(pictures)]
     Extraction(spec, cache).run(paths)
     program = (
@@ -135,7 +135,7 @@ def test_the_network_is_not_loaded_where_the_cache_knows_all(spec, pictures, cac
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_killed_run_loses_the_batches_in_flight_alone(spec, pictures, tmp_path, passed):
+def test_a_killed_run_loses_only_the_batches_in_progress(spec, pictures, tmp_path, passed):
     paths = [str(path) for path in find_images(pictures)]
     # The network waits before its fourth batch, and is killed there.
     program = (

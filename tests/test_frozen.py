@@ -22,7 +22,7 @@ def spec(**changes):
     return NetworkSpec(**{**given, **changes})
 
 
-def test_computes_what_keras_computes(tiny):
+def test_returns_the_features_of_keras(tiny):
     expected = tiny.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
     np.testing.assert_allclose(FrozenNetwork(tiny, spec())(PIXELS), expected, rtol=1e-5, atol=1e-5)
 
@@ -33,7 +33,7 @@ def test_any_number_of_images_gives_the_same_bits(tiny, n_images):
     np.testing.assert_array_equal(network(PIXELS[:n_images]), network(PIXELS)[:n_images])
 
 
-def test_threads_that_call_at_the_same_time_get_what_one_thread_gets(tiny):
+def test_concurrent_calls_return_the_rows_of_a_single_thread(tiny):
     # A residual block whose convolution reads its own summand: TensorFlow's kernel is not
     # safe there, and without turns this crashed the process within a hundred calls.
     network = FrozenNetwork(tiny, spec(batch_size=2))
@@ -43,7 +43,7 @@ def test_threads_that_call_at_the_same_time_get_what_one_thread_gets(tiny):
     np.testing.assert_array_equal(together, alone * 200)
 
 
-def test_a_processor_computes_in_float32_whatever_is_asked(tiny):
+def test_a_processor_computes_in_float32_for_any_precision(tiny):
     assert FrozenNetwork(tiny, spec(precision="bfloat16")).precision == "float32"
 
 
@@ -56,9 +56,7 @@ def test_a_processor_computes_in_float32_whatever_is_asked(tiny):
         ("float32", (9, 0), "float32"),
     ],
 )
-def test_a_gpu_computes_in_bfloat16_where_it_can(
-    tiny, monkeypatch, precision, capability, expected
-):
+def test_a_gpu_computes_in_bfloat16_if_it_can(tiny, monkeypatch, precision, capability, expected):
     config = import_tensorflow().tensorflow.config
     details = {"compute_capability": capability}
     monkeypatch.setattr(config, "list_physical_devices", lambda kind: ["the first"])

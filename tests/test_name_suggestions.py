@@ -53,7 +53,7 @@ def by_first_image(clusterer, found):
 
 
 @pytest.mark.parametrize("block", [2, 100])
-def test_a_class_that_all_clusters_show_names_none(clusterer, monkeypatch, block):
+def test_a_class_that_all_clusters_show_is_not_suggested(clusterer, monkeypatch, block):
     monkeypatch.setattr(name_suggestions, "BLOCK", block)
     dog, cat, unknown = by_first_image(clusterer, suggest_cluster_names(clusterer))
     assert dog == ("dog", pytest.approx(0.6))
@@ -61,7 +61,7 @@ def test_a_class_that_all_clusters_show_names_none(clusterer, monkeypatch, block
     assert unknown is None
 
 
-def test_below_the_least_probability_there_is_no_name(clusterer):
+def test_classes_below_min_probability_are_not_suggested(clusterer):
     found = suggest_cluster_names(clusterer, min_probability=0.7)
     assert by_first_image(clusterer, found) == [None, ("cat", pytest.approx(0.8)), None]
     assert None not in suggest_cluster_names(clusterer, min_probability=0)
@@ -69,14 +69,14 @@ def test_below_the_least_probability_there_is_no_name(clusterer):
         suggest_cluster_names(clusterer, min_probability=1.5)
 
 
-def test_two_classes_of_one_name_are_one(clusterer, monkeypatch):
+def test_classes_of_the_same_name_are_added(clusterer, monkeypatch):
     head = PlainHead(np.eye(3), np.zeros(3), ["pet", "grass", "pet"])
     monkeypatch.setattr(name_suggestions, "head_of_featurizer", lambda featurizer: head)
     dog, *_ = by_first_image(clusterer, suggest_cluster_names(clusterer))
     assert dog == ("pet", pytest.approx(1.2))
 
 
-def test_features_may_be_given(clusterer, monkeypatch):
+def test_features_can_be_passed(clusterer, monkeypatch):
     expected = suggest_cluster_names(clusterer)
     monkeypatch.setattr(Seen, "transform", None)
     found = suggest_cluster_names(clusterer, SEEN)
@@ -84,12 +84,12 @@ def test_features_may_be_given(clusterer, monkeypatch):
         assert one == other or one == (other[0], pytest.approx(other[1]))
 
 
-def test_other_images_may_be_given_and_unreadable_ones_are_passed_over(clusterer):
+def test_other_images_can_be_passed_and_unreadable_ones_are_skipped(clusterer):
     found = suggest_cluster_names(clusterer, ["2", "99"])
     assert by_first_image(clusterer, found) == [("dog", pytest.approx(0.7)), None, None]
 
 
-def test_images_that_are_gone_since_the_fit_are_passed_over(clusterer):
+def test_images_deleted_since_the_fit_are_skipped(clusterer):
     clusterer.image_paths_[2] = "99"
     dog, *_ = by_first_image(clusterer, suggest_cluster_names(clusterer))
     assert dog == ("dog", pytest.approx(0.55))
@@ -101,7 +101,7 @@ def test_a_loaded_model_needs_images(clusterer):
         suggest_cluster_names(clusterer)
 
 
-def test_an_unfitted_clusterer_is_refused():
+def test_an_unfitted_clusterer_raises_an_error():
     with pytest.raises(NotFittedError):
         suggest_cluster_names(ImageFolderClusterer())
 
@@ -116,7 +116,7 @@ def test_an_unfitted_clusterer_is_refused():
     ],
     ids=["untrained", "layer", "max", "other"],
 )
-def test_features_that_tell_no_classes_are_refused_before_anything_is_computed(featurizer):
+def test_features_without_a_known_head_raise_an_error_before_any_work(featurizer):
     with pytest.raises(NetworkError, match="Nothing was computed"):
         name_suggestions.head_of_featurizer(featurizer)
 
@@ -138,7 +138,7 @@ def test_photos_are_named_without_a_second_pass_through_the_network(monkeypatch)
     assert [found[clusterer.labels_[i]][0] for i in (0, -1)] == ["palace", "daisy"]
 
 
-def test_folders_are_called_by_number_and_name():
+def test_folder_names_append_the_suggestion():
     found = [("Dalmatian", 0.8), None, ("cardboard box / carton", 0.5), ("jack-o'-lantern", 0.4)]
     names = folder_names([f"cluster_{i}" for i in range(4)], found)
     assert names == [

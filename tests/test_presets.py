@@ -87,7 +87,7 @@ def load(imported):
 
 
 @pytest.mark.parametrize("make", EMBEDDINGS, ids=lambda make: make.__name__)
-def test_a_preset_gives_its_embedding_of_pixels(hub, make, tmp_path):
+def test_a_preset_returns_its_usual_embedding(hub, make, tmp_path):
     backbone = make(hub)
     backbone.save_to_preset(tmp_path / "preset")
     converter = {
@@ -137,7 +137,7 @@ def timm_folder(hub, tmp_path_factory):
     return folder
 
 
-def test_a_preset_of_timm_needs_keras_hub_only_to_be_imported(timm_folder, tmp_path, monkeypatch):
+def test_an_imported_timm_preset_loads_without_keras_hub(timm_folder, tmp_path, monkeypatch):
     imported = import_preset(str(timm_folder), tmp_path / "resnet18.keras")
     assert imported.input_shape == (64, 96)
     monkeypatch.setattr("resnet_kmeans.network.weights.find_spec", lambda name: None)
@@ -167,15 +167,15 @@ def test_the_command_imports_from_the_cache_of_hugging_face_offline(timm_folder,
     assert file.is_file()
 
 
-def test_what_is_no_preset_is_refused(hub, tmp_path):
-    with pytest.raises(NetworkError, match=r"preset of KerasHub that sees images, got 'no_such'"):
+def test_an_unknown_preset_raises_an_error(hub, tmp_path):
+    with pytest.raises(NetworkError, match=r"KerasHub preset that takes images, got 'no_such'"):
         import_preset("no_such", tmp_path / "new.keras")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_preset_that_does_not_tell_its_scaling_is_refused(hub, tmp_path):
+def test_a_preset_without_preprocessing_raises_an_error(hub, tmp_path):
     make_vit(hub).save_to_preset(tmp_path / "preset")
-    with pytest.raises(NetworkError, match="that sees images, got"):
+    with pytest.raises(NetworkError, match="that takes images, got"):
         import_preset(str(tmp_path / "preset"), tmp_path / "new.keras")
     assert [path.name for path in tmp_path.iterdir()] == ["preset"]
 
@@ -188,7 +188,7 @@ def test_only_a_new_keras_file_is_written(tmp_path, name):
     assert (tmp_path / "there.keras").read_text() == "of the user's"
 
 
-def test_missing_keras_hub_names_the_extra(tmp_path, monkeypatch):
+def test_a_missing_keras_hub_raises_an_error_that_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(ExtraNotInstalledError, match=r"keras-hub, .*resnet-kmeans\[hub\]"):
         import_preset("resnet_50_imagenet", tmp_path / "new.keras")

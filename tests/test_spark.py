@@ -155,7 +155,7 @@ def predicted(model, folder):
 
 @needs_java
 @LOCAL
-def test_labels_of_the_cluster_equal_those_of_this_machine(session, fitted, folder):
+def test_assign_returns_the_labels_of_a_single_machine(session, fitted, folder):
     rows = rows_by_name(spark.assign(fitted, str(folder)))
     assert {name: row.reason for name, row in rows.items() if row.cluster == -1} == BAD
     assert all(row.distance is None for row in rows.values() if row.cluster == -1)
@@ -166,7 +166,7 @@ def test_labels_of_the_cluster_equal_those_of_this_machine(session, fitted, fold
 
 @needs_java
 @LOCAL
-def test_a_fit_agrees_with_that_of_one_machine(session, fitted, folder, featurizer):
+def test_a_fit_agrees_with_that_of_a_single_machine(session, fitted, folder, featurizer):
     images = [path for path in find_images(folder) if path.name not in BAD]
     alone = ImageFolderClusterer(N_CLUSTERS, featurizer=featurizer, random_state=0).fit(images)
     score = adjusted_mutual_info_score(alone.labels_, list(predicted(fitted, folder).values()))
@@ -187,9 +187,7 @@ def test_the_fitted_model_saves_loads_and_pickles(session, fitted, folder, tmp_p
 
 @needs_java
 @LOCAL
-def test_features_kept_in_parquet_take_the_place_of_images(
-    session, fitted, folder, featurizer, tmp_path
-):
+def test_features_in_parquet_replace_images(session, fitted, folder, featurizer, tmp_path):
     path = str(tmp_path / "features")
     model = spark.fit(
         str(folder), N_CLUSTERS, featurizer=featurizer, random_state=0, features_path=path
@@ -204,7 +202,7 @@ def test_features_kept_in_parquet_take_the_place_of_images(
 
 @needs_java
 @LOCAL
-def test_images_come_in_a_dataframe_too(session, fitted, folder):
+def test_images_can_be_a_dataframe(session, fitted, folder):
     images = [path for path in find_images(folder) if path.name not in BAD]
     known = [(str(path), bytearray(path.read_bytes())) for path in images]
     frame = session.createDataFrame([*known, ("none", None)], "path string, content binary")
@@ -215,7 +213,7 @@ def test_images_come_in_a_dataframe_too(session, fitted, folder):
 
 @needs_java
 @LOCAL
-def test_a_sample_goes_by_paths_not_by_partitions(session, monkeypatch):
+def test_a_sample_depends_on_paths_not_on_partitions(session, monkeypatch):
     monkeypatch.setattr(driver, "SAMPLE_ROWS", 100)
     rows = [(f"image{i}.jpg", [float(i), 1.0], None) for i in range(1000)]
     frame = session.createDataFrame(rows, FEATURES)
@@ -229,12 +227,12 @@ def test_a_sample_goes_by_paths_not_by_partitions(session, monkeypatch):
 
 @needs_java
 @LOCAL
-def test_bad_input_is_refused_by_name(session, folder, featurizer, tmp_path):
+def test_invalid_input_raises_an_error(session, folder, featurizer, tmp_path):
     with pytest.raises(NoImagesError, match=r"at least one image .*\.jpg"):
         spark.fit(str(tmp_path), 2, featurizer=featurizer)
     with pytest.raises(TooFewImagesError, match="n_clusters=25 readable images, got 24"):
         spark.fit(str(folder), 25, featurizer=featurizer)
-    with pytest.raises(ValueError, match="n_clusters from 2 on, got 1"):
+    with pytest.raises(ValueError, match="n_clusters to be 2 or more, as MLlib requires, got 1"):
         spark.fit(str(folder), 1, featurizer=featurizer)
     with pytest.raises(InvalidImagesError, match=r"DataFrame with the columns .*id"):
         spark.assign(None, session.range(3))
@@ -284,7 +282,7 @@ def _fragile(folder: Path):
     return FragileFeaturizer
 
 
-def test_batches_without_rows_or_content_pass_the_network(featurizer, monkeypatch):
+def test_batches_without_rows_or_content_are_handled(featurizer, monkeypatch):
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow, of the spark extra, is missing")
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "7")
     schema = pyarrow.schema({"path": "string", "content": "binary"})
@@ -300,13 +298,13 @@ def test_batches_without_rows_or_content_pass_the_network(featurizer, monkeypatc
     assert os.environ["LOKY_MAX_CPU_COUNT"] == "1"  # bounds what decodes and what computes
 
 
-def test_without_pyspark_the_error_names_the_extra(monkeypatch):
+def test_a_missing_pyspark_raises_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(ImportError, match=r"needs the spark extra: .*resnet-kmeans\[spark\]"):
         spark.fit("photos")
 
 
-def test_the_module_loads_neither_pyspark_nor_tensorflow():
+def test_importing_the_module_imports_neither_pyspark_nor_tensorflow():
     check = "import resnet_kmeans.spark, sys; print({'pyspark', 'tensorflow'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

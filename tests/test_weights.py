@@ -42,20 +42,20 @@ def test_a_weights_file_is_loaded(saved):
         np.testing.assert_array_equal(loaded, value)
 
 
-def test_weights_of_another_network_are_refused_by_name(saved):
+def test_weights_of_another_network_raise_an_error_that_names_both(saved):
     path = str(saved[0] / "new.weights.h5")
     with pytest.raises(WeightsFileError, match=r"weights for ResNet101, got .*new\.weights\.h5"):
         build_model(NetworkSpec(weights=path, backbone="resnet101", input_shape=(32, 32)))
 
 
 @pytest.mark.parametrize("given", [None, "imagenet"])
-def test_an_input_shape_that_is_too_small_is_refused_before_weights_are_fetched(given):
+def test_a_too_small_input_shape_raises_an_error_before_any_download(given):
     with pytest.raises(NetworkError, match=r"at least 32 x 32 pixels for ResNet50, got \(32, 31\)"):
         build_model(NetworkSpec(weights=given, input_shape=(32, 31)))
 
 
 @pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
-def test_untrained_weights_leave_the_random_numbers_of_others_alone():
+def test_untrained_weights_do_not_change_the_state_of_random():
     random.seed(3)
     expected = random.random()
     random.seed(3)
@@ -66,23 +66,23 @@ def test_untrained_weights_leave_the_random_numbers_of_others_alone():
 
 
 @pytest.mark.parametrize("name", ["broken.h5", "broken.weights.h5", "broken.keras"])
-def test_a_file_that_is_no_weights_file_is_refused(tmp_path, name):
+def test_a_file_without_weights_raises_an_error(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(WeightsFileError, match="which cannot be loaded"):
         build_model(NetworkSpec(weights=str(path), input_shape=(32, 32), preprocess="tf"))
 
 
-def test_a_model_that_another_keras_saved_is_refused_by_their_versions(tmp_path):
+def test_a_model_of_another_keras_raises_an_error_with_both_versions(tmp_path):
     path = tmp_path / "newer.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", '{"keras_version": "99.1.0"}')
         archive.writestr("config.json", "{}")
-    with pytest.raises(WeightsFileError, match=r"saved by Keras 99\.1\.0, here is \d"):
+    with pytest.raises(WeightsFileError, match=r"saved by Keras 99\.1\.0, installed is \d"):
         build_model(NetworkSpec(weights=str(path), preprocess="tf"))
 
 
-def test_without_a_connection_the_ways_out_are_named(monkeypatch):
+def test_a_failed_download_raises_an_error_with_the_ways_out(monkeypatch):
     # A proxy on a closed port makes every download fail, with and without a connection.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     begin = time.monotonic()
@@ -96,7 +96,7 @@ def test_without_a_connection_the_ways_out_are_named(monkeypatch):
     assert not imagenet_file("resnet50").exists()
 
 
-def test_imagenet_weights_lie_under_keras_home(monkeypatch, tmp_path):
+def test_imagenet_weights_are_looked_for_under_keras_home(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     name = "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5"
     assert imagenet_file("resnet101") == tmp_path / "models" / name
@@ -105,7 +105,7 @@ def test_imagenet_weights_lie_under_keras_home(monkeypatch, tmp_path):
 def test_only_files_that_keras_publishes_are_imported(tmp_path):
     path = tmp_path / "mine.h5"
     path.write_bytes(b"mine")
-    with pytest.raises(WeightsFileError, match="no file that Keras publishes"):
+    with pytest.raises(WeightsFileError, match="not that of a file published by Keras"):
         import_imagenet_file(path)
     assert not imagenet_file("resnet50").exists()
 
@@ -141,7 +141,7 @@ def test_auto_scales_pixels_as_the_backbone_was_trained(backbone, mode):
     assert spec == NetworkSpec(backbone=backbone, preprocess=mode)
 
 
-def test_a_whole_model_must_be_told_how_to_scale_pixels(tmp_path):
+def test_a_whole_model_needs_preprocess(tmp_path):
     path = tmp_path / "own.keras"
     with pytest.raises(WeightsNotFoundError, match=r"got no file .*own\.keras"):
         build_model(NetworkSpec(weights=str(path)))
@@ -151,11 +151,11 @@ def test_a_whole_model_must_be_told_how_to_scale_pixels(tmp_path):
     assert NetworkSpec(weights=str(path), preprocess="none").preprocess == "none"
 
 
-def test_a_model_with_layers_of_keras_hub_names_the_package(tmp_path, monkeypatch):
+def test_a_model_of_keras_hub_raises_an_error_that_names_the_package(tmp_path, monkeypatch):
     path = tmp_path / "transformer.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", '{"module": "keras_hub.src.models.vit.vit_backbone"}')
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
-    message = r"keras-hub, which has the layers of .*transformer\.keras.*resnet-kmeans\[hub\]"
+    message = r"keras-hub, which provides the layers of .*transformer\.keras.*resnet-kmeans\[hub\]"
     with pytest.raises(ExtraNotInstalledError, match=message):
         build_model(NetworkSpec(weights=str(path), preprocess="none"))

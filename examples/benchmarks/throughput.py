@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_kmeans import ResNetFeaturizer, find_images
-from resnet_kmeans.features.extraction import _ahead
+from resnet_kmeans.features.extraction import _prefetch
 from resnet_kmeans.images.decoding import decode
 from resnet_kmeans.network import load_network
 from resnet_kmeans.network.telemetry import import_openvino
@@ -131,7 +131,7 @@ def lite0(precision):
 
 def decode_alone(paths, weights):
     def run(some):
-        for _ in _ahead(read, iter(some), 64, joblib.cpu_count()):
+        for _ in _prefetch(read, iter(some), 64, joblib.cpu_count()):
             pass
 
     return run
@@ -147,7 +147,7 @@ def network_alone(precision, **given):
 
         def run(some):
             batches = (pixels for _ in range(0, len(some), network.batch_size))
-            for _ in _ahead(network, batches, network.n_streams + 2, network.n_streams + 1):
+            for _ in _prefetch(network, batches, network.n_streams + 2, network.n_streams + 1):
                 pass
 
         return run
@@ -224,7 +224,7 @@ def read(path):
 def prepared_batches(paths):
     """Decode in as many threads as this package does, prepare as Keras does."""
     prepare = import_tensorflow().keras.applications.resnet50.preprocess_input
-    pixels = _ahead(read, iter(paths), 64, joblib.cpu_count())
+    pixels = _prefetch(read, iter(paths), 64, joblib.cpu_count())
     for batch in batches(pixels, BATCH):
         full = np.zeros((BATCH, SIDE, SIDE, 3), dtype=np.float32)
         full[: len(batch)] = np.stack(batch)

@@ -1,4 +1,4 @@
-"""Passes every image through the network once; keeps the rows on disk."""
+"""Computes the features of each image once and caches them on disk."""
 
 from resnet_kmeans.features.cache import FeatureCache, cache_file
 from resnet_kmeans.features.extraction import Extraction, networks_folder

@@ -1,4 +1,4 @@
-"""Keeps features on disk, keyed by image content plus network."""
+"""Caches features on disk, keyed by image content and network."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ import numpy as np
 from resnet_kmeans.exceptions import CacheWarning, printable
 from resnet_kmeans.features.cache_file import connect
 
-MAX_BYTES = 2 * 10**9  # 240,000 rows of 2048 float32
-USED_STEP = 3600  # seconds; a finer "last used" would turn every read into a write
-# A file changed within this many seconds may change again without a new time stamp.
+MAX_BYTES = 2 * 10**9  # room for 240,000 rows of 2048 float32
+# Seconds between updates of "last used", so that not every read becomes a write.
+USED_STEP = 3600
+# Seconds. A file changed more recently may change again within the same time stamp.
 SETTLED_AFTER = 2
 
-# A message about a damaged file may hold parts of it.
+# UnicodeError, because the message about a damaged file may quote bytes of it.
 _FAILURES = (sqlite3.Error, OSError, UnicodeError)
 
 
 def default_folder() -> Path:
-    """Return ``RESNET_KMEANS_CACHE``, else the user's cache folder for this package."""
+    """Return ``RESNET_KMEANS_CACHE`` if set, else this package's folder in the user cache."""
     if folder := os.environ.get("RESNET_KMEANS_CACHE"):
         return Path(folder).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or Path("~", ".cache")
@@ -36,7 +37,7 @@ def default_folder() -> Path:
 
 
 def cache_file(folder: str | os.PathLike[str] | None) -> Path | None:
-    """Return the file of the cache in a folder, there or not."""
+    """Return the path of the cache file in a folder; it may not exist yet."""
     if folder is None:
         return None
     where = default_folder() if folder == "default" else Path(folder).expanduser()
@@ -44,18 +45,19 @@ def cache_file(folder: str | os.PathLike[str] | None) -> Path | None:
 
 
 class FeatureCache:
-    """Rows of features in one SQLite file; any failure ends its use, never the job.
+    """A cache of features in one SQLite file, which processes can share.
 
-    Several processes may share it. A row is found by the hash of the image's content and
-    the network, so an edited file or another network never finds an old row. The least
-    recently used rows go first once the file holds `max_bytes`.
+    Rows are keyed by a hash of the image content and by the network, so neither an edited file
+    nor another network ever gets an old row. Once the file exceeds `max_bytes`, the least
+    recently used rows are deleted. If the file fails in any way, the cache warns and is
+    disabled.
 
     Parameters
     ----------
     folder : path-like, "default" or None
-        Where the file is; None is a cache that keeps nothing.
+        Folder of the file; None disables the cache.
     max_bytes : int, default=2,000,000,000
-        Bytes that the file may hold; ``RESNET_KMEANS_CACHE_BYTES`` overrides the default.
+        Maximum size in bytes; ``RESNET_KMEANS_CACHE_BYTES`` overrides the default.
     """
 
     def __init__(
@@ -83,11 +85,12 @@ class FeatureCache:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._database = connect(file)
         except _FAILURES as error:
-            self._give_up(error)
+            self._disable(error)
 
-    def _give_up(self, error: Exception) -> None:
+    def _disable(self, error: Exception) -> None:
         self.__exit__()
-        # Its subclasses are for what passes: locked, full, read-only.
+        # The base class means a damaged file. Temporary failures, such as a locked database or
+        # a full disk, have subclasses.
         self._is_damaged = type(error) is sqlite3.DatabaseError
         warnings.warn(
             f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
@@ -104,7 +107,7 @@ class FeatureCache:
                     self._database.execute(statement, values).fetchall() if self._database else []
                 )
             except _FAILURES as error:
-                self._give_up(error)
+                self._disable(error)
                 return []
 
     def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
@@ -113,13 +116,13 @@ class FeatureCache:
                 return
             try:
                 self._database.execute("BEGIN IMMEDIATE")
-                with self._database:  # all of them or none
+                with self._database:  # commits all rows, or none if one fails
                     self._database.executemany(statement, rows)
             except _FAILURES as error:
-                self._give_up(error)
+                self._disable(error)
 
     def find_network(self, identity: str) -> tuple[int, str, int] | None:
-        """Return (id, fingerprint, n_features) of a network that was used before."""
+        """Return (id, fingerprint, n_features) of a known network, else None."""
         key = _network_id(identity)
         query = "SELECT id, fingerprint, n_features, checksum FROM networks WHERE id = ?"
         for *found, checksum in self._query(query, key):
@@ -128,19 +131,19 @@ class FeatureCache:
         return None
 
     def add_network(self, identity: str, fingerprint: str, n_features: int) -> None:
-        """Remember a network, so that a run without new images need not load it."""
+        """Store a network, so that a run without new images does not load it."""
         row = [_network_id(identity), fingerprint, n_features]
         values = (*row, _checksum(repr(row).encode()))
         self._write("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?)", [values])
 
     def find_digest(self, path: str | os.PathLike[str], state: str) -> bytes | None:
-        """Return the content's digest of a file that is in the state it was read in."""
+        """Return the digest of a file's content if its state has not changed, else None."""
         query = "SELECT digest FROM files WHERE path = ? AND state = ?"
         found = self._query(query, _absolute(path), state)
         return found[0][0] if found else None
 
     def find_row(self, network: int, digest: bytes) -> np.ndarray | None:
-        """Return the features of an image, or None if they are not here whole."""
+        """Return the features of an image, or None if they are missing or damaged."""
         query = "SELECT row, used < ? FROM features WHERE network = ? AND digest = ?"
         now = int(time.time())
         found = self._query(query, now - USED_STEP, network, digest)
@@ -155,7 +158,7 @@ class FeatureCache:
         return np.frombuffer(blob, dtype="<f4")
 
     def add_rows(self, network: int, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
-        """Keep rows of features, all or none of them."""
+        """Store rows of features, either all or none."""
         now = int(time.time())
         blobs = [(digest, row.astype("<f4").tobytes()) for digest, row in rows]
         values = [(network, d, now, _row_checksum(network, d, blob) + blob) for d, blob in blobs]
@@ -164,28 +167,29 @@ class FeatureCache:
             self._make_room()
 
     def add_files(self, files: Iterable[tuple[str, str, bytes]]) -> None:
-        """Remember (path, state, digest) of files, so that they need not be read again."""
+        """Store (path, state, digest) of files, so that they are not read again."""
         known = [(_absolute(path), state, digest) for path, state, digest in files]
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", known)
 
     def _make_room(self) -> None:
+        # A tenth at a time, so that a full cache is not trimmed after each batch.
         oldest = "SELECT rowid FROM features ORDER BY used, rowid LIMIT ?"
         self._query(f"DELETE FROM features WHERE rowid IN ({oldest})", self.n_rows() // 10 + 1)
         self._query("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM features)")
 
     def used_bytes(self) -> int:
-        """Return the bytes in use in the file; freed pages are used again."""
+        """Return the number of bytes in use, without freed pages."""
         sizes = [self._query(f"PRAGMA {p}") for p in ("page_count", "freelist_count", "page_size")]
         pages, free, size = (int(found[0][0]) if found else 0 for found in sizes)
         return (pages - free) * size
 
     def n_rows(self) -> int:
-        """Return the number of rows kept, over all networks."""
+        """Return the number of stored rows of all networks."""
         found = self._query("SELECT count(*) FROM features")
         return int(found[0][0]) if found else 0
 
     def clear(self) -> None:
-        """Forget everything; a file that is no database any more is removed."""
+        """Delete everything; a damaged file is removed."""
         for table in ("features", "files", "networks"):
             self._query(f"DELETE FROM {table}")
         self._query("VACUUM")
@@ -199,14 +203,14 @@ def _max_bytes() -> int:
     if not text.isdecimal():
         raise ValueError(
             f"Expected a whole number of bytes in RESNET_KMEANS_CACHE_BYTES, got {text!r}. "
-            "Nothing was done. Mend or unset it."
+            "Nothing was done. Correct or unset it."
         )
     return int(text)
 
 
 def _network_id(identity: str) -> int:
     digest = hashlib.blake2b(identity.encode(errors="surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)  # as SQLite's integers are
+    return int.from_bytes(digest, "big", signed=True)  # SQLite integers are signed, 64 bits
 
 
 def _checksum(blob: bytes) -> bytes:
@@ -214,14 +218,14 @@ def _checksum(blob: bytes) -> bytes:
 
 
 def _row_checksum(network: int, digest: bytes, blob: bytes) -> bytes:
-    # With its key, since a flipped bit in an index would lead to another image's row.
+    # Includes the key: a flipped bit in an index would lead to another image's row.
     return _checksum(network.to_bytes(8, "big", signed=True) + digest + blob)
 
 
 def file_state(path: str | os.PathLike[str]) -> tuple[str, bool]:
-    """Return what changes when a file is edited, and whether it has settled.
+    """Return a text that changes when a file is edited, and whether it can be relied on.
 
-    Taken before the file is read, so that an edit in between shows.
+    Call this before reading the file, so that an edit in between is noticed.
     """
     stat = os.stat(path)
     settled = time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_AFTER

@@ -27,7 +27,7 @@ PRAGMA user_version = {FORMAT}
 def connect(file: Path) -> sqlite3.Connection:
     """Open a cache that several processes may read and write.
 
-    The caller has to keep threads from using the connection at the same time.
+    Threads may share the connection, but the caller must lock it.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def connect(file: Path) -> sqlite3.Connection:
 
 
 def _choose_journal(database: sqlite3.Connection) -> None:
-    """Use a write-ahead log, so that others can read during a write, where possible."""
+    """Use a write-ahead log if possible, so that others can read during a write."""
     try:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")

@@ -1,4 +1,4 @@
-"""Passes every image through the network once, whatever file or cache it comes from."""
+"""Computes the features of images, each content once, from the cache or the network."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from resnet_kmeans.features.cache import FeatureCache, file_state
 from resnet_kmeans.images import decode, read_file
 from resnet_kmeans.network import Network, NetworkSpec, compiled_spec, load_network
 
-MAX_DECODERS = 16  # threads; more would only wait for Python's lock
-AHEAD_BYTES = 32 * 2**20  # decoded pixels that may wait for the network: 222 at 224x224
-PROCESS_BATCH = 32  # images that go to a worker process at a time, 5 MB at 224x224
-NO_FEATURES = "it can be read, but the network gives NaN for it"
-KEPT_FILES = 256  # files that the cache hears of at a time
+MAX_DECODERS = 16  # threads; more would only wait for Python's global lock
+PREFETCH_BYTES = 32 * 2**20  # decoded pixels waiting for the network: 222 images at 224x224
+PROCESS_BATCH = 32  # images sent to a worker process at a time, 5 MB at 224x224
+NO_FEATURES = "the image can be read, but the network returns NaN for it"
+FILES_PER_WRITE = 256  # file states written to the cache at a time
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -33,40 +33,40 @@ _Out = TypeVar("_Out")
 
 @dataclass
 class _Image:
-    """One image on its way: it has a row from the cache, pixels, or a reason for neither."""
+    """One image being processed: a row from the cache, pixels, or the reason for neither."""
 
     position: int
     digest: bytes = b""
     row: np.ndarray | None = None
     pixels: np.ndarray | None = None
     reason: str = ""
-    file: tuple[str, str, bytes] | None = None  # path, state, digest: for the cache
+    file: tuple[str, str, bytes] | None = None  # path, state and digest to be cached
 
 
 class Extraction:
-    """One run of images through one network with one cache.
+    """Computes the features of images with one network and one cache.
 
     Parameters
     ----------
     spec : NetworkSpec
-        The network, and how images are brought to its shape.
+        Describes the network and how images are resized for it.
     cache : FeatureCache
-        Where rows are looked up and kept.
+        Where rows are looked up and stored.
     n_jobs : int, default=None
-        Processes that run the network, as joblib means it; None is this process.
+        Number of processes that run the network, as in joblib; None uses this process.
     report : callable, default=None
-        Called with the number of images just done, and whether the network computed them.
+        Called with the number of images just processed, and whether the network ran on them.
     network : Network, default=None
-        One that is at hand; None loads that of `spec`.
+        A network already in memory; None loads the network of `spec`.
 
     Attributes
     ----------
     fingerprint : str
-        `Network.fingerprint`, known without loading a network that the cache remembers.
+        `Network.fingerprint`. If the cache knows it, the network is not loaded.
     n_features : int
-        Width of a row.
+        Number of features per image.
     reasons : dict of int to str
-        After `run`: position of each unreadable image and why.
+        Set by `run`: the position of each unreadable image and the reason.
     """
 
     def __init__(
@@ -82,15 +82,16 @@ class Extraction:
         known = None if network else cache.find_network(spec.identity())
         if known is None:
             network = network or load_network(spec, self._folder)
-            identity = spec.identity()  # again: the weights may have been downloaded just now
+            identity = spec.identity()  # again, as the weights may be a new download
             cache.add_network(identity, network.fingerprint, network.n_features)
             known = cache.find_network(identity)
             known = known or (0, network.fingerprint, network.n_features)
         self._network = network
         self._key, self.fingerprint, self.n_features = known
         self.reasons: dict[int, str] = {}
-        self._first: dict[bytes, int] = {}  # position of the first image with this content
-        self._twins: list[tuple[int, int]] = []
+        # Position of the first image with each content, and (position, first) of the others.
+        self._first: dict[bytes, int] = {}
+        self._duplicates: list[tuple[int, int]] = []
         self._files: list[tuple[str, str, bytes]] = []
 
     def run(self, sources: list[Any]) -> np.ndarray:
@@ -108,46 +109,46 @@ class Extraction:
         """
         rows = np.full((len(sources), self.n_features), np.nan, dtype=np.float32)
         with warnings.catch_warnings():
-            # Pillow warns of damaged metadata, which does not touch the pixels.
+            # Pillow warns about damaged metadata, which does not affect the pixels.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            for images in self._through_network(self._fresh(sources, rows)):
+            for images in self._through_network(self._misses(sources, rows)):
                 for image in images:
                     rows[image.position] = image.row
                     if np.isnan(rows[image.position]).any():
                         self.reasons[image.position], image.row = NO_FEATURES, None
-                self._keep(images)
+                self._store(images)
                 self._report(len(images), True)
-        self._keep_files()
-        for position, original in self._twins:
+        self._store_files()
+        for position, original in self._duplicates:
             rows[position] = rows[original]
             if original in self.reasons:
                 self.reasons[position] = self.reasons[original]
         return rows
 
-    def _fresh(self, sources: list[Any], rows: np.ndarray) -> Iterator[_Image]:
-        """Yield the images that need the network; settle all others."""
+    def _misses(self, sources: list[Any], rows: np.ndarray) -> Iterator[_Image]:
+        """Yield the images that need the network; fill in the rows of all others."""
         n_threads = min(joblib.cpu_count(), MAX_DECODERS)
         numbered = iter(enumerate(sources))
-        for image in _ahead(self._look_up, numbered, self._n_ahead(), n_threads):
+        for image in _prefetch(self._look_up, numbered, self._n_prefetched(), n_threads):
             if image.reason:
                 self.reasons[image.position] = image.reason
             elif image.row is not None:
                 rows[image.position] = image.row
                 self._files += [image.file] if image.file else []
             elif image.digest in self._first:
-                self._twins.append((image.position, self._first[image.digest]))
+                self._duplicates.append((image.position, self._first[image.digest]))
             else:
                 self._first[image.digest] = image.position
                 yield image
                 continue
             self._report(1, False)
 
-    def _n_ahead(self) -> int:
+    def _n_prefetched(self) -> int:
         height, width = self._spec.input_shape
-        return max(MAX_DECODERS, AHEAD_BYTES // (height * width * 3))
+        return max(MAX_DECODERS, PREFETCH_BYTES // (height * width * 3))
 
     def _look_up(self, numbered: tuple[int, Any]) -> _Image:
-        """Find the row of an image, else its pixels; runs in a thread."""
+        """Look up the row of an image, else decode its pixels; runs in a thread."""
         position, source = numbered
         image = _Image(position)
         try:
@@ -162,7 +163,7 @@ class Extraction:
     def _look_up_file(self, image: _Image, path: str) -> None:
         try:
             state, settled = file_state(path)
-        except (OSError, ValueError):  # gone, or no valid path: reading it tells why
+        except (OSError, ValueError):  # reading the file will raise the reason
             state, settled = "", False
         known = self._cache.find_digest(path, state) if settled else None
         if known is not None:
@@ -178,35 +179,37 @@ class Extraction:
         if image.row is None:
             pixels = image.pixels = decode(content, self._spec.input_shape, self._spec.resize)
         if not isinstance(content, bytes):
-            # The pixels are the content; the tag keeps them apart from a file's bytes.
+            # An array or PIL image is hashed by its pixels. `person` keeps these hashes apart
+            # from those of files.
             hashed = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=b"pixels")
             image.digest = hashed.digest()
             image.row = self._cache.find_row(self._key, image.digest)
 
-    def _through_network(self, fresh: Iterator[_Image]) -> Iterator[list[_Image]]:
-        """Give images their rows; yield them in batches."""
-        first = next(fresh, None)
+    def _through_network(self, misses: Iterator[_Image]) -> Iterator[list[_Image]]:
+        """Compute the rows of images; yield the images in batches."""
+        first = next(misses, None)
         if first is None:
-            return iter(())  # nothing needs the network, so it is not even loaded
-        fresh = chain([first], fresh)
+            return iter(())  # the network is not even loaded
+        misses = chain([first], misses)
         if joblib.effective_n_jobs(self._n_jobs) > 1:
-            return self._in_processes(_batches(fresh, PROCESS_BATCH))
+            return self._in_processes(_batches(misses, PROCESS_BATCH))
         network = self._network or _load(self._spec, self.fingerprint, self._folder)
 
         def compute(images: list[_Image]) -> list[_Image]:
-            _settle(images, network(_take_pixels(images)))
+            _assign_rows(images, network(_take_pixels(images)))
             return images
 
-        batches = _batches(fresh, network.batch_size)
-        # One thread more than compute lays out the pixels of the next batch.
+        batches = _batches(misses, network.batch_size)
+        # One more thread than streams, to stack the pixels of the next batch meanwhile.
         n_threads = network.n_streams + 1
-        return _ahead(compute, batches, n_threads + 1, n_threads)
+        return _prefetch(compute, batches, n_threads + 1, n_threads)
 
     def _in_processes(self, batches: Iterator[list[_Image]]) -> Iterator[list[_Image]]:
         n_jobs = joblib.effective_n_jobs(self._n_jobs)
         n_threads = max(1, joblib.cpu_count() // n_jobs)
-        compute = joblib.delayed(_compute_elsewhere)
+        compute = joblib.delayed(_compute_in_worker)
         compiled = compiled_spec(self._spec, self._folder)
+        # Workers get pixels and return rows; the images themselves wait here, in order.
         waiting: deque[list[_Image]] = deque()
 
         def tasks() -> Iterator[Any]:
@@ -220,26 +223,26 @@ class Extraction:
             return_as="generator",
             batch_size=1,
             pre_dispatch="2*n_jobs",
-            max_nbytes=None,
+            max_nbytes=None,  # memory-mapping would write each batch to disk
         )
         for rows in parallel(tasks()):
             images = waiting.popleft()
-            _settle(images, rows)
+            _assign_rows(images, rows)
             yield images
 
-    def _keep(self, images: list[_Image]) -> None:
+    def _store(self, images: list[_Image]) -> None:
         self._cache.add_rows(self._key, [(i.digest, i.row) for i in images if i.row is not None])
         self._files += [image.file for image in images if image.file is not None]
-        if len(self._files) >= KEPT_FILES:
-            self._keep_files()
+        if len(self._files) >= FILES_PER_WRITE:
+            self._store_files()
 
-    def _keep_files(self) -> None:
+    def _store_files(self) -> None:
         self._cache.add_files(self._files)
         self._files = []
 
 
 def networks_folder(cache: FeatureCache) -> Path | None:
-    """Return where the compiled networks lie, beside the features that they make."""
+    """Return the folder of compiled networks, next to the cache file."""
     return None if cache.file is None else cache.file.parent / "networks"
 
 
@@ -252,26 +255,27 @@ def _load(
     return network
 
 
-def _compute_elsewhere(
+def _compute_in_worker(
     spec: NetworkSpec,
     compiled: NetworkSpec,
     fingerprint: str,
     n_threads: int,
     pixels: np.ndarray,
 ) -> np.ndarray:
-    """Run the network in a worker process, on its share of the processor."""
-    is_there = compiled.file.is_file()  # not on another machine
+    """Run the network in a worker process, with its share of the threads."""
+    # A worker on another machine does not have the compiled file, but may have the weights.
+    is_there = compiled.file.is_file()
     return _load(compiled if is_there else spec, fingerprint, n_threads=n_threads)(pixels)
 
 
 def _take_pixels(images: list[_Image]) -> np.ndarray:
     pixels = np.stack([image.pixels for image in images if image.pixels is not None])
-    for image in images:
+    for image in images:  # frees the memory now that it is copied
         image.pixels = None
     return pixels
 
 
-def _settle(images: list[_Image], rows: np.ndarray) -> None:
+def _assign_rows(images: list[_Image], rows: np.ndarray) -> None:
     for image, row in zip(images, rows):
         image.row = row
 
@@ -281,12 +285,12 @@ def _batches(images: Iterator[_Image], size: int) -> Iterator[list[_Image]]:
         yield batch
 
 
-def _ahead(
-    function: Callable[[_In], _Out], items: Iterator[_In], n_ahead: int, n_threads: int
+def _prefetch(
+    function: Callable[[_In], _Out], items: Iterator[_In], n_items: int, n_threads: int
 ) -> Iterator[_Out]:
-    """Map in threads, in order, at most `n_ahead` items ahead of what is taken."""
+    """Map in threads, in order, computing at most `n_items` results ahead."""
     with ThreadPoolExecutor(n_threads) as pool:
-        futures = deque(pool.submit(function, item) for item in islice(items, n_ahead))
+        futures = deque(pool.submit(function, item) for item in islice(items, n_items))
         while futures:
             result = futures.popleft().result()
             futures.extend(pool.submit(function, item) for item in islice(items, 1))

@@ -1,4 +1,4 @@
-"""Loads the network that a `NetworkSpec` names, compiled once and kept."""
+"""Loads the network that a `NetworkSpec` describes, compiling it on first use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_kmeans.network.compiled import CompiledNetwork
 from resnet_kmeans.network.compiling import NotCompiledError, compile_model
 from resnet_kmeans.network.frozen import FrozenNetwork, has_gpu
 from resnet_kmeans.network.running import Network
-from resnet_kmeans.network.store import find_compiled, keep_compiled
+from resnet_kmeans.network.store import find_compiled, save_compiled
 from resnet_kmeans.network.weights import NetworkSpec, build_model
 
 logger = logging.getLogger(__name__)
@@ -24,34 +24,36 @@ logger = logging.getLogger(__name__)
 def load_network(
     spec: NetworkSpec, folder: Path | None = None, n_threads: int | None = None
 ) -> Network:
-    """Return the network of `spec`, loaded once a process, and again when its file has changed.
+    """Return the network of `spec`; a process loads it once, and again if its file changes.
 
     Parameters
     ----------
     spec : NetworkSpec
     folder : Path, default=None
-        Where compiled networks are kept; None is a folder that goes when the process ends.
+        Where compiled networks are cached; None uses a temporary folder that is deleted when
+        the process ends.
     n_threads : int, default=None
-        Threads to compute in; None is one for each core.
+        Number of computing threads; None uses one per core.
 
     Raises
     ------
     WeightsNotFoundError
-        If the weights are not there and cannot be downloaded.
+        If the weights are missing and cannot be downloaded.
     WeightsFileError
-        If they do not fit the network.
+        If the weights do not fit the network.
     NetworkError
-        If `layer` or `input_shape` do not fit it, or Keras does not run on TensorFlow.
+        If `layer` or `input_shape` does not fit the network, or Keras does not run on
+        TensorFlow.
     """
-    # The threads of a network do not survive a fork.
+    # The process id is part of the key because a network's threads do not survive a fork.
     return _load(spec, spec.identity(), folder, n_threads, os.getpid())
 
 
 def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
-    """Return a spec of the same network that other processes load without TensorFlow.
+    """Return a spec of the same network that other processes can load without TensorFlow.
 
-    It is `spec` itself where TensorFlow has to compute. Parameters and errors are those of
-    `load_network`.
+    If TensorFlow has to run the network, `spec` itself is returned. Parameters and errors are
+    those of `load_network`.
     """
     if not _is_compiled(spec):
         return spec
@@ -62,15 +64,17 @@ def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
 
 
 def network_of(model: Any, spec: NetworkSpec) -> Network:
-    """Return the network of a Keras model that is at hand."""
+    """Return the network of a Keras model that is already in memory."""
     return _compiled(model, spec) if _is_compiled(spec) else FrozenNetwork(model, spec)
 
 
 def _is_compiled(spec: NetworkSpec) -> bool:
-    """Return whether OpenVINO computes the network, or TensorFlow on a GPU, which has no int8."""
+    """Return whether OpenVINO runs the network; otherwise TensorFlow runs it on a GPU."""
+    # TensorFlow has no int8 here, so an int8 network runs on the processor even beside a GPU.
     return spec.is_compiled or spec.precision == "int8" or not has_gpu()
 
 
+# A network takes 100 MB of memory or more, so only the last two stay loaded.
 @lru_cache(maxsize=2)
 def _load(
     spec: NetworkSpec, identity: str, folder: Path | None, n_threads: int | None, process: int
@@ -81,9 +85,9 @@ def _load(
         return FrozenNetwork(build_model(spec), spec, n_threads)
     if found := find_compiled(spec, folder):
         return CompiledNetwork(found[1], spec, n_threads)
-    logger.info("Preparing %s, once.", spec.name)
+    logger.info("Preparing %s (first use only).", spec.name)
     model = build_model(spec)
-    return _compiled(model, spec, folder, n_threads, keep=True)
+    return _compiled(model, spec, folder, n_threads, save=True)
 
 
 def _compiled(
@@ -91,7 +95,7 @@ def _compiled(
     spec: NetworkSpec,
     folder: Path | None = None,
     n_threads: int | None = None,
-    keep: bool = False,
+    save: bool = False,
 ) -> Network:
     try:
         compiled = compile_model(model, spec)
@@ -101,8 +105,8 @@ def _compiled(
                 f'Expected a network that OpenVINO can run for precision="int8", got {model.name}: '
                 f'{error}. Nothing was computed. Pass precision="auto".'
             ) from error
-        logger.warning("TensorFlow computes %s, OpenVINO cannot: %s.", model.name, error)
+        logger.warning("OpenVINO cannot run %s, so TensorFlow does: %s.", model.name, error)
         return FrozenNetwork(model, spec, n_threads)
-    if keep:
-        keep_compiled(compiled, spec, folder)
+    if save:
+        save_compiled(compiled, spec, folder)
     return CompiledNetwork(compiled, spec, n_threads)

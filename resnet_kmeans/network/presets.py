@@ -1,4 +1,4 @@
-"""Imports a preset of KerasHub as one file that holds a network with its preprocessing."""
+"""Imports a KerasHub preset as one file with a network and its preprocessing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError, printable
 from resnet_kmeans.network.weights import import_tensorflow
 
-# Their first token stands for the whole image: that is what their authors publish as features.
+# Their authors use the first token as the embedding of the whole image.
 WITH_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")
 
 
 class ImportedPreset(NamedTuple):
-    """What was written; `usage` is the line of Python that uses it."""
+    """A file written by `import_preset`; `usage` is a line of Python that uses it."""
 
     file: Path
     input_shape: tuple[int, int]
@@ -28,25 +28,25 @@ class ImportedPreset(NamedTuple):
 
 
 def import_preset(preset: str, file: str | os.PathLike[str]) -> ImportedPreset:
-    """Write a pretrained network of KerasHub to a ``.keras`` file that takes pixels from 0 to 255.
+    """Write a pretrained KerasHub network to a ``.keras`` file that takes pixels from 0 to 255.
 
-    It gives one row an image, by the output that people use as an embedding: the mean of the
-    last map; the first token of ViT, DeiT, DINOv2 and DINOv3; the mean of other transformers'
-    tokens; the image embedding of CLIP and SigLIP.
+    Its output is the usual embedding of each kind of network: the mean of the last feature
+    maps; the first token of ViT, DeiT, DINOv2 and DINOv3; the mean token of other
+    transformers; the image embedding of CLIP and SigLIP.
 
     Parameters
     ----------
     preset : str
-        Anything that KerasHub takes: a preset's name, ``kaggle://...``, ``hf://...``, a folder.
+        Anything that KerasHub accepts: a name, ``kaggle://...``, ``hf://...`` or a folder.
     file : str or path-like
-        New, with the extension ``.keras``.
+        A new file with the extension ``.keras``.
 
     Raises
     ------
     ExtraNotInstalledError
-        If keras-hub is missing.
+        If keras-hub is not installed.
     NetworkError
-        If there is no such preset, it sees no images, or `file` cannot be written.
+        If the preset does not exist or does not take images, or `file` exists already.
     """
     file = Path(file)
     if file.suffix != ".keras" or file.exists():
@@ -57,6 +57,7 @@ def import_preset(preset: str, file: str | os.PathLike[str]) -> ImportedPreset:
     backbone, converter = _load(preset)
     shape = _input_shape(preset, backbone, converter)
     model = _build(preset, backbone, converter, shape)
+    # Keras writes in place; renaming afterwards leaves no half-written file behind.
     beside = file.with_name(f".{file.stem}.{os.getpid()}.keras")
     try:
         model.save(beside)
@@ -74,32 +75,32 @@ def _load(preset: str) -> tuple[Any, Any]:
         what = "the network of a preset"
         raise ExtraNotInstalledError("keras-hub", "hub", what) from error
     try:
-        # One type everywhere: the engine chooses the precision.
+        # Some presets are in half precision; `ResNetFeaturizer.precision` decides later.
         backbone = keras_hub.models.Backbone.from_preset(preset, dtype="float32")
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
-    except Exception as error:  # KerasHub, Kaggle and Hugging Face each raise their own
+    except Exception as error:  # KerasHub, Kaggle and Hugging Face raise unrelated errors
         raise _refused(preset, str(error).strip().split("\n")[0]) from error
     if converter is None:
-        raise _refused(preset, "it does not tell how pixels are scaled for it")
+        raise _refused(preset, "it does not state how its pixels are scaled")
     return backbone, converter
 
 
 def _refused(preset: str, reason: str) -> NetworkError:
     return NetworkError(
-        f"Expected a preset of KerasHub that sees images, got {printable(preset)!r}: "
-        f"{printable(reason)}. Nothing was written. Take another preset, or build the network "
-        "with Keras, and save it as a .keras file."
+        f"Expected a KerasHub preset that takes images, got {printable(preset)!r}: "
+        f"{printable(reason)}. Nothing was written. Choose another preset, or build the "
+        "network with Keras and save it as a .keras file."
     )
 
 
 def _input_shape(preset: str, backbone: Any, converter: Any) -> tuple[int, int]:
-    """Return height and width: those that a network is made for, else those of its preset."""
+    """Return the height and width that a network requires, else those of its preset."""
     inputs = backbone.input
-    if isinstance(inputs, dict):  # CLIP takes words too; DINOv3 calls its images otherwise
+    if isinstance(inputs, dict):  # CLIP also takes text; DINOv3 has another key
         inputs = inputs["images"] if "images" in inputs else next(iter(inputs.values()))
     shape: tuple[int | None, ...] = tuple(getattr(inputs, "shape", ()))
     if len(shape) != 4:
-        raise _refused(preset, "its input is no single image")
+        raise _refused(preset, "its input is not a single image")
     _, height, width, _ = shape
     if height is None or width is None:
         height, width = converter.image_size or (224, 224)
@@ -118,16 +119,14 @@ def _build(preset: str, backbone: Any, converter: Any, shape: tuple[int, int]) -
 
 
 def _apply(preset: str, backbone: Any, images: Any) -> Any:
-    """Return the last output, through Keras' own layers alone where that is possible.
-
-    Such a file loads without keras-hub.
-    """
+    """Return the last output of a backbone."""
     keras = import_tensorflow().keras
     if isinstance(backbone.input, dict) and len(backbone.input) > 1:
         raise _refused(preset, f"it takes {' and '.join(backbone.input)}")
     outputs = backbone.output
-    if isinstance(outputs, dict):  # of the stages, the last one behind the others
+    if isinstance(outputs, dict):  # one output per stage, the last one last
         outputs = list(outputs.values())[-1]
+    # A model of Keras' own layers alone can be loaded without keras-hub.
     if all(type(layer).__module__.startswith("keras.") for layer in backbone.layers):
         return keras.Model(backbone.inputs, outputs)(images)
     given = dict.fromkeys(backbone.input, images) if isinstance(backbone.input, dict) else images
@@ -142,8 +141,8 @@ def _pool(preset: str, backbone: Any, output: Any) -> Any:
     if len(output.shape) == 4:
         return layers.GlobalAveragePooling2D(data_format="channels_last")(output)
     if len(output.shape) != 3:
-        raise _refused(preset, f"its output has the shape {output.shape[1:]} for an image")
-    has_class_token = getattr(backbone, "use_class_token", True)  # ViT can be without
+        raise _refused(preset, f"its output has the shape {output.shape[1:]} per image")
+    has_class_token = getattr(backbone, "use_class_token", True)  # ViT may have none
     if type(backbone).__name__ in WITH_CLASS_TOKEN and has_class_token:
         return output[:, 0]
     return layers.GlobalAveragePooling1D(data_format="channels_last")(output)

@@ -1,4 +1,4 @@
-"""Brings a compiled network to int8 with NNCF."""
+"""Quantizes a compiled network to int8 with NNCF."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from resnet_kmeans.exceptions import ExtraNotInstalledError
 from resnet_kmeans.images import decode
 from resnet_kmeans.network.telemetry import import_nncf
 
-PHOTOS = ("china.jpg", "flower.jpg")  # of scikit-learn, so on every machine
-N_CROPS, N_DRAWN = 32, 16  # of each photo; in all
+PHOTOS = ("china.jpg", "flower.jpg")  # shipped with scikit-learn, so on every machine
+N_CROPS, N_DRAWN = 32, 16  # crops per photo, synthetic images in all
 
 
 def quantize(graph: Any, input_shape: tuple[int, int]) -> Any:
-    """Return the int8 form of a graph: a function of the graph alone, the same everywhere.
+    """Return a graph quantized to int8.
 
-    Ranges of values come from crops of scikit-learn's two photos and drawn pictures.
+    The result depends on the graph alone, so it is the same on every machine. Activations are
+    calibrated on crops of scikit-learn's two photos and on synthetic images.
 
     Parameters
     ----------
     graph : openvino.Model
-        From pixels of shape (batch, height, width, 3), dtype uint8.
+        Takes pixels of shape (batch, height, width, 3), dtype uint8.
     input_shape : tuple of int
         Height and width, in pixels.
 
@@ -39,20 +40,20 @@ def quantize(graph: Any, input_shape: tuple[int, int]) -> Any:
         nncf = import_nncf()
     except ImportError as error:
         raise ExtraNotInstalledError("nncf", "int8", 'what precision="int8" needs') from error
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # it tells of every step
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # it logs every step
     pictures = calibration_pictures(input_shape)
-    with contextlib.redirect_stdout(io.StringIO()):  # where it draws progress bars
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws progress bars there
         return nncf.quantize(
             graph,
             nncf.Dataset([picture[None] for picture in pictures]),
-            preset=nncf.QuantizationPreset.MIXED,  # activations after ReLU are not symmetric
+            preset=nncf.QuantizationPreset.MIXED,  # activations after ReLU are never negative
             subset_size=len(pictures),
         )
 
 
 def calibration_pictures(input_shape: tuple[int, int]) -> list[np.ndarray]:
-    """Return the pictures, each of shape (height, width, 3), dtype uint8."""
-    random = np.random.RandomState(0)  # the one generator whose numbers are promised to stay
+    """Return the images to calibrate on, each of shape (height, width, 3), dtype uint8."""
+    random = np.random.RandomState(0)  # NumPy guarantees its numbers never change
     crops = [crop for name in PHOTOS for crop in _crops(_photo(name), random)]
     drawn = [_draw(random) for _ in range(N_DRAWN)]
     return [decode(np.ascontiguousarray(image), input_shape) for image in crops + drawn]
@@ -71,13 +72,13 @@ def _crops(photo: np.ndarray, random: np.random.RandomState) -> list[np.ndarray]
         side = random.randint(64, min(photo.shape[:2]) + 1)
         top, left = (random.randint(0, length - side + 1) for length in photo.shape[:2])
         crop = photo[top : top + side, left : left + side]
-        # Dark, faint and coloured light, which two photos by day do not show.
+        # Adds dark, faint and coloured light, which two photos by day lack.
         crops.append((crop * random.uniform(0.3, 1.0, size=3)).astype(np.uint8))
     return crops
 
 
 def _draw(random: np.random.RandomState) -> np.ndarray:
-    """Return a picture of a plain ground with a few rectangles."""
+    """Return an image of a few rectangles on a plain background."""
     image = np.empty((64, 64, 3), dtype=np.uint8)
     image[:] = random.randint(256, size=3)
     for _ in range(random.randint(1, 6)):

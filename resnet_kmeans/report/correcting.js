@@ -263,13 +263,13 @@ function reasonInvalid(name) {
   const bytes = new TextEncoder().encode(name).length;
   const forbidden = [...new Set(name.match(/[<>:"/\\|?*]/g) ?? [])].sort().join(" ");
   if (!name.trim()) return "empty";
-  if (name !== name.trim() || name.endsWith(".")) return "it begins or ends with a space, or ends with a dot, which Windows drops";
-  if (forbidden) return "no file system, or not that of Windows, takes " + forbidden;
-  if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(name)) return "it holds control characters, line breaks or what is no valid Unicode";
-  if (/^[._]/.test(name)) return "a dot hides a folder, and an underscore marks those that are no cluster";
+  if (name !== name.trim() || name.endsWith(".")) return "it begins or ends with a space, or ends with a dot, which Windows removes";
+  if (forbidden) return "Windows or other systems forbid " + forbidden;
+  if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(name)) return "it contains control characters, line breaks or invalid Unicode";
+  if (/^[._]/.test(name)) return "a leading dot hides a folder, a leading underscore marks one that is not a cluster";
   if (DEVICES.test(compared(name).split(".")[0].trimEnd())) return "Windows reserves it for a device";
-  if (["clusters.csv", "report.html"].includes(compared(name))) return "an export has a file of this name in its place";
-  return bytes > 255 ? `${bytes} bytes long, 255 are the most` : "";
+  if (["clusters.csv", "report.html"].includes(compared(name))) return "an export has a file of this name";
+  return bytes > 255 ? `${bytes} bytes long, the maximum is 255` : "";
 }
 const groupNamed = (name, except) => groups().find((group) => group !== except && compared(state.names.get(group)) === compared(name));
 

@@ -1,4 +1,4 @@
-"""Does the work of `ImageFolderClusterer` on a Spark cluster (`spark` extra)."""
+"""Clusters images as `ImageFolderClusterer` does, but on Spark (`spark` extra)."""
 
 from resnet_kmeans.spark.driver import assign, extract_features, fit
 

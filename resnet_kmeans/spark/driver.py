@@ -1,8 +1,8 @@
-"""Does the work of `ImageFolderClusterer` on a Spark cluster (`spark` extra).
+"""Clusters images as `ImageFolderClusterer` does, but on a Spark cluster.
 
-Images pass the network where Spark has put them, once for each Python worker; the reducer is
-fitted on the driver, on a sample; MLlib's K-Means clusters the reduced rows. What comes
-back is an ordinary `ImageFolderClusterer`. The package is to be installed on the workers.
+Each Python worker runs the network on its partitions; the reducer is fitted on the driver, on
+a sample; MLlib's K-Means clusters the reduced rows. The result is an ordinary
+`ImageFolderClusterer`. This package must be installed on the workers.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ from resnet_kmeans.spark.worker import (
     ship,
 )
 
-SAMPLE_ROWS = 20_000  # that the reducer is fitted on, 160 MB; spark.driver.maxResultSize is 1 GB
-# Of k-means||, beside one from the centres of the sample. On a few thousand rows these are
-# better (caltech101a: inertia 177 against 184), with thousands of clusters the others.
+# Rows that the reducer is fitted on: 160 MB, while spark.driver.maxResultSize is 1 GB.
+SAMPLE_ROWS = 20_000
+# Starts by k-means||, in addition to one from the centres of the sample. They win on a few
+# thousand rows (caltech101a: inertia 177 against 184), the other with thousands of clusters.
 N_STARTS = 3
-MAX_ITERATIONS = 100  # of a start; MLlib's own 20 end some of them too early
-PARTITION_ROWS = 5_000  # reduced rows in a partition, whatever the size of the cluster
+MAX_ITERATIONS = 100  # per start; MLlib's default of 20 stops some of them too early
+PARTITION_ROWS = 5_000  # reduced rows per partition, whatever the size of the Spark cluster
 
 
 def fit(
@@ -55,54 +56,54 @@ def fit(
 ) -> ImageFolderClusterer:
     """Cluster images on a Spark cluster.
 
-    The recipe is that of one machine: the reducer ``"auto"``, K-Means. The reducer is fitted
-    on all rows up to 20,000, above that on about as many, drawn by the hash of their paths.
-    K-Means over all rows begins three times by k-means||, once from the centres that
-    `recipe.N_INIT` starts find in that sample; the best is kept. Executors that are lost,
-    and how many there are, change nothing.
+    The method is that of a single machine: the reducer ``"auto"``, then K-Means. The reducer
+    is fitted on all rows up to 20,000, and otherwise on a sample of about that size. K-Means
+    over all rows starts three times by k-means|| and once from the centres found in that
+    sample; the best result is kept. It depends neither on the number of executors nor on
+    executors that are lost.
 
     Parameters
     ----------
     images : str or pyspark.sql.DataFrame
-        A path that Spark reads (local, HDFS, S3, …), with its subfolders, a DataFrame with
-        the columns ``path`` and ``content`` (bytes of an image file), or one that
-        `extract_features` gave.
+        A folder that Spark can read (local, HDFS, S3, …), including its subfolders; a
+        DataFrame with the columns ``path`` and ``content`` (bytes of an image file); or a
+        DataFrame returned by `extract_features`.
     n_clusters : int, default=5
         Number of clusters, at most as many as readable images.
     featurizer : ResNetFeaturizer, default=None
-        None is ``ResNetFeaturizer()``. Its weights have to be on the driver, which ships
-        them. Its cache is not used on the workers: `features_path` serves instead.
+        None uses ``ResNetFeaturizer()``. Its weights must be on the driver, which sends them
+        to the workers. Workers do not use its cache; use `features_path` instead.
     random_state : int, RandomState instance or None, default=None
-        Makes a fit repeatable, however Spark lays out the images.
+        An int makes the result reproducible, however Spark distributes the images.
     features_path : str, default=None
-        New folder to keep the features in, as Parquet; None holds them in Spark's storage
-        while the fit lasts.
+        New folder to write the features to, as Parquet; None keeps them in Spark's storage
+        during the fit.
 
     Returns
     -------
     ImageFolderClusterer
-        Fitted, but without what is as long as the data: for labels see `assign`.
+        The fitted model, without attributes of one entry per image; see `assign` for labels.
 
     Raises
     ------
     NoImagesError, TooFewImagesError
         If there are no images, or fewer readable ones than clusters.
     OutputFolderError
-        If there is something at `features_path`.
+        If `features_path` exists already.
     """
     if n_clusters < 2:
         raise ValueError(
-            f"Expected n_clusters from 2 on, got {n_clusters}, which MLlib does not take. "
+            f"Expected n_clusters to be 2 or more, as MLlib requires, got {n_clusters}. "
             "Nothing was computed. Raise n_clusters."
         )
     frame, listing = read_images(images)
     fitted = _fit_featurizer(featurizer)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     features = _features(frame, listing, fitted, features_path)
-    held = features_path is None and not features.is_cached
-    if held:
+    is_persisted = features_path is None and not features.is_cached
+    if is_persisted:
         features = features.persist()
-    try:
+    try:  # frees Spark's storage even if the fit fails
         readable = features.where("reason is null")
         n_rows = _count(features, readable, n_clusters, images)
         sample = _sample(readable, n_rows, seed)
@@ -110,7 +111,7 @@ def fit(
         reduced = _reduced(readable, reducer, n_rows)
         clusterer = _cluster(reduced, n_clusters, seed, reducer.transform(sample))
     finally:
-        if held:
+        if is_persisted:
             features.unpersist()
     model = ImageFolderClusterer(n_clusters, featurizer=featurizer, random_state=random_state)
     steps = [("featurizer", fitted), ("reducer", reducer), ("clusterer", clusterer)]
@@ -120,7 +121,7 @@ def fit(
 
 
 def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
-    """Put images into the clusters of a fitted model, on a Spark cluster.
+    """Assign images to the clusters of a fitted model, on a Spark cluster.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     rows = frame.select("path", "content").mapInArrow(both, ASSIGNED)
     if listing is None:
         return rows
-    # A file that Spark passed over has no row; the listing gives it one.
+    # A file that Spark skipped has no row; the listing adds one.
     filled = "path", "coalesce(cluster, -1) cluster", "distance", reason_where("cluster is null")
     return listing.join(rows, "path", "left").selectExpr(*filled)
 
@@ -161,7 +162,7 @@ def extract_features(
         As for `fit`.
     featurizer : ResNetFeaturizer, default=None
     features_path : str, default=None
-        New folder to keep them in, as Parquet; None computes them when asked for.
+        New folder to write the features to, as Parquet; None computes them lazily.
 
     Returns
     -------
@@ -172,7 +173,7 @@ def extract_features(
     Raises
     ------
     OutputFolderError
-        If there is something at `features_path`.
+        If `features_path` exists already.
     """
     frame, listing = read_images(images)
     return _features(frame, listing, _fit_featurizer(featurizer), features_path)
@@ -203,8 +204,8 @@ def _written(rows: Any, path: str) -> Any:
         if error.getCondition() != "PATH_ALREADY_EXISTS":
             raise
         raise OutputFolderError(
-            f"Expected a new folder for the features, got {path!r}, which is there. Nothing was "
-            "computed. Choose another, or pass spark.read.parquet(path) as the images."
+            f"Expected a new folder for the features, got {path!r}, which exists. Nothing was "
+            "computed. Choose another one, or pass spark.read.parquet(path) as the images."
         ) from error
     return rows.sparkSession.read.schema(FEATURES).parquet(path)
 
@@ -219,29 +220,27 @@ def _count(features: Any, readable: Any, n_clusters: int, images: Any) -> int:
 
 
 def _sample(readable: Any, n_rows: int, seed: int) -> np.ndarray:
-    """Return about `SAMPLE_ROWS` rows, the same ones however Spark has laid them out."""
+    """Return about `SAMPLE_ROWS` rows."""
+    # Selected by a hash of the path, so that the layout of partitions does not matter.
     share = int(min(1.0, SAMPLE_ROWS / n_rows) * 2**30)
-    drawn = readable.where(f"pmod(xxhash64(path, {seed}), {2**30}) < {share}")
-    table = drawn.select("path", "features").toArrow().sort_by("path").combine_chunks()
+    sample = readable.where(f"pmod(xxhash64(path, {seed}), {2**30}) < {share}")
+    table = sample.select("path", "features").toArrow().sort_by("path").combine_chunks()
     return matrix(table.column("features").combine_chunks())
 
 
 def _reduced(readable: Any, reducer: Any, n_rows: int) -> Any:
-    """Return the reduced rows, laid out by their paths alone.
-
-    The random numbers of k-means|| go by partition, so that where rows happen to lie would
-    otherwise change the clusters.
-    """
+    """Return the reduced rows, partitioned by their paths."""
     from pyspark.ml.functions import array_to_vector
 
     lists = readable.mapInArrow(partial(reduce_batches, reducer), REDUCED)
     rows = lists.select("path", array_to_vector("reduced").alias("reduced"))
+    # k-means|| draws random numbers per partition, so another layout would change the clusters.
     n_partitions = -(-n_rows // PARTITION_ROWS)
     return rows.repartition(n_partitions, "path").sortWithinPartitions("path")
 
 
 def _cluster(reduced: Any, n_clusters: int, seed: int, sample: np.ndarray) -> Any:
-    """Keep the best of several ways to K-Means over all rows."""
+    """Return the best of several K-Means fits to all rows."""
     reduced = reduced.persist()
     try:
         found = [_parallel(reduced, n_clusters, seed + i) for i in range(N_STARTS)]
@@ -255,7 +254,7 @@ def _cluster(reduced: Any, n_clusters: int, seed: int, sample: np.ndarray) -> An
 
 
 def _parallel(reduced: Any, n_clusters: int, seed: int) -> tuple[float, Any]:
-    """Return cost and centres of K-Means that begins by k-means||."""
+    """Return the cost and centres of K-Means started by k-means||."""
     from pyspark.ml.clustering import KMeans
 
     kmeans = KMeans(featuresCol="reduced", k=n_clusters, maxIter=MAX_ITERATIONS, seed=seed)
@@ -264,8 +263,8 @@ def _parallel(reduced: Any, n_clusters: int, seed: int) -> tuple[float, Any]:
 
 
 def _refined(reduced: Any, centers: np.ndarray) -> tuple[float, Any]:
-    """Return cost and centres of K-Means that begins from these centres."""
-    # The newer pyspark.ml cannot be told where to begin.
+    """Return the cost and centres of K-Means started from given centres."""
+    # The newer pyspark.ml does not accept initial centres.
     from pyspark.mllib.clustering import KMeans, KMeansModel
 
     rows = reduced.rdd.map(reduced_array)

@@ -1,4 +1,4 @@
-"""Reads images, or features that were made of them, with Spark."""
+"""Reads images, or features computed before, with Spark."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ LOST = "Spark could not read the file, or it is larger than 1 GiB"
 
 
 def read_images(images: Any) -> tuple[Any, Any]:
-    """Return a DataFrame of images or features; for a path also the listing of its files.
+    """Return a DataFrame of images or features and, for a path, the listing of its files.
 
     Parameters
     ----------
     images : str or pyspark.sql.DataFrame
-        As `resnet_kmeans.spark.fit` takes them.
+        As for `resnet_kmeans.spark.fit`.
 
     Returns
     -------
     frame : pyspark.sql.DataFrame
         With the columns ``path`` and ``content``, or ``path``, ``features`` and ``reason``.
     listing : pyspark.sql.DataFrame or None
-        The ``path`` of each file, of those too that Spark cannot read. Files without a byte
-        and names that begin with ``.`` or ``_`` are none to Spark.
+        The ``path`` of each file, including those that Spark cannot read. Spark ignores empty
+        files and names that begin with ``.`` or ``_``.
     """
     session = _session_class()
     if hasattr(images, "mapInArrow"):
@@ -35,7 +35,7 @@ def read_images(images: Any) -> tuple[Any, Any]:
     spark = session.getActiveSession() or session.builder.getOrCreate()
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", True)
     reader = reader.option("pathGlobFilter", _glob(IMAGE_EXTENSIONS))
-    # One file that cannot be read is no reason to lose a stage; the listing still has it.
+    # One unreadable file must not fail the whole stage; the listing still contains it.
     reader = reader.option("ignoreCorruptFiles", True).option("ignoreMissingFiles", True)
     files = reader.load(os.fspath(images))
     return files.where(f"length <= {MAX_FILE_BYTES}"), files.select("path")
@@ -51,11 +51,11 @@ def _session_class() -> Any:
 
 
 def _glob(extensions: tuple[str, ...]) -> str:
-    """Return Hadoop's pattern for file names with these extensions, in any case."""
+    """Return a Hadoop pattern for file names with these extensions, in upper or lower case."""
     letters = ("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in e) for e in extensions)
     return f"*{{{','.join(letters)}}}"
 
 
 def reason_where(condition: str) -> str:
-    """Return the expression of a ``reason`` for rows that only the listing has."""
+    """Return an SQL expression for the ``reason`` of rows that only the listing has."""
     return f"if({condition}, coalesce(reason, '{LOST}'), reason) reason"

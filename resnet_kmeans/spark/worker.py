@@ -1,4 +1,4 @@
-"""Runs in Spark's Python workers: batches of images become features, those labels."""
+"""Computes features and labels of batches in Spark's Python workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import reason_unreadable
 from resnet_kmeans.network import has_gpu
 
-# Columns of what `Featurize`, `reduce_batches` and `assign_batches` yield.
+# Columns that `Featurize`, `reduce_batches` and `assign_batches` yield.
 FEATURES = "path string, features array<float>, reason string"
 REDUCED = "path string, reduced array<float>"
 ASSIGNED = "path string, cluster int, distance float, reason string"
@@ -29,23 +29,23 @@ Batches = Iterator[Any]  # of pyarrow.RecordBatch
 
 
 def ship(spark: Any, featurizer: ResNetFeaturizer) -> Featurize:
-    """Return what the workers run, once Spark has the network to send them."""
+    """Return the function for the workers, after handing the network to Spark."""
     weights, compiled = featurizer.network_files()
     prefix = featurizer.fingerprint_[:16]
     return Featurize(featurizer, _send(spark, weights, prefix), _send(spark, compiled, prefix))
 
 
 def _send(spark: Any, source: Path | None, prefix: str) -> str | None:
-    """Return the name under which `SparkFiles` has a file on the workers."""
+    """Add a file to Spark and return its name in `SparkFiles` on the workers."""
     if source is None:
         return None
     from pyspark import SparkFiles
 
-    # Named by the network: Spark refuses another file of the same name.
+    # Prefixed by the network's fingerprint, as Spark refuses two files of the same name.
     name = f"{prefix}-{source.name}"
     context = spark.sparkContext
     if not any(file.endswith(name) for file in context.listFiles):
-        # In Spark's own folder, which goes when the session does.
+        # In Spark's own folder, which is deleted when the session ends.
         folder = tempfile.mkdtemp(dir=SparkFiles.getRootDirectory())
         context.addFile(shutil.copyfile(source, Path(folder, name)).as_posix())
     return name
@@ -53,35 +53,37 @@ def _send(spark: Any, source: Path | None, prefix: str) -> str | None:
 
 @dataclass(frozen=True)
 class Featurize:
-    """From batches of (path, content) to batches of `FEATURES`; runs in a Python worker."""
+    """Maps batches of (path, content) to batches of `FEATURES`."""
 
     featurizer: ResNetFeaturizer
     weights_file: str | None
     compiled_file: str | None = None
 
     def __call__(self, batches: Batches) -> Batches:
-        featurizer = self._here()
+        featurizer = self._local_featurizer()
         for batch in batches:
             contents = [content or b"" for content in batch.column("content").to_pylist()]
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UnreadableImagesWarning)  # each has its reason
+                warnings.simplefilter(
+                    "ignore", UnreadableImagesWarning
+                )  # reported in the column `reason`
                 rows = featurizer.transform(contents) if contents else np.empty((0, 1))
             yield _features_batch(batch.column("path"), contents, rows, featurizer.input_shape)
 
-    def _here(self) -> ResNetFeaturizer:
-        """Return the featurizer with this worker's network, on this task's share of cores."""
+    def _local_featurizer(self) -> ResNetFeaturizer:
+        """Return the featurizer with this worker's files and this task's share of cores."""
         from pyspark import SparkFiles, TaskContext
 
         task = TaskContext.get()
         n_cores = task.cpus() if task else 1
-        os.environ["LOKY_MAX_CPU_COUNT"] = str(n_cores)  # threads that decode and compute
+        os.environ["LOKY_MAX_CPU_COUNT"] = str(n_cores)  # limits joblib.cpu_count()
         changed = {"cache": None, "n_jobs": None, "verbose": 0}
         name = self.weights_file if self.compiled_file is None or has_gpu() else self.compiled_file
         if name is not None:
             changed["weights"] = SparkFiles.get(name)
-        here: ResNetFeaturizer = clone(self.featurizer).set_params(**changed)
-        here.fingerprint_ = self.featurizer.fingerprint_  # so that `transform` compares it
-        return here
+        local: ResNetFeaturizer = clone(self.featurizer).set_params(**changed)
+        local.fingerprint_ = self.featurizer.fingerprint_  # `transform` checks it
+        return local
 
 
 def _features_batch(
@@ -104,7 +106,7 @@ def _reason(content: bytes, input_shape: tuple[int, int]) -> str:
 
 
 def _lists(rows: np.ndarray, valid: np.ndarray) -> Any:
-    """Return rows as Arrow lists, null where they are not valid."""
+    """Return rows as Arrow lists, null where they are invalid."""
     import pyarrow
 
     values = np.ascontiguousarray(rows[valid], dtype=np.float32)
@@ -113,14 +115,14 @@ def _lists(rows: np.ndarray, valid: np.ndarray) -> Any:
 
 
 def matrix(lists: Any) -> np.ndarray:
-    """Return those of Arrow's lists that are not null as an array of shape (n, d)."""
+    """Return the non-null Arrow lists as an array of shape (n, d)."""
     n_rows = len(lists) - lists.null_count
     values: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(n_rows, -1)
 
 
 def reduce_batches(reducer: Any, batches: Batches) -> Batches:
-    """From batches with readable features to batches of `REDUCED`."""
+    """Map batches of `FEATURES` without nulls to batches of `REDUCED`."""
     import pyarrow
 
     for batch in batches:
@@ -133,13 +135,14 @@ def reduce_batches(reducer: Any, batches: Batches) -> Batches:
 
 
 def reduced_array(row: Any) -> np.ndarray:
-    """Return the reduced features of one row; pyspark.mllib takes no vector of pyspark.ml."""
+    """Return the reduced features of one row as an array."""
+    # pyspark.mllib does not accept the vectors of pyspark.ml.
     array: np.ndarray = row["reduced"].toArray()
     return array
 
 
 def assign_batches(reducer: Any, clusterer: Any, centers: np.ndarray, batches: Batches) -> Batches:
-    """From batches of `FEATURES` to batches of `ASSIGNED`."""
+    """Map batches of `FEATURES` to batches of `ASSIGNED`."""
     import pyarrow
 
     for batch in batches:
@@ -161,5 +164,5 @@ def assign_batches(reducer: Any, clusterer: Any, centers: np.ndarray, batches: B
 def compose(
     first: Callable[..., Batches], then: Callable[..., Batches], batches: Batches
 ) -> Batches:
-    """Run two steps in one Python worker, so that features need not leave it between them."""
+    """Run two steps in one Python worker, so that features do not leave it in between."""
     return then(first(batches))
