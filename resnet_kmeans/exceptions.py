@@ -133,8 +133,8 @@ class WeightsNotFoundError(ResNetKMeansError, OSError):
                 '(3) use "imagenet", which Keras downloads once; ' + other
             )
         return (
-            f"Expected the pretrained weights, which could not be downloaded: "
-            f"{printable(reason)}. {done} Four ways "
+            f"Expected the pretrained weights, got a failed download: {printable(reason)}. {done} "
+            "Four ways "
             f"out: (1) put the file at {printable(wanted)} (KERAS_HOME moves that folder); "
             "(2) pass a file, weights=PATH or --weights PATH; "
             "(3) connect to the internet and run again; " + other
