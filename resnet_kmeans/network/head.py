@@ -38,7 +38,7 @@ class Head:
     kernel : ndarray of shape (n_features, 1000), dtype float32
     bias : ndarray of shape (1000,), dtype float32
     class_names : list of str
-        In the order of the columns, in plain words ("tiger shark"). A few contain a slash.
+        In the order of the columns, in plain words ("tiger shark").
     """
 
     kernel: np.ndarray
