@@ -1,5 +1,6 @@
 """The report: what it sums up, what it writes, how it behaves in a browser."""
 
+import copy
 import html
 import json
 import os
@@ -373,11 +374,15 @@ def test_the_filter_leaves_what_matches(opened):
     assert opened.find_element("id", "none").is_displayed()
 
 
-def test_only_uncertain_images_can_be_shown(opened):
-    n_uncertain = len(opened.find_elements("css selector", ".unsure"))
+def test_only_uncertain_images_can_be_shown(browser, clusterer, tmp_path):
+    wrong = copy.copy(clusterer)
+    wrong.labels_ = clusterer.labels_.copy()
+    wrong.labels_[0] = (wrong.labels_[0] + 1) % 5  # nearer to the images of another cluster
+    browser.get(write_report(wrong, tmp_path / "report.html").as_uri())
+    n_uncertain = len(browser.find_elements("css selector", ".unsure"))
     assert 0 < n_uncertain < 26
-    opened.find_element("id", "unsure").click()
-    assert count_shown(opened) == n_uncertain
+    browser.find_element("id", "unsure").click()
+    assert count_shown(browser) == n_uncertain
 
 
 def test_the_slider_sets_the_size(opened):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.features import FeatureCache, cache_file, networks_folder
+from resnet_kmeans.features import FeatureCache, cache_path, networks_folder
 from resnet_kmeans.network import (
     BACKBONES,
     NetworkSpec,
@@ -20,7 +20,7 @@ from resnet_kmeans.network import (
 def cache(args: argparse.Namespace) -> None:
     """Show the cache of features and compiled networks, or clear it."""
     folder = None if args.cache == "none" else str(args.cache)
-    file = cache_file(folder)
+    file = cache_path(folder)
     if file is None or not file.exists():  # to open it would make it
         print(f"{file}: not there, 0 images, 0.0 MB")
         return

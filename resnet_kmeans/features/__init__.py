@@ -1,6 +1,6 @@
 """Computes the features of each image once and caches them on disk."""
 
-from resnet_kmeans.features.cache import FeatureCache, cache_file
+from resnet_kmeans.features.cache import FeatureCache, cache_path
 from resnet_kmeans.features.extraction import Extraction, networks_folder
 
-__all__ = ["Extraction", "FeatureCache", "cache_file", "networks_folder"]
+__all__ = ["Extraction", "FeatureCache", "cache_path", "networks_folder"]

@@ -36,7 +36,7 @@ def default_folder() -> Path:
     return Path(base, "resnet_kmeans").expanduser()
 
 
-def cache_file(folder: str | os.PathLike[str] | None) -> Path | None:
+def cache_path(folder: str | os.PathLike[str] | None) -> Path | None:
     """Return the path of the cache file in a folder; it may not exist yet."""
     if folder is None:
         return None
@@ -67,7 +67,7 @@ class FeatureCache:
         self._database: sqlite3.Connection | None = None
         self.max_bytes = _max_bytes() if max_bytes is None else max_bytes
         self._is_damaged = False
-        self.file = cache_file(folder)
+        self.file = cache_path(folder)
         if self.file is not None:
             self._open(self.file)
 
