@@ -29,6 +29,7 @@ from resnet_kmeans.clustering import (
     new_clusterer,
     new_reducer,
     number_name,
+    one_thread_if_small,
     reduce_blocks,
     rows,
 )
@@ -184,7 +185,8 @@ class ImageFolderClusterer(
         readable, clusterer = self._to_cluster(reduced, n_clusters)
         if number_name(clusterer) and len(readable) < n_clusters:
             raise TooFewImagesError(len(readable), n_clusters)
-        clusterer.fit(readable)
+        with one_thread_if_small(len(readable)):
+            clusterer.fit(readable)
         self._cluster_names = None
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
         self._describe(sources, reduced)

@@ -22,6 +22,7 @@ from resnet_kmeans.clustering.recipe import (
 )
 from resnet_kmeans.clustering.rows import is_readable, own_distances, predict, select_readable
 from resnet_kmeans.clustering.silhouette import MAX_ROWS, mean_silhouette, silhouette_sample
+from resnet_kmeans.clustering.threads import one_thread_if_small
 
 __all__ = [
     "MAX_ROWS",
@@ -40,6 +41,7 @@ __all__ = [
     "new_fitted_kmeans",
     "new_reducer",
     "number_name",
+    "one_thread_if_small",
     "own_distances",
     "predict",
     "read_model",

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
 from resnet_kmeans.clustering.shared_work import shared
 from resnet_kmeans.clustering.spectral import n_vectors, spectral_labels, spectrum
+from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
 PCA_COMPONENTS = 64
 ROWS_PER_COMPONENT = 5  # at least; a covariance of more dimensions is mostly noise
@@ -127,11 +128,12 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         n_clusters = min(self.n_clusters, len(rows))
         axes, mean, reduced, reference, vectors = first_round(rows, n_clusters)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        labels = spectral_labels(reference, vectors, n_clusters, reference, seed)
-        mixture = fit_tied_mixture(reduced, labels, n_clusters)
-        again = spectrum(reduced @ mixture.whitening, n_vectors(n_clusters))
-        labels = spectral_labels(*again, n_clusters, reference, seed)
-        directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
+        with one_thread():  # products are of 64 columns
+            labels = spectral_labels(reference, vectors, n_clusters, reference, seed)
+            mixture = fit_tied_mixture(reduced, labels, n_clusters)
+            again = spectrum(reduced @ mixture.whitening, n_vectors(n_clusters))
+            labels = spectral_labels(*again, n_clusters, reference, seed)
+            directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
         self.components_ = components.astype(X.dtype)
         self.intercept_ = (-(components @ mean)).astype(X.dtype)
@@ -199,8 +201,9 @@ def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, 
     scaled = _scaled(rows)
     n_components = max(1, min(PCA_COMPONENTS, rows.shape[1], len(rows) // ROWS_PER_COMPONENT))
     pca = PCA(n_components, random_state=0, iterated_power=7)
-    reduced = pca.fit_transform(scaled).astype(np.float64)
-    return pca.components_, pca.mean_, reduced, *spectrum(rows, n_vectors)
+    with one_thread_if_small(len(rows)):
+        reduced = pca.fit_transform(scaled).astype(np.float64)
+        return pca.components_, pca.mean_, reduced, *spectrum(rows, n_vectors)
 
 
 def _scaled(rows: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
-from threadpoolctl import threadpool_limits
 
 RIDGE = 0.03  # of the mean variance, on the covariance; 0.1 does alike
 MAX_ITER = 100
@@ -31,7 +30,6 @@ class TiedMixture(NamedTuple):
     whitening: np.ndarray
 
 
-@threadpool_limits.wrap(limits=1)  # products are small: threads would mostly wait
 def fit_tied_mixture(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> TiedMixture:
     """Fit a mixture of Gaussians of one covariance by expectation maximisation.
 

@@ -10,9 +10,9 @@ from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
-from threadpoolctl import threadpool_limits
 
 from resnet_kmeans.clustering.neighbours import jaccard_graph, modularity, nearest
+from resnet_kmeans.clustering.threads import one_thread
 
 # Measured over labelled sets, as all constants of this module: 10 to 20 neighbours do alike.
 N_NEIGHBORS = 15
@@ -65,7 +65,7 @@ def _leading(matrix: csr_matrix, n_vectors: int) -> tuple[np.ndarray, np.ndarray
         values, vectors = np.linalg.eigh(matrix.toarray())
     else:
         begin = np.random.RandomState(0).rand(n_rows)  # ARPACK's own changes with each call
-        with threadpool_limits(1):  # its products are so small that threads only wait
+        with one_thread():
             values, vectors = eigsh(matrix, k=n_vectors, which="LA", v0=begin, tol=1e-4)
     leading = np.argsort(-values, kind="stable")[:n_vectors]
     return values[leading], vectors[:, leading]
@@ -111,7 +111,7 @@ def spectral_labels(
     """
     widths = sorted({min(width, vectors.shape[1]) for width in (n_clusters, 2 * n_clusters)})
     kmeans = KMeans(n_clusters, n_init=10, random_state=seed)
-    with warnings.catch_warnings(), threadpool_limits(1):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of rows that are all alike
         found = [kmeans.fit(embed(neighbours, vectors, width)).labels_ for width in widths]
     scores = [modularity(reference, labels) for labels in found]

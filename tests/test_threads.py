@@ -1,0 +1,24 @@
+"""Small computations keep to one thread, and give it back."""
+
+from threadpoolctl import threadpool_info
+
+from resnet_kmeans.clustering.threads import SMALL_UP_TO, one_thread, one_thread_if_small
+
+
+def n_threads():
+    return [library["num_threads"] for library in threadpool_info()]
+
+
+def test_one_thread_is_used_and_the_others_come_back():
+    before = n_threads()
+    with one_thread():
+        assert set(n_threads()) == {1}
+    assert n_threads() == before
+
+
+def test_many_rows_use_what_there_is():
+    before = n_threads()
+    with one_thread_if_small(SMALL_UP_TO + 1):
+        assert n_threads() == before
+    with one_thread_if_small(SMALL_UP_TO):
+        assert set(n_threads()) == {1}
