@@ -178,7 +178,7 @@ def test_weights_are_listed(capsys):
         (["undo", "{tmp}/empty"], "journal"),
         (["assign", "{tmp}/empty", "{pictures}", "{tmp}/out"], "Check the path"),
         (["report", "{tmp}/reported"], "Expected no report yet"),
-        (["weights", "--import", "{tmp}/full/file"], "no file that Keras publishes"),
+        (["weights", "--import", "{tmp}/full/file"], "not that of a file published by Keras"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -458,4 +458,4 @@ def test_names_of_a_network_without_classes_are_refused_before_it_runs(
 ):
     monkeypatch.setattr(resnet_kmeans.ImageFolderClusterer, "fit", None)
     assert run("cluster", pictures, tmp_path / "out", "--names", *network) == 2
-    assert "whose ImageNet classes are known" in capsys.readouterr().err
+    assert "which has a known ImageNet" in capsys.readouterr().err

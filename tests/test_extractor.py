@@ -157,7 +157,7 @@ def test_rows_need_no_pooling(keras, tiny):
 
 
 def test_maps_have_no_first_token(tiny):
-    with pytest.raises(NetworkError, match=r"tokens to pool by pooling='token'.*\(14, 14, 16\)"):
+    with pytest.raises(NetworkError, match=r"tokens to pool with pooling='token'.*\(14, 14, 16\)"):
         features(tiny, pooling="token")
 
 

@@ -63,7 +63,9 @@ def _new_showwarning() -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
         is_for_user = category.__module__.startswith("resnet_kmeans")
-        if (is_for_user or issubclass(category, UserWarning)) and str(message) not in shown:
+        # Some libraries' deprecations are UserWarnings too; they are for developers.
+        is_for_user |= issubclass(category, UserWarning) and "Deprecat" not in category.__name__
+        if is_for_user and str(message) not in shown:
             shown.add(str(message))
             print(f"resnet-kmeans: warning: {message}", file=sys.stderr)
 
