@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import new_fitted_kmeans, rows
+from resnet_kmeans.clustering import new_fitted_kmeans, reduce_blocks, rows
 from resnet_kmeans.exceptions import OutputFolderError, TooFewImagesError, printable
 from resnet_kmeans.export import (
     ACTIONS,
@@ -88,7 +88,7 @@ def add_images(
     paths = select_new(folder, [os.fspath(path) for path in found])
     if not paths:
         return []
-    new = _assigned(model, paths)
+    new = find_nearest_centers(model, paths)
     return add_to_export(
         folder, new, action=action, set_aside=set_aside, request=request, dry_run=dry_run
     )
@@ -178,7 +178,8 @@ def _load(folder: str | os.PathLike[str], featurizer_params: Any) -> ImageFolder
     return ImageFolderClusterer.load(file, **featurizer_params)
 
 
-def _assigned(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
+def find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
+    """Return images with the nearest centre of a fitted model, or the reason for having none."""
     distances = model.transform(paths)
     readable = ~np.isnan(distances).any(axis=1)
     nearest = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
@@ -189,8 +190,8 @@ def _assigned(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
 
 def _reduced(model: ImageFolderClusterer, paths: list[str]) -> np.ndarray:
     featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
-    features = rows.features_of(featurizer, paths)
-    return rows.reduce(reducer, features, model.cluster_centers_.shape[1])
+    width = model.cluster_centers_.shape[1]
+    return np.concatenate([*reduce_blocks(as_sources(paths), featurizer, reducer, width)])
 
 
 def _with_parts(

@@ -54,11 +54,8 @@ def _own_folders(tmp_path_factory, monkeypatch, new_cache):
 
 
 @pytest.fixture(scope="session")
-def tiny_network(tmp_path_factory) -> Path:
+def tiny_network(keras, tmp_path_factory) -> Path:
     """A whole Keras model in a file: two residual blocks, 16 features, 32x32 pixels."""
-    from resnet_kmeans.network.weights import import_tensorflow
-
-    keras = import_tensorflow().keras
     keras.utils.set_random_seed(0)
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(16, 5, strides=2, name="stem_conv")(inputs)
@@ -77,6 +74,20 @@ def tiny_network(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("network") / "tiny.keras"
     model.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def keras():
+    """Keras, on TensorFlow."""
+    from resnet_kmeans.network.weights import import_tensorflow
+
+    return import_tensorflow().keras
+
+
+@pytest.fixture(scope="session")
+def tiny(keras, tiny_network):
+    """The Keras model of `tiny_network`."""
+    return keras.models.load_model(tiny_network)
 
 
 @pytest.fixture(scope="session")

@@ -8,19 +8,9 @@ import pytest
 from resnet_kmeans.network.compiled import CompiledNetwork
 from resnet_kmeans.network.compiling import compile_model
 from resnet_kmeans.network.device import cpu_has_bfloat16
-from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
+from resnet_kmeans.network.weights import NetworkSpec
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def keras():
-    return import_tensorflow().keras
-
-
-@pytest.fixture(scope="module")
-def tiny(keras, tiny_network):
-    return keras.models.load_model(tiny_network)
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,9 @@ import pytest
 
 from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.network.extractor import build_extractor
-from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
+from resnet_kmeans.network.weights import NetworkSpec
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def keras():
-    return import_tensorflow().keras
-
-
-@pytest.fixture(scope="module")
-def tiny(keras, tiny_network):
-    return keras.models.load_model(tiny_network)
 
 
 def spec(**changes):

@@ -13,8 +13,9 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint
 
 
 @pytest.fixture
-def tiny(tiny_network):
-    return import_tensorflow().keras.models.load_model(tiny_network)
+def tiny(keras, tiny_network):
+    """A model for each test alone, since bfloat16 changes the types of its layers."""
+    return keras.models.load_model(tiny_network)
 
 
 def spec(**changes):

@@ -6,12 +6,12 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from resnet_kmeans.cli.exports import finish_interrupted, print_clusters, request_of
+from resnet_kmeans.cli.options import cache_of, run_params, weights_of
 from resnet_kmeans.cli.pages import write_page
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import ModelFileError, printable
@@ -21,8 +21,9 @@ from resnet_kmeans.export import (
     check_output_folder,
     export_clusters,
 )
+from resnet_kmeans.exports import find_nearest_centers
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import reason_unreadable, require_images
+from resnet_kmeans.images import require_images
 from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.name_suggestions import (
     folder_names,
@@ -101,26 +102,17 @@ def assign(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and args.report:
             args.cache = own  # features are needed twice, the network runs once
-        model = ImageFolderClusterer.load(args.model, **_run_params(args))
+        model = ImageFolderClusterer.load(args.model, **run_params(args))
         _assign(args, model, require_images(args.input))
         if args.report and not args.dry_run:
             write_page(Path(args.output), model)
 
 
-def _run_params(args: argparse.Namespace) -> dict[str, Any]:
-    given = {"n_jobs": args.jobs, "cache": _cache(args), "verbose": int(not args.quiet)}
-    return {**given, "weights": _weights(args)} if args.weights else given
-
-
 def _assign(
     args: argparse.Namespace, model: ImageFolderClusterer, paths: list[Path]
 ) -> list[ExportedImage]:
-    distances = model.transform(paths)
-    readable = ~np.isnan(distances).any(axis=1)
-    labels = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
-    bad = [os.fspath(paths[i]) for i in np.flatnonzero(~readable)]
-    reasons = {path: reason_unreadable(path) or "" for path in bad}
-    return _export(args, paths, labels, distances.min(axis=1), reasons, model)
+    new = find_nearest_centers(model, [os.fspath(path) for path in paths])
+    return _export(args, new.paths, new.centers, new.distances, new.reasons, model)
 
 
 def choose_k(args: argparse.Namespace) -> None:
@@ -141,7 +133,7 @@ def _export(
     paths: Any,
     labels: Any,
     distances: Any,
-    reasons: dict[str, str],
+    reasons: Mapping[str, str],
     model: ImageFolderClusterer,
 ) -> list[ExportedImage]:
     rows = export_clusters(
@@ -172,20 +164,12 @@ def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:
 
 def _featurizer(args: argparse.Namespace) -> ResNetFeaturizer:
     return ResNetFeaturizer(
-        weights=_weights(args),
+        weights=weights_of(args),
         backbone=args.backbone,
         layer=args.layer,
         preprocess=args.preprocess,
         precision=args.precision,
         n_jobs=args.jobs,
-        cache=_cache(args),
+        cache=cache_of(args),
         verbose=int(not args.quiet),
     )
-
-
-def _weights(args: argparse.Namespace) -> str | None:
-    return None if args.weights == "none" else str(args.weights)
-
-
-def _cache(args: argparse.Namespace) -> str | None:
-    return None if args.cache == "none" else str(args.cache)

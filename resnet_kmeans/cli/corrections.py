@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from resnet_kmeans.cli.exports import LISTED, print_clusters
-from resnet_kmeans.exceptions import list_reasons, printable
+from resnet_kmeans.cli.exports import print_clusters, print_unreadable
+from resnet_kmeans.cli.options import run_params
+from resnet_kmeans.exceptions import printable
 from resnet_kmeans.export import (
     FAR,
     SET_ASIDE,
@@ -39,7 +38,7 @@ def rename(args: argparse.Namespace) -> None:
 
 def split(args: argparse.Namespace) -> None:
     """Split a cluster by clustering its images again."""
-    given, k = _featurizer_params(args), args.n_clusters
+    given, k = run_params(args), args.n_clusters
     dry_run = args.dry_run
     _correct(args, lambda: split_cluster(args.output, args.cluster, k, dry_run=dry_run, **given))
 
@@ -54,11 +53,9 @@ def add(args: argparse.Namespace) -> None:
         action=args.action,
         set_aside=args.set_aside,
         dry_run=args.dry_run,
-        **_featurizer_params(args),
+        **run_params(args),
     )
-    bad = {row.source_path: row.reason for row in rows if not row.exported_path}
-    if bad:
-        print(f"{len(bad)} images could not be read:\n{list_reasons(bad, LISTED)}", file=sys.stderr)
+    print_unreadable(rows)
     placed = [row for row in rows if row.exported_path]
     for folder in sorted({row.name for row in placed}):
         print(f"{folder}  {sum(row.name == folder for row in placed)} images")
@@ -89,11 +86,3 @@ def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) 
     print_clusters(rows, output, args.dry_run)
     if places:
         print(f"{len(changed)} images {'would go' if args.dry_run else 'went'} to another folder")
-
-
-def _featurizer_params(args: argparse.Namespace) -> dict[str, Any]:
-    given: dict[str, Any] = {"n_jobs": args.jobs, "verbose": int(not args.quiet)}
-    given["cache"] = None if args.cache == "none" else str(args.cache)
-    if args.weights:
-        given["weights"] = None if args.weights == "none" else str(args.weights)
-    return given

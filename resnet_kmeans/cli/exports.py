@@ -102,12 +102,16 @@ def after_interrupt(args: argparse.Namespace) -> str:
     )
 
 
-def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
+def print_unreadable(rows: list[ExportedImage], where: str = "") -> None:
+    """Name the images that could not be read on stderr; `where` says where all are listed."""
     reasons = {row.source_path: row.reason for row in rows if not row.exported_path}
     if reasons:
-        where = "" if dry_run else f"; all are listed in {printable(output / TABLE)}"
         listed = list_reasons(reasons, LISTED, where)
         print(f"{len(reasons)} images could not be read:\n{listed}", file=sys.stderr)
+
+
+def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
+    print_unreadable(rows, "" if dry_run else f"; all are listed in {printable(output / TABLE)}")
     folders = [row.exported_path.split("/")[0] for row in rows if row.exported_path]
     for folder in sorted(set(folders)):
         print(f"{folder}  {folders.count(folder)} images")

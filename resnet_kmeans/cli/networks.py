@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from resnet_kmeans.cli.options import cache_of
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.features import FeatureCache, cache_path, networks_folder
 from resnet_kmeans.network import (
@@ -19,7 +20,7 @@ from resnet_kmeans.network import (
 
 def cache(args: argparse.Namespace) -> None:
     """Show the cache of features and compiled networks, or clear it."""
-    folder = None if args.cache == "none" else str(args.cache)
+    folder = cache_of(args)
     file = cache_path(folder)
     if file is None or not file.exists():  # to open it would make it
         print(f"{file}: not there, 0 images, 0.0 MB")
