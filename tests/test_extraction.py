@@ -140,10 +140,11 @@ def test_a_killed_run_loses_only_the_batches_in_progress(spec, pictures, tmp_pat
     # The network waits before its fourth batch, and is killed there.
     program = (
         "import os, time\nfrom resnet_kmeans.features.extraction import *\n"
-        "calls = []; call = Network.__call__\n"
+        # By its first image, since threads take batches in any order.
+        f"stop = decode(read_file({paths[12]!r}), {spec.input_shape!r})\n"
+        "call = Network.__call__\n"
         "def slow(self, pixels):\n"
-        "    calls.append(1)\n"
-        "    if len(calls) > 3: os.write(1, b'waiting\\n'); time.sleep(600)\n"
+        "    if (pixels[0] == stop).all(): os.write(1, b'waiting\\n'); time.sleep(600)\n"
         "    return call(self, pixels)\n"
         "Network.__call__ = slow\n"
         f"cache = FeatureCache({str(tmp_path / 'cache')!r})\n"
