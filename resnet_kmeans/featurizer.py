@@ -67,8 +67,9 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         255, for a network that scales them itself.
     precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
         The type to compute in. ``"auto"`` is bfloat16 where the processor or GPU has it
-        natively: about twice as fast as float32, with features that agree to a cosine above
-        0.999. ``"int8"`` (`int8` extra) is faster still but less exact, so it has a different
+        natively: about twice as fast as float32. The mean cosine of its features to those of
+        float32 is 0.999; the lowest was 0.989, on 2,879 photos with EfficientNet-Lite0.
+        ``"int8"`` (`int8` extra) is faster still but less exact, so it has a different
         `fingerprint_`.
     batch_size : int or "auto", default="auto"
         Number of images per batch; ``"auto"`` is small on a processor, where larger batches

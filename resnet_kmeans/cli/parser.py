@@ -26,9 +26,11 @@ BROKEN_PIPE = 128 + 13  # what a shell reports of a program that SIGPIPE ended
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 after one error message, or 141 where a pipe was closed."""
-    # The network's own start-up lines would bury what is for the user.
+    # Start-up lines of the libraries would bury what is for the user. Keras imports matplotlib,
+    # which logs each deprecation of its own dependencies.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    for library in ("tensorflow", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal knows every emoji
         sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
@@ -63,8 +65,9 @@ def _new_showwarning() -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
         is_for_user = category.__module__.startswith("resnet_kmeans")
-        # Some libraries' deprecations are UserWarnings too; they are for developers.
-        is_for_user |= issubclass(category, UserWarning) and "Deprecat" not in category.__name__
+        # pyparsing's deprecations are UserWarnings too, but for developers.
+        is_for_developers = issubclass(category, DeprecationWarning)
+        is_for_user |= issubclass(category, UserWarning) and not is_for_developers
         if is_for_user and str(message) not in shown:
             shown.add(str(message))
             print(f"resnet-kmeans: warning: {message}", file=sys.stderr)

@@ -74,7 +74,7 @@ class Network(ABC):
 
 def _fingerprint(spec: NetworkSpec, weights_hash: str) -> str:
     """Return a hash of the weight values and all else that determines the features."""
-    # bfloat16 and float32 share a fingerprint, because their features agree to a cosine above
+    # bfloat16 and float32 share a fingerprint, because their features have a mean cosine of
     # 0.999: a model fitted in one type predicts in the other. Those of int8 differ more.
     shape: tuple[object, ...]
     shape = (spec.layer, spec.pooling, spec.input_shape, spec.resize, spec.preprocess)
