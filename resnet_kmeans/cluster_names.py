@@ -32,7 +32,7 @@ def default_cluster_names(n_clusters: int) -> list[str]:
     return [f"cluster_{label:0{width}d}" for label in range(n_clusters)]
 
 
-def compared(name: str) -> str:
+def name_key(name: str) -> str:
     """Return the form of a name that file systems compare."""
     # Windows and macOS ignore case; macOS also treats é and e with a combining accent alike.
     # Folding case can undo the normalisation, so it is done again.
@@ -53,9 +53,9 @@ def reason_invalid(name: object) -> str:
         return "it contains control characters, line breaks or invalid Unicode"
     if name.startswith((".", "_")):
         return "a leading dot hides a folder, a leading underscore marks one that is not a cluster"
-    if compared(name).partition(".")[0].rstrip() in _DEVICES:
+    if name_key(name).partition(".")[0].rstrip() in _DEVICES:
         return "Windows reserves it for a device"
-    if compared(name) in _RESERVED:
+    if name_key(name) in _RESERVED:
         return "an export has a file of this name"
     if (size := len(name.encode())) > MAX_NAME_BYTES:
         return f"{size} bytes long, the maximum is {MAX_NAME_BYTES}"
@@ -77,7 +77,7 @@ def check_cluster_names(names: Iterable[str]) -> None:
     # Names that differ only in case are one folder on some systems and two on others.
     spelled: dict[str, str] = {}
     for name in names:
-        if str(name) not in bad and (first := spelled.setdefault(compared(name), name)) != name:
+        if str(name) not in bad and (first := spelled.setdefault(name_key(name), name)) != name:
             bad[name] = f"some file systems treat it as {first!r}; spell both alike"
     if bad:
         raise ClusterNameError(

@@ -1,4 +1,4 @@
-"""Adds to an export, splits its clusters, by the model that it keeps."""
+"""Uses the model that an export keeps: adds images to clusters, splits clusters."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def add_images(
     dry_run: bool = False,
     **featurizer_params: Any,
 ) -> list[ExportedImage]:
-    """Put new images into the folders of an export, by the model that it keeps.
+    """Add new images to the clusters of an export.
 
-    Folders are taken as they are now, renamed or merged. Images that the export holds
-    already, by source or by content, are passed over, so that it can be run again.
+    The model that the export keeps finds the cluster of each image. Folders that were renamed
+    or merged are respected. Images that are in the export already, by source or by content,
+    are skipped, so adding the same images again does nothing.
 
     Parameters
     ----------
@@ -50,36 +51,40 @@ def add_images(
     images : str, path-like or sequence of path-like, of length n
         A folder of images, or their paths.
     action : {"copy", "hardlink", "symlink", "move"}, default="copy"
+        How images are put into the folders.
     set_aside : bool, default=False
-        Whether images that fit badly go to ``_set_aside``: those farther from their centre
-        than 99 % of the images of the fit. Their rows say so in any case.
+        If True, images that fit badly go to ``_set_aside``: those that are farther from their
+        centre than 99 % of the images of the fit. Their `reason` says so in either case.
     dry_run : bool, default=False
-        Whether only to check and to return what would be done.
+        If True, only check and return what would be done.
     **featurizer_params
-        Parameters of `ResNetFeaturizer` that differ here, ``weights=PATH`` for example.
+        Parameters of `ResNetFeaturizer` that differ on this machine, for example
+        ``weights=PATH``.
 
     Returns
     -------
-    list of ExportedImage, of at most n
-        What was, or would be, added, with the unreadable images; empty where the export
-        holds all of them.
+    list of ExportedImage, of length n or less
+        The images as they were, or would be, added, including unreadable ones. Empty if the
+        export has all of them already.
 
     Raises
     ------
     OutputFolderError
-        If the folder holds no export or no model, or another command there was interrupted;
-        nothing is done then. Or if the disk stops the work midway: run it again then.
+        If the folder is not an export, keeps no model, or another command on it was
+        interrupted; nothing is done then. Also if the command stops midway, for example
+        because the disk is full; it can be repeated.
     ValueError
-        If there is no such action.
+        If the action is unknown.
     """
     if action not in ACTIONS:
-        raise ValueError(f"Expected an action of {ACTIONS}, got {action!r}. Nothing was done.")
+        raise ValueError(f"Expected an action from {ACTIONS}, got {action!r}. Nothing was done.")
     request = {
         "command": "add",
         "input": _input_of(images),
         "action": action,
         "set_aside": set_aside,
     }
+    # Before the network runs: an interrupted command has its plan in the journal already.
     if not dry_run and (done := finish_adding(folder, request)) is not None:
         return done
     model = _load(folder, featurizer_params)
@@ -102,34 +107,39 @@ def split_cluster(
     dry_run: bool = False,
     **featurizer_params: Any,
 ) -> list[ExportedImage]:
-    """Split a folder of an export into several, by clustering its images again.
+    """Split a cluster of an export by clustering its images again.
 
-    The parts are called ``NAME_1``, ``NAME_2``, …; in the model that the export keeps, their
-    centres take the place of the old one.
+    The parts are called ``NAME_1``, ``NAME_2``, …. In the model that the export keeps, their
+    centres replace that of the cluster.
 
     Parameters
     ----------
     folder : str or path-like
         The folder of a finished export.
     cluster : int or str
-        The label, or the present folder, of the cluster to split.
+        The label or the present folder of the cluster.
     n_clusters : int, default=2
         Number of parts.
     dry_run : bool, default=False
-        Whether only to check and to return what would be done.
+        If True, only check and return what would be done.
     **featurizer_params
-        Parameters of `ResNetFeaturizer` that differ here, ``weights=PATH`` for example.
+        Parameters of `ResNetFeaturizer` that differ on this machine, for example
+        ``weights=PATH``.
 
     Returns
     -------
     list of ExportedImage
-        All images of the export, as they are, or would be, then.
+        All images of the export, as they are, or would be, afterwards.
 
     Raises
     ------
-    OutputFolderError, CurationError, TooFewImagesError
-        If the folder holds no export, no model or no such cluster, another command there was
-        interrupted, or the cluster has fewer images than parts; nothing is done then.
+    OutputFolderError
+        If the folder is not an export, keeps no model, or another command on it was
+        interrupted; nothing is done then.
+    CurationError
+        If there is no such cluster.
+    TooFewImagesError
+        If the cluster has fewer readable images than parts.
     """
     request = {"command": "split", "cluster": str(cluster), "n_clusters": n_clusters}
     if not dry_run and (done := resume(folder, request)) is not None:
@@ -144,6 +154,7 @@ def split_cluster(
         raise TooFewImagesError(int(readable.sum()), n_clusters)
     parts = KMeans(n_clusters, n_init=10, random_state=0).fit(reduced[readable])
     distances = parts.transform(reduced[readable]).min(axis=1)
+    # Clusters that were merged share the folder: the parts replace the centres of all.
     kept = [i for i, label in enumerate(state.centers) if state.folders[label] != named]
     found = zip(np.flatnonzero(readable), parts.labels_, distances)
     return split_folder(
@@ -158,7 +169,7 @@ def split_cluster(
 
 
 def _input_of(images: Any) -> str:
-    """Return a short text by which the same images are known again."""
+    """Return a short text that identifies the images of a request."""
     if isinstance(images, (str, os.PathLike)):
         return os.path.abspath(images)
     paths = "\0".join(os.path.abspath(path) for path in as_sources(images))
@@ -170,16 +181,16 @@ def _load(folder: str | os.PathLike[str], featurizer_params: Any) -> ImageFolder
     file = kept_model(folder)
     if file is None:
         raise OutputFolderError(
-            f"Expected an export that keeps its model, got {printable(folder)} without one: it "
-            "was made from labels alone or by an earlier version, or its model cannot be saved "
-            "without code. Nothing was done. Export again with model=clusterer, or assign the "
-            "images by a model to a new folder."
+            f"Expected an export that keeps its model, got {printable(folder)} without one. It was "
+            "made from labels alone or by version 0.1, or its model has a custom step that cannot "
+            "be saved. Nothing was done. Export again with model=clusterer, or assign the images "
+            "to a new folder with a saved model."
         )
     return ImageFolderClusterer.load(file, **featurizer_params)
 
 
 def find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
-    """Return images with the nearest centre of a fitted model, or the reason for having none."""
+    """Return images with their nearest centre in a fitted model, or why they have none."""
     distances = model.transform(paths)
     readable = ~np.isnan(distances).any(axis=1)
     nearest = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
@@ -189,6 +200,7 @@ def find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> N
 
 
 def _reduced(model: ImageFolderClusterer, paths: list[str]) -> np.ndarray:
+    """Return the rows in which the model measures distances, NaN for unreadable images."""
     featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
     width = model.cluster_centers_.shape[1]
     return np.concatenate([*reduce_blocks(as_sources(paths), featurizer, reducer, width)])
@@ -197,7 +209,7 @@ def _reduced(model: ImageFolderClusterer, paths: list[str]) -> np.ndarray:
 def _with_parts(
     model: ImageFolderClusterer, kept: list[int], centers: np.ndarray
 ) -> ImageFolderClusterer:
-    """Return a model with some of its centres and new ones."""
+    """Return a model with some of the present centres, followed by new ones."""
     centers = np.concatenate([model.cluster_centers_[kept], centers]).astype(np.float32)
     changed = ImageFolderClusterer(**model.get_params(deep=False))
     changed.set_params(n_clusters=len(centers))

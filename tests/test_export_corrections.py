@@ -1,4 +1,4 @@
-"""Corrections of an export: renamed, merged, moved, set aside, split, whatever hands did before."""
+"""Corrections of an export: folders are renamed, merged and split, images moved and set aside."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resnet_kmeans.cluster_names import compared
+from resnet_kmeans.cluster_names import name_key
 from resnet_kmeans.exceptions import (
     ClusterNameError,
     CurationError,
@@ -27,12 +27,12 @@ from resnet_kmeans.export import (
 from resnet_kmeans.export.journal import read_journal
 from tests.test_exporter import contents, make_images, rows_of
 
-OURS = (".resnet-kmeans", "clusters.csv", "report.html")
+OWN_FILES = (".resnet-kmeans", "clusters.csv", "report.html")
 N_CURATIONS = int(os.environ.get("RESNET_KMEANS_N_CURATIONS", "60"))
 
 
 def images_in(out: Path) -> dict[str, bytes]:
-    return {path: data for path, data in contents(out).items() if not path.startswith(OURS)}
+    return {path: data for path, data in contents(out).items() if not path.startswith(OWN_FILES)}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def out(tmp_path, images) -> Path:
     return tmp_path / "out"
 
 
-def test_a_folder_renamed_by_hand_and_images_dragged_elsewhere_are_all_brought_back(tmp_path):
+def test_undo_finds_images_that_were_renamed_or_moved_by_hand(tmp_path):
     images = make_images(tmp_path / "in", ("a.png", "b.png", "c.png", "d.png"))
     before, out = contents(tmp_path / "in"), tmp_path / "out"
     export_clusters(images, [0, 0, 1, 1], out, action="move")
@@ -56,7 +56,7 @@ def test_a_folder_renamed_by_hand_and_images_dragged_elsewhere_are_all_brought_b
     lost = (out / "cluster_1" / "c.png").rename(tmp_path / "elsewhere.png")
     with pytest.raises(OutputFolderError) as raised:
         undo_export(out)
-    assert "3 images are back" in str(raised.value)
+    assert "other 3 images are back" in str(raised.value)
     assert f"cluster_1/c.png: not found; it came from {images[2]}" in str(raised.value)
     assert contents(tmp_path / "in") == {k: v for k, v in before.items() if k != "c.png"}
     assert str(images[2]) in [row["source_path"] for row in rows_of(out)]
@@ -67,7 +67,7 @@ def test_a_folder_renamed_by_hand_and_images_dragged_elsewhere_are_all_brought_b
     assert not out.exists()
 
 
-def test_images_swapped_by_hand_go_back_each_to_its_own_place(tmp_path):
+def test_images_swapped_by_hand_return_to_their_own_sources(tmp_path):
     images = make_images(tmp_path / "in", ("1/a.png", "2/a.png"))
     for i, image in enumerate(images):
         image.write_bytes(b"%d" % i)  # of one size, so that only time and content tell them apart
@@ -81,7 +81,7 @@ def test_images_swapped_by_hand_go_back_each_to_its_own_place(tmp_path):
     assert contents(tmp_path / "in") == before
 
 
-def test_an_image_edited_in_its_place_is_brought_back_as_it_is_now(out, images):
+def test_an_edited_image_is_returned_with_its_edits(out, images):
     (out / "cluster_1" / "b.png").write_bytes(b"edited")
     undo_export(out)
     assert images[1].read_bytes() == b"edited"
@@ -141,7 +141,7 @@ def test_folders_that_swap_names_keep_the_names_of_their_images(tmp_path):
     assert images_in(out) == {"cluster_0/a.png": second, "cluster_1/a.png": first}
 
 
-def test_the_same_corrections_twice_change_nothing_more(out, tmp_path):
+def test_repeating_a_correction_changes_nothing(out, tmp_path):
     file = tmp_path / "curation.json"
     curation = {"names": {"cluster_0": "cats"}, "moves": {"cluster_1/b.png": "cats"}}
     file.write_text(json.dumps({"format": 1, "export": read_export(out).id, **curation}))
@@ -152,7 +152,7 @@ def test_the_same_corrections_twice_change_nothing_more(out, tmp_path):
     assert "cats/b.png" in before
 
 
-def test_files_of_others_go_along_with_a_renamed_folder(out):
+def test_other_files_move_along_with_a_renamed_folder(out):
     (out / "cluster_0" / "notes.txt").write_text("mine")
     rename_folder(out, 0, "cats")
     assert (out / "cats" / "notes.txt").read_text() == "mine"
@@ -184,7 +184,7 @@ def test_a_change_of_case_is_a_change_of_name(out):
         ({"moves": {"cluster_0/gone.png": "x"}}, CurationError, "gone.png: not of this export"),
         ({"moves": {"../in/x.png": "x"}}, CurationError, "not of this export"),
         ({"name": {}}, CurationError, "unknown keys 'name'"),
-        ({"names": ["x"]}, CurationError, "a list where"),
+        ({"names": ["x"]}, CurationError, "a list as"),
         ({"moves": {"cluster_0/a.png": 3}}, CurationError, "'cluster_0/a.png': 3"),
         ({"names": {"cluster_0": "a/b"}}, ClusterNameError, "a/b"),
         ({"names": {"cluster_0": "con"}}, ClusterNameError, "device"),
@@ -193,7 +193,7 @@ def test_a_change_of_case_is_a_change_of_name(out):
     ],
     ids=str,
 )
-def test_what_cannot_be_applied_is_refused_and_nothing_is_done(out, curation, error, message):
+def test_an_invalid_curation_is_refused_and_changes_nothing(out, curation, error, message):
     before = contents(out)
     with pytest.raises(error, match=message):
         apply_curation(out, curation)
@@ -201,15 +201,15 @@ def test_what_cannot_be_applied_is_refused_and_nothing_is_done(out, curation, er
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 10_000])
-def test_a_file_that_is_no_curation_is_refused(out, tmp_path, text):
+def test_a_file_that_is_not_a_curation_is_refused(out, tmp_path, text):
     (tmp_path / "curation.json").write_text(text)
     with pytest.raises(CurationError, match=r"Expected corrections.*Nothing was done"):
         apply_curation(out, tmp_path / "curation.json")
-    with pytest.raises(CurationError, match="no file that can be read"):
+    with pytest.raises(CurationError, match="an unreadable file"):
         apply_curation(out, tmp_path / "nowhere.json")
 
 
-def test_images_that_are_gone_are_named_and_the_rest_is_done(out):
+def test_missing_images_are_listed_and_the_others_moved(out):
     (out / "cluster_0" / "a.png").unlink()
     moves = {"cluster_0/a.png": "cats", "cluster_1/b.png": "cats"}
     with pytest.warns(
@@ -226,7 +226,7 @@ def test_a_dry_run_returns_what_would_be_and_does_nothing(out):
     assert apply_curation(out, curation) == planned
 
 
-def test_undo_brings_back_all_after_corrections_and_hands(out, images, tmp_path):
+def test_undo_returns_all_images_after_corrections_and_changes_by_hand(out, images, tmp_path):
     before = {f"in/{p.relative_to(tmp_path / 'in')}": None for p in images}
     apply_curation(out, {"names": {"cluster_0": "cats", "cluster_1": "cats"}})
     (out / "cats").rename(out / "by hand")
@@ -246,7 +246,7 @@ def test_a_split_makes_new_folders_and_replaces_the_centre(out):
     assert not (out / "cluster_2").exists()
 
 
-def test_an_export_by_version_0_1_is_corrected_and_taken_back(out, images):
+def test_an_export_by_version_0_1_can_be_corrected_and_undone(out, images):
     old = [[0, "cluster_0/a.png", str(images[0]), 0.5, ""], [-1, None, "/x.png", None, "empty"]]
     header = {"format": 1, "action": "move", "finished": True}
     shutil.rmtree(out / "cluster_1")
@@ -298,7 +298,7 @@ def test_after_random_curations_every_image_is_where_it_should_be(tmp_path_facto
         for row, path in zip(rows, paths):
             source = before[str(path.relative_to(root / "in"))]
             assert (root / "out" / row.exported_path).read_bytes() == source
-        placed = [compared(row.exported_path) for row in rows]
+        placed = [name_key(row.exported_path) for row in rows]
         assert len(set(placed)) == n_images
         assert set(images_in(root / "out")) == {row.exported_path for row in rows}
     undo_export(root / "out")

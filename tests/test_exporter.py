@@ -1,4 +1,4 @@
-"""Exports to one folder a cluster: what is written, refused, and survives a kill."""
+"""Exports to one folder per cluster: what is written, what is refused, what survives a kill."""
 
 import csv
 import errno
@@ -104,7 +104,7 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
     assert len(table) == len(images)
 
 
-def test_noise_has_a_folder_and_a_label_that_say_so(images, out):
+def test_noise_has_its_own_folder_and_label(images, out):
     rows = export_clusters(images, [0, -2, -2, -1], out, distances=[1, float("nan"), 1, 1])
     assert [(row.cluster, row.exported_path) for row in rows] == [
         *((0, "cluster_0/a.png"), (-2, "noise/b.png"), (-2, "noise/a.png"), (-1, None))
@@ -129,7 +129,7 @@ def test_folder_names_are_padded_for_the_highest_cluster(images, out):
     assert plan_export(images, [0] * 4, n_clusters=10)[0][0].exported_path == "cluster_0/a.png"
 
 
-def test_equal_names_are_kept_apart_also_without_regard_to_case(tmp_path, out):
+def test_equal_names_are_numbered_ignoring_case(tmp_path, out):
     decomposed = "e\u0301.png"  # é as macOS writes it
     names = ["a.png", "1/A.PNG", "2/a.png", "3/a_2.png", "é.png", f"4/{decomposed}"]
     rows = export_clusters(make_images(tmp_path / "in", names), [0] * 6, out)
@@ -138,15 +138,15 @@ def test_equal_names_are_kept_apart_also_without_regard_to_case(tmp_path, out):
     assert len(os.listdir(out / "cluster_0")) == 6
 
 
-def test_what_is_too_long_for_an_extension_is_numbered_at_the_end():
+def test_the_number_comes_last_if_the_name_has_no_real_extension():
     name = "at 12.30 in the old harbour"
     plan, _ = plan_export([name, f"sub/{name}"], [0, 0])
     assert plan[1].exported_path == f"cluster_0/{name}_2"
 
 
-def test_ten_thousand_equal_names_are_numbered_at_once(tmp_path):
+def test_numbering_ten_thousand_equal_names_is_fast(tmp_path):
     paths = [f"{tmp_path}/{i}/cover.jpg" for i in range(10_000)]
-    with pytest.raises(OutputFolderError, match="gone"):  # planned before it is checked
+    with pytest.raises(OutputFolderError, match="missing"):  # planned, then checked
         export_clusters(paths, [0] * len(paths), tmp_path / "out")
 
 
@@ -175,7 +175,7 @@ def test_any_name_is_exported_and_moved_back(tmp_path, out, name, action):
         assert image.read_bytes() == content
 
 
-def test_a_text_that_a_spreadsheet_would_run_is_defused(tmp_path, out):
+def test_formulas_are_escaped_in_the_table(tmp_path, out):
     texts = ["=HYPERLINK(1)", "@SUM(1)", "+1", "-1", "\t=1", "\r=1", "\n=1"]
     reasons = {f"{i}.png": text for i, text in enumerate(texts)}
     export_clusters(list(reasons), [-1] * len(texts), out, reasons=reasons)
@@ -198,7 +198,7 @@ def test_a_folder_with_anything_in_it_is_refused(images, out):
     assert contents(out) == {"mine.txt": b"precious"}
 
 
-def test_a_finished_export_is_not_written_over(images, out):
+def test_a_finished_export_is_not_overwritten(images, out):
     export_clusters(images, [0] * 4, out)
     before = contents(out)
     with pytest.raises(OutputFolderError, match="new or empty"):
@@ -209,7 +209,7 @@ def test_a_finished_export_is_not_written_over(images, out):
 def test_a_file_in_place_of_the_folder_is_refused(images, tmp_path):
     (tmp_path / "file").write_text("precious")
     for folder in (tmp_path / "file", tmp_path / "file" / "out"):
-        with pytest.raises(OutputFolderError, match="Expected a folder to write to"):
+        with pytest.raises(OutputFolderError, match="Expected a writable folder"):
             export_clusters(images, [0] * 4, folder)
 
 
@@ -222,25 +222,25 @@ def test_a_folder_inside_the_input_is_refused_through_links_too(images, tmp_path
     check_output_folder(tmp_path / "input_2", inside=source)
 
 
-def test_exported_folders_are_not_found_as_images_again(images, out):
+def test_find_images_skips_exported_folders(images, out):
     export_clusters(images, [0] * 4, out)
     assert EXPORT_JOURNAL == JOURNAL
     assert find_images(out.parent) == find_images(images[0].parent)
 
 
-def test_all_images_that_cannot_be_exported_are_named_before_a_byte_is_written(images, out):
+def test_all_images_that_cannot_be_exported_are_listed_before_anything_is_written(images, out):
     images[0].unlink()
     images[1].unlink()
     images[1].mkdir()
     with pytest.raises(OutputFolderError) as raised:
         export_clusters(images, [0] * 4, out)
-    assert f"{images[0]}: gone, not a file, or not readable" in str(raised.value)
-    assert f"{images[1]}: gone, not a file, or not readable" in str(raised.value)
+    assert f"{images[0]}: missing, not a file, or not readable" in str(raised.value)
+    assert f"{images[1]}: missing, not a file, or not readable" in str(raised.value)
     assert "Nothing was written" in str(raised.value)
     assert not out.exists()
 
 
-def test_an_escape_code_in_a_name_reaches_no_terminal(tmp_path, out):
+def test_escape_codes_in_names_are_printed_as_text(tmp_path, out):
     with pytest.raises(OutputFolderError) as raised:
         export_clusters([tmp_path / "\x1b[31mred\n.png"], [0], out)
     assert "\x1b" not in str(raised.value)
@@ -250,7 +250,7 @@ def test_an_escape_code_in_a_name_reaches_no_terminal(tmp_path, out):
 def test_a_link_or_a_file_listed_twice_is_not_moved(images, out):
     link = images[0].with_name("link.png")
     link.symlink_to(images[0])
-    with pytest.raises(OutputFolderError, match="a link, which may break"):
+    with pytest.raises(OutputFolderError, match="a symbolic link, which may break"):
         export_clusters([link], [0], out, action="move")
     with pytest.raises(OutputFolderError, match="listed twice"):
         export_clusters([images[0], images[0]], [0, 1], out, action="move")
@@ -267,7 +267,7 @@ def test_an_unknown_action_or_a_missing_label_is_refused(images, out):
     assert not out.exists()
 
 
-def test_a_read_only_image_is_exported_over_the_rest_of_a_kill(images, out):
+def test_a_read_only_partial_file_left_by_a_kill_is_replaced(images, out):
     for image in images:
         image.chmod(0o444)
     out.mkdir()
@@ -288,7 +288,9 @@ def interrupt(images, out, action="copy"):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "carry_out", stop)
-        with pytest.raises(OutputFolderError, match=r"stopped.*Every image is whole.*run it again"):
+        with pytest.raises(
+            OutputFolderError, match=r"stopped.*No image was lost.*run the command again"
+        ):
             export_clusters(images, [0, 1, 0, 1], out, action=action)
     blocker.unlink()
 
@@ -305,7 +307,7 @@ def test_a_stopped_export_is_finished_as_it_was_planned(images, out, action):
 
 
 @pytest.mark.parametrize("action", ["copy", "move"])
-def test_another_export_does_not_finish_an_interrupted_one(images, out, action):
+def test_a_different_export_does_not_finish_an_interrupted_one(images, out, action):
     interrupt(images, out, action)
     before = contents(out.parent)
     ways = r"interrupted.*resnet-kmeans finish.*resnet-kmeans undo"
@@ -316,7 +318,7 @@ def test_another_export_does_not_finish_an_interrupted_one(images, out, action):
     assert contents(out.parent) == before
 
 
-def test_what_a_kill_left_half_written_is_replaced_not_written_into(images, out, tmp_path):
+def test_a_partial_file_left_by_a_kill_is_replaced_not_overwritten(images, out, tmp_path):
     interrupt(images, out)
     other = tmp_path / "other"
     other.write_bytes(b"half")
@@ -325,16 +327,16 @@ def test_what_a_kill_left_half_written_is_replaced_not_written_into(images, out,
     assert other.read_bytes() == b"half"
 
 
-def test_an_image_that_vanished_meanwhile_is_listed_and_stops_nothing(images, out):
+def test_an_image_deleted_during_the_export_is_listed_and_the_others_are_exported(images, out):
     interrupt(images, out)
     images[3].unlink()
     rows = finish_export(out)
     assert (rows[3].cluster, rows[3].exported_path) == (-1, None)
-    assert rows_of(out)[3]["reason"] == "gone before it could be exported"
+    assert rows_of(out)[3]["reason"] == "deleted before it could be exported"
     assert len(contents(out / "cluster_0") | contents(out / "cluster_1")) == 3
 
 
-def test_a_vanished_drive_stops_the_export_until_it_is_back(images, out):
+def test_an_unplugged_drive_stops_the_export_until_it_is_back(images, out):
     interrupt(images, out)
     images[0].parent.rename(images[0].parent.with_name("away"))
     for _ in range(2):
@@ -348,17 +350,17 @@ def test_one_process_at_a_time_exports_to_a_folder(images, out):
     interrupt(images, out)
     with lock(out):
         for work in (finish_export, undo_export):
-            with pytest.raises(OutputFolderError, match="another one exports to it now"):
+            with pytest.raises(OutputFolderError, match="one is writing to it"):
                 work(out)
     finish_export(out)
     new = out.with_name("new")
     new.mkdir()
-    with lock(new), pytest.raises(OutputFolderError, match="another one exports to it now"):
+    with lock(new), pytest.raises(OutputFolderError, match="one is writing to it"):
         export_clusters(images, [0] * 4, new)
     assert os.listdir(new) == []
 
 
-def test_an_export_that_another_process_did_meanwhile_is_not_written_over(images, out, monkeypatch):
+def test_an_export_made_by_another_process_meanwhile_is_not_overwritten(images, out, monkeypatch):
     def after_the_other(folder):
         monkeypatch.setattr(exporter, "lock", lock)
         export_clusters(images, [0] * 4, out)
@@ -371,7 +373,7 @@ def test_an_export_that_another_process_did_meanwhile_is_not_written_over(images
     assert not (out / "cluster_1").exists()
 
 
-def test_a_file_system_without_locks_is_exported_to(images, out, monkeypatch):
+def test_file_systems_without_locks_are_supported(images, out, monkeypatch):
     fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
 
     def refuse(*_):
@@ -392,11 +394,13 @@ def test_undo_brings_moved_images_back_and_leaves_no_folder(images, out):
     assert not out.exists()
 
 
-def test_undo_leaves_what_others_put_there(images, out):
+def test_undo_leaves_other_files_alone(images, out):
     export_clusters(images, [0, 1, 0, 1], out, action="move")
     (out / "cluster_0" / "mine.txt").write_text("precious")
     images[1].write_text("another b")
-    with pytest.raises(OutputFolderError, match=r"3 images are back.*(?s:.*)b\.png: taken by"):
+    with pytest.raises(
+        OutputFolderError, match=r"(?s)b\.png: taken by.*The other 3 images are back"
+    ):
         undo_export(out)
     assert images[1].read_text() == "another b"
     assert (out / "cluster_1" / "b.png").exists()
@@ -410,7 +414,7 @@ def test_an_image_is_not_moved_over_another_one(images, out):
     (out / "cluster_1").mkdir()
     (out / "cluster_1" / "b.png").write_text("another b")
     content = images[1].read_bytes()
-    with pytest.raises(OutputFolderError, match="another file is in its place"):
+    with pytest.raises(OutputFolderError, match="another file has its path"):
         finish_export(out)
     assert images[1].read_bytes() == content
     assert (out / "cluster_1" / "b.png").read_text() == "another b"
@@ -427,18 +431,16 @@ def test_undo_tells_files_of_the_same_size_and_time_apart(images, out):
     assert (out / "cluster_1" / "b.png").read_bytes() == content
 
 
-def test_undo_of_copies_says_that_nothing_is_to_be_done(images, out):
+def test_undo_of_copies_does_nothing_and_says_so(images, out):
     export_clusters(images, [0] * 4, out)
     before = contents(out)
-    with pytest.raises(OutputFolderError, match=r"got action='copy'.*never left their place"):
+    with pytest.raises(OutputFolderError, match=r"got action='copy'.*were never moved"):
         undo_export(out)
     assert contents(out) == before
 
 
 @pytest.mark.parametrize("action", ["copy", "hardlink", "symlink"])
-def test_undo_of_an_interrupted_export_takes_back_what_is_the_same_as_its_source(
-    images, out, action
-):
+def test_undo_of_an_interrupted_export_removes_unchanged_copies_and_links(images, out, action):
     before = contents(images[0].parent)
     interrupt(images, out, action)
     assert undo_export(out) == []
@@ -456,18 +458,18 @@ def test_undo_of_an_interrupted_export_leaves_a_copy_that_was_edited(images, out
 @pytest.mark.parametrize(
     ("journal", "reason"),
     [
-        (None, "a folder without one"),
-        ("", "cannot be read"),
-        ("not json\n", "cannot be read"),
+        (None, "got none"),
+        ("", "an unreadable one"),
+        ("not json\n", "an unreadable one"),
         ('{"format": 99, "action": "move", "finished": true}\n', "newer format"),
         ('{"format": 1, "action": "shred", "finished": true}\n', "newer format"),
         ('{"format": 1, "action": "move", "finished": true}\n[0, "../x", "/y"]\n', "outside"),
         ('{"format": 1, "action": "move", "finished": true}\n[0, "/etc/x", "/y"]\n', "outside"),
-        ('{"format": 1, "action": "move", "finished": true}\n[0]\n', "cannot be read"),
-        ("[" * 100_000 + "\n", "cannot be read"),
+        ('{"format": 1, "action": "move", "finished": true}\n[0]\n', "an unreadable one"),
+        ("[" * 100_000 + "\n", "an unreadable one"),
     ],
 )
-def test_a_journal_that_is_none_is_refused(out, journal, reason):
+def test_a_missing_damaged_or_foreign_journal_is_refused(out, journal, reason):
     out.mkdir()
     if journal is not None:
         (out / JOURNAL).write_text(journal)
@@ -583,7 +585,7 @@ def test_a_kill_at_any_step_loses_nothing_and_a_second_run_finishes(
 
 
 @pytest.mark.parametrize("action", ["copy", "move"])
-def test_a_disk_that_fills_up_stops_the_export_until_there_is_room(tmp_path, small_disk, action):
+def test_a_full_disk_stops_the_export_until_there_is_space(tmp_path, small_disk, action):
     images = make_images(tmp_path / "in")
     images[2].write_bytes(bytes(range(256)) * 64)
     before = contents(tmp_path / "in")
@@ -607,7 +609,7 @@ def test_a_disk_that_fills_up_stops_the_export_until_there_is_room(tmp_path, sma
     ]
 
 
-def test_permission_that_is_missing_is_told_before_and_mended_after(tmp_path):
+def test_missing_permissions_are_reported_before_anything_is_written(tmp_path):
     """Root may write anywhere, so this runs as another user, in a process of its own."""
     if os.getuid() != 0:
         pytest.skip("needs root to become a user without rights")
@@ -631,7 +633,7 @@ def test_permission_that_is_missing_is_told_before_and_mended_after(tmp_path):
         command = [sys.executable, "-c", code, *map(str, images), str(closed)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.stdout.count("OutputFolderError") == 3, done.stderr
-        assert f"{closed}: not writable" in done.stdout
-        assert f"{images[0]}: gone, not a file, or not readable" in done.stdout
+        assert f"got {closed}, which is not" in done.stdout
+        assert f"{images[0]}: missing, not a file, or not readable" in done.stdout
         assert "its folder is not writable" in done.stdout
         assert not Path(folder, "out").exists()

@@ -1,4 +1,4 @@
-"""Exports go on living by the model that they keep: photos added, a cluster split."""
+"""The model that an export keeps: images are added to clusters, clusters are split."""
 
 import functools
 import os
@@ -53,7 +53,7 @@ def story(exported, tmp_path):
     return tmp_path
 
 
-def test_the_whole_story_ends_where_it_began(story, pictures, capsys):
+def test_undo_after_all_commands_restores_every_file(story, pictures, capsys):
     out, more = story / "out", contents(story / "more")
     assert run("rename", out, 0, "cats") == 0
     (story / "curation.json").write_text('{"format": 1, "names": {"cluster_1": "cats"}}')
@@ -73,13 +73,13 @@ def test_the_whole_story_ends_where_it_began(story, pictures, capsys):
     assert not out.exists()
 
 
-def test_the_kept_model_is_hidden_and_small(story):
+def test_the_kept_model_is_hidden_and_below_1_mib(story):
     file = kept_model(story / "out")
     assert file.name.startswith(".")
     assert file.stat().st_size < 2**20
 
 
-def test_added_images_go_where_the_model_and_the_present_names_say(story):
+def test_added_images_go_to_the_present_folders_of_their_clusters(story):
     out = story / "out"
     run("rename", out, 0, "all")
     for label in (1, 2, 3):
@@ -94,7 +94,7 @@ def test_added_images_go_where_the_model_and_the_present_names_say(story):
     assert len({row.cluster for row in rows} - {0, 1, 2, 3}) == 0
 
 
-def test_what_fits_badly_is_told_and_set_aside_where_asked_for(story):
+def test_images_that_fit_badly_are_marked_and_set_aside_on_request(story):
     (story / "odd").mkdir()
     make_images(story / "odd", ("white.png",))
     row = add_images(story / "out", story / "odd", dry_run=True)[0]
@@ -105,7 +105,7 @@ def test_what_fits_badly_is_told_and_set_aside_where_asked_for(story):
     assert (row.cluster, row.exported_path, row.reason) == (-1, "_set_aside/white.png", far)
 
 
-def test_unreadable_images_are_listed_and_tried_again(story):
+def test_unreadable_images_are_listed_and_read_again_next_time(story):
     bad = story / "more" / "bad.png"
     bad.touch()
     with pytest.warns(UnreadableImagesWarning):
@@ -134,7 +134,7 @@ def test_a_split_changes_where_new_images_go(story):
         split_cluster(story / "out", 77)
 
 
-def test_an_export_without_a_model_says_so(tmp_path):
+def test_adding_and_splitting_need_a_kept_model(tmp_path):
     images = make_images(tmp_path / "in")
     export_clusters(images, [0] * 4, tmp_path / "out")
     for work in (
@@ -159,7 +159,7 @@ def draw(folder: Path, shades, prefix="") -> list[Path]:
 
 @pytest.fixture
 def export(tmp_path, monkeypatch):
-    """Return what exports dark and light pictures, clustered by their mean colour."""
+    """A function that exports dark and light pictures, clustered by their mean colour."""
     # `save` would refuse the stand-in for the network.
     monkeypatch.setattr(ImageFolderClusterer, "save", lambda self, path: joblib.dump(self, path))
     monkeypatch.setattr(ImageFolderClusterer, "load", lambda path, **_: joblib.load(path))
@@ -176,7 +176,7 @@ def export(tmp_path, monkeypatch):
     return run
 
 
-def test_names_and_merges_are_honoured_whoever_made_them(export, tmp_path):
+def test_folders_renamed_or_merged_by_hand_or_by_command_receive_new_images(export, tmp_path):
     out = export()
     (out / "dark").rename(out / "night")
     draw(tmp_path / "new", [1, 201], "new_")
@@ -186,7 +186,7 @@ def test_names_and_merges_are_honoured_whoever_made_them(export, tmp_path):
     assert [row.name for row in add_images(out, tmp_path / "newer")] == ["greys", "greys"]
 
 
-def test_a_renamed_folder_is_followed_also_where_most_of_its_images_lie_in_the_root(
+def test_a_renamed_folder_is_recognised_even_if_most_of_its_images_are_in_the_root(
     export, tmp_path
 ):
     out = export()
@@ -197,7 +197,7 @@ def test_a_renamed_folder_is_followed_also_where_most_of_its_images_lie_in_the_r
     assert [row.name for row in add_images(out, tmp_path / "new")] == ["night"]
 
 
-def test_what_is_there_is_passed_over_and_adding_twice_does_no_harm(export, tmp_path):
+def test_images_already_in_the_export_are_skipped(export, tmp_path):
     out = export("copy")
     new = draw(tmp_path / "new", [1, 201], "new_")
     shutil.copy(new[0], tmp_path / "new" / "twin.png")
@@ -209,7 +209,7 @@ def test_what_is_there_is_passed_over_and_adding_twice_does_no_harm(export, tmp_
     assert contents(out) == before
 
 
-def test_another_image_under_the_path_of_a_moved_one_is_added(export, tmp_path):
+def test_a_new_image_at_the_old_path_of_a_moved_one_is_added(export, tmp_path):
     out = export("move")
     Image.new("L", (3, 3), 2).save(tmp_path / "in" / "4.png")
     (row,) = add_images(out, tmp_path / "in")
@@ -217,7 +217,7 @@ def test_another_image_under_the_path_of_a_moved_one_is_added(export, tmp_path):
 
 
 @pytest.mark.parametrize("action", ["copy", "hardlink", "symlink", "move"])
-def test_undo_takes_back_what_was_added_in_any_way(export, tmp_path, action):
+def test_undo_removes_or_returns_added_images(export, tmp_path, action):
     before = contents(tmp_path)
     out = export("move")
     draw(tmp_path / "new", [1, 201], "new_")
@@ -229,7 +229,7 @@ def test_undo_takes_back_what_was_added_in_any_way(export, tmp_path, action):
     assert contents(tmp_path) == before
 
 
-def test_images_inside_the_export_are_not_added_to_it(export):
+def test_images_inside_the_export_are_not_added(export):
     out = export()
     Image.new("L", (3, 3), 2).save(out / "dark" / "by_hand.png")
     assert add_images(out, [out / "dark" / "by_hand.png"]) == []
@@ -273,7 +273,7 @@ def test_a_dry_run_of_either_writes_nothing(export, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_model_with_a_step_of_the_users_own_is_not_kept(tmp_path):
+def test_a_model_with_a_custom_step_is_not_kept(tmp_path):
     images = draw(tmp_path / "in", [*DARK, *LIGHT])
     clusterer = ImageFolderClusterer(2, featurizer=MeanColour(), reducer=None).fit(images)
     export_clusters(images, clusterer.labels_, tmp_path / "out", model=clusterer)

@@ -1,4 +1,4 @@
-"""An interrupted export goes on under the same command alone, and with all that was asked for."""
+"""Only the same command resumes an interrupted export, with everything it was asked to do."""
 
 import functools
 import shutil
@@ -23,19 +23,19 @@ def options(tiny_network, monkeypatch):
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Return what runs a command that Ctrl-C stops before its n-th image."""
+    """A function that runs a command that Ctrl-C stops before its n-th image."""
 
     def interrupted(n, *arguments):
-        put, seen = execution.put, []
+        place_file, seen = execution.place_file, []
 
         def stop(*args):
             seen.append(args)
             if len(seen) == n:
                 raise KeyboardInterrupt
-            put(*args)
+            place_file(*args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(execution, "put", stop)
+            patch.setattr(execution, "place_file", stop)
             assert run(*arguments) == 130
 
     return interrupted
@@ -48,7 +48,7 @@ def photos(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("action", ["copy", "move"])
-def test_every_other_command_refuses_and_names_the_ways_out(
+def test_every_other_command_is_refused_and_says_how_to_finish_or_undo(
     photos, pictures, tmp_path, options, interrupt, capsys, action
 ):
     out, base = tmp_path / "out", ["cluster", photos, tmp_path / "out", *options]
@@ -71,12 +71,14 @@ def test_every_other_command_refuses_and_names_the_ways_out(
         said = capsys.readouterr().err
         assert "was interrupted" in said, other
         assert f"resnet-kmeans finish {out}" in said, other
-        assert "take it back" in said, other
+        assert "or undo it with" in said, other
         assert contents(tmp_path) == before, other
 
 
 @pytest.mark.parametrize("way", ["again", "finish"])
-def test_going_on_makes_the_report_and_the_model(photos, tmp_path, options, interrupt, capsys, way):
+def test_a_resumed_command_also_writes_the_report_and_the_model(
+    photos, tmp_path, options, interrupt, capsys, way
+):
     out, model = tmp_path / "out", tmp_path / "model"
     command = ["cluster", photos, out, *options, "--action", "move", "--report"]
     interrupt(5, *command, "--save-model", model)
@@ -89,7 +91,7 @@ def test_going_on_makes_the_report_and_the_model(photos, tmp_path, options, inte
     assert "Nothing was interrupted" in capsys.readouterr().out
 
 
-def test_ctrl_c_says_what_is_true_at_that_moment(
+def test_ctrl_c_says_what_was_done_and_what_to_do_next(
     photos, tmp_path, options, interrupt, capsys, monkeypatch
 ):
     out = tmp_path / "out"
@@ -104,7 +106,7 @@ def test_ctrl_c_says_what_is_true_at_that_moment(
     assert "no image was touched. Run it again" in capsys.readouterr().err
     interrupt(5, *command, "move")
     said = capsys.readouterr().err
-    assert f"resnet-kmeans finish {out}, or take it back: resnet-kmeans undo {out}" in said
+    assert f"resnet-kmeans finish {out}, or undo it: resnet-kmeans undo {out}" in said
     assert run("undo", out) == 0
     with monkeypatch.context() as patch:
         patch.setattr(clusters, "write_page", stop)

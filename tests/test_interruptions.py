@@ -1,4 +1,4 @@
-"""Commands on exports that are killed: nothing is lost, and the next run finishes."""
+"""Commands on exports are killed: no image is lost, and the next run finishes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).with_name("commands_in_forks.py")
 
 @pytest.fixture(scope="module")
 def in_fork(tmp_path_factory):
-    """Do a job in a fork that is killed at its n-th change of the disk, never for 0."""
+    """A function that runs a job in a fork, which is killed at its n-th change of the disk."""
     printed = tmp_path_factory.mktemp("printed") / "printed"
     with subprocess.Popen(
         [sys.executable, SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -39,7 +39,7 @@ def in_fork(tmp_path_factory):
 
 
 def draw(folder: Path, shades, prefix="") -> list[str]:
-    """Draw grey pictures, no two with the same bytes."""
+    """Draw grey pictures, each with different bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{prefix}{shade}.png" for shade in shades]
     for path, shade in zip(paths, shades):
@@ -60,7 +60,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 OLD, NEW = [0, 8, 16, 240, 248], [1, 9, 247, 120]
 
 JOBS = {
-    # A merge that swaps names, an image that goes to a new folder, one that is set aside.
+    # Two folders swap their names.
     "apply": {
         "names": {"cluster_0": "cluster_1", "cluster_1": "cluster_0"},
         "moves": {},
@@ -108,7 +108,7 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_run_finishes(tmp_path, pl
             break
         was_interrupted = is_unfinished(out)
         if n % 4 == 0 and was_interrupted:
-            refuses_all_else(in_fork, out)
+            check_all_else_is_refused(in_fork, out)
         if n % 3 < 2:
             again = ["finish", str(out)] if n % 3 == 0 and was_interrupted else arguments
             code, text = in_fork(0, *again)
@@ -120,7 +120,7 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_run_finishes(tmp_path, pl
                 layouts.append(sorted((i.exported_path, i.source_path) for i in state.images))
             assert set(bytes_in(*place.values())) == everything
         if n % 3 < 2 and n % 4:
-            continue  # to be quick, a part alone is taken back after it was finished
+            continue  # to save time, only some are undone after they were finished
         code, text = in_fork(0, "undo", str(out))
         assert code == 0, text
         assert (tree(place["in"]), tree(place["more"])) == (before, more)
@@ -131,7 +131,7 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_run_finishes(tmp_path, pl
     assert n > 5, "the kills were too few to be true"
 
 
-def refuses_all_else(in_fork, out):
+def check_all_else_is_refused(in_fork, out):
     state = tree(out)
     for other in (["rename", str(out), "cluster_1", "other"], ["main", "report", str(out)]):
         code, text = in_fork(0, *other)
@@ -171,7 +171,7 @@ def test_a_kill_at_any_step_of_undo_loses_nothing_and_the_next_undo_finishes(
     assert n > 10, "the kills were too few to be true"
 
 
-def test_an_interrupted_undo_is_no_longer_the_command_that_it_takes_back(tmp_path, place, in_fork):
+def test_an_interrupted_undo_can_only_be_finished_by_undo(tmp_path, place, in_fork):
     draw(place["in"], OLD), draw(place["more"], NEW, "new_")
     before, out = tree(place["in"]), str(place["out"])
     images = sorted(map(str, place["in"].iterdir()))
@@ -194,7 +194,7 @@ N_RANDOM = int(os.environ.get("RESNET_KMEANS_RANDOM_KILLS", "20"))
 
 
 @pytest.mark.parametrize("seed", range(N_RANDOM))
-def test_random_kills_and_commands_lose_nothing_and_move_nothing_unasked(
+def test_random_kills_and_commands_lose_no_image_and_move_none_unasked(
     tmp_path, place, in_fork, seed
 ):
     story = Story(place, in_fork, random.Random(seed))
@@ -205,7 +205,7 @@ def test_random_kills_and_commands_lose_nothing_and_move_nothing_unasked(
 
 
 class Story:
-    """Random commands on one export; after each, what must be true of the images is checked."""
+    """Random commands on one export; the state of all images is checked after each."""
 
     def __init__(self, place, in_fork, rng):
         self.place, self.in_fork, self.rng = place, in_fork, rng
@@ -213,9 +213,9 @@ class Story:
         draw(place["more"], NEW, "new_")
         self.before = {name: tree(place[name]) for name in ("in", "more")}
         self.everything = {b for files in self.before.values() for b in files.values()}
-        self.moved = set()  # folders that some command was asked to move images from
+        self.moved = set()  # folders from which a command was asked to move images
         self.log = []
-        self.begun = None  # the command that was interrupted last, but for undo
+        self.begun = None  # the last interrupted command, other than undo
 
     def command(self):
         out, rng = str(self.place["out"]), self.rng
@@ -276,7 +276,7 @@ class Story:
         return is_unfinished(self.place["out"])
 
     def end(self):
-        """Finish or take back what is there: every image that was moved is home then."""
+        """Finish or undo the export: every image is at its source again."""
         out = self.place["out"]
         if out.exists() and self.unfinished():
             way = self.rng.choice(["finish", "undo"]) if self.moved else "finish"
@@ -284,6 +284,6 @@ class Story:
             assert code == 0, [*self.log, way, text]
         if out.exists() and self.moved and (out / ".resnet-kmeans.jsonl").exists():
             code, text = self.in_fork(0, "main", "undo", str(out))
-            assert code == 0 or "never left their place" in text, [*self.log, text]
+            assert code == 0 or "were never moved" in text, [*self.log, text]
         for name, files in self.before.items():
             assert tree(self.place[name]) == files, self.log

@@ -10,7 +10,7 @@ from resnet_kmeans.cli.exports import print_clusters, print_unreadable
 from resnet_kmeans.cli.options import run_params
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.export import (
-    FAR,
+    POOR_FIT,
     SET_ASIDE,
     ExportedImage,
     apply_curation,
@@ -59,10 +59,10 @@ def add(args: argparse.Namespace) -> None:
     placed = [row for row in rows if row.exported_path]
     for folder in sorted({row.name for row in placed}):
         print(f"{folder}  {sum(row.name == folder for row in placed)} images")
-    n_far = sum(row.reason == FAR for row in placed)
+    n_far = sum(row.reason == POOR_FIT for row in placed)
     if n_far:
         aside = f"; they are in {SET_ASIDE}" if args.set_aside else ""
-        print(f"{n_far} images fit badly: {FAR}{aside}")
+        print(f"{n_far} images fit badly: {POOR_FIT}{aside}")
     if not is_resumed and args.action != "move":
         print(
             f"{len(require_images(args.input)) - len(rows)} images were passed over: held already"

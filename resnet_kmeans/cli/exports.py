@@ -33,9 +33,9 @@ def undo(args: argparse.Namespace) -> None:
     """Bring moved images back."""
     back = undo_export(args.output)
     if back:
-        print(f"{len(back)} images are back where they were")
+        print(f"{len(back)} images are back at their sources")
     else:
-        print("No image had left its place; what was copied or linked is gone again")
+        print("No image was moved; copies and links were removed")
 
 
 def finish(args: argparse.Namespace) -> None:
@@ -95,7 +95,7 @@ def after_interrupt(args: argparse.Namespace) -> str:
     asked = interrupted_request(output)
     if asked is None:
         return f"stopped; {place} is whole. For a page that shows it: resnet-kmeans report {place}"
-    back = f", or take it back: resnet-kmeans undo {place}" if asked["action"] == "move" else ""
+    back = f", or undo it: resnet-kmeans undo {place}" if asked["action"] == "move" else ""
     return (
         "stopped; every image is whole, where it was or where it went. Run it again to go on, or "
         f"finish it: resnet-kmeans finish {place}{back}"

@@ -1,8 +1,8 @@
-"""Writes one folder a cluster, corrects it, adds to it, takes it back, losing nothing."""
+"""Writes images to one folder per cluster; corrects, extends and undoes such an export."""
 
 from resnet_kmeans.export.actions import ACTIONS
 from resnet_kmeans.export.adding import (
-    FAR,
+    POOR_FIT,
     NewImages,
     add_to_export,
     finish_adding,
@@ -28,8 +28,8 @@ from resnet_kmeans.export.undo import undo_export
 
 __all__ = [
     "ACTIONS",
-    "FAR",
     "JOURNAL",
+    "POOR_FIT",
     "REPORT",
     "SET_ASIDE",
     "TABLE",

@@ -1,4 +1,4 @@
-"""Copies, links, moves or writes one file, so that a kill at any moment loses nothing."""
+"""Copies, links, moves or writes one file without losing it if the process is killed."""
 
 from __future__ import annotations
 
@@ -10,47 +10,60 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ACTIONS = ("copy", "hardlink", "symlink", "move")
-PART = ".resnet-kmeans.part"  # the one file being written, renamed when it is whole
+PART = ".resnet-kmeans.part"  # name of the file being written until it is complete
 
 
-def put(action: str, source: str, target: Path, part: Path) -> None:
-    """Put a file where nothing is yet; `part` is the name it has until it is whole."""
+def place_file(action: str, source: str, target: Path, part: Path) -> None:
+    """Copy, link or move a file to a free path.
+
+    Parameters
+    ----------
+    action : {"copy", "hardlink", "symlink", "move"}
+    source : str
+    target : Path
+    part : Path
+        Temporary path for a copy until it is complete, on the file system of `target`.
+    """
     if action == "copy":
         _copy(source, part)
         os.rename(part, target)
     elif action == "hardlink":
+        # Linux would link a symbolic link itself, not the file that it points to.
         os.link(os.path.realpath(source), target)
     elif action == "symlink":
-        os.stat(source)  # a link to nothing would be no error
+        os.stat(source)  # os.symlink does not notice a missing source
         os.symlink(source, target)
     else:
         move(source, target, part)
 
 
 def _copy(source: str, part: Path) -> None:
-    part.unlink(missing_ok=True)  # left by a kill, perhaps as read-only as its source
+    # An interrupted copy may have left a file that is read-only like its source.
+    part.unlink(missing_ok=True)
     shutil.copy2(source, part)
 
 
 def move(source: str, target: Path, part: Path) -> None:
-    """Rename a file, or copy it to another file system before the source goes.
+    """Move a file; across file systems, copy it before its source is removed.
 
     Raises
     ------
     FileExistsError
-        If another file is at `target`; the same content there is what a kill between the
-        copy and the removal of the source leaves, and the source is removed then.
+        If a file with other content is at `target`.
     """
+    # A kill between the copy and the removal of the source leaves both.
     if os.path.lexists(target):
-        if not is_same(source, target):
-            raise FileExistsError(errno.EEXIST, "another file is in its place", str(target))
+        if not same_content(source, target):
+            raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
         os.unlink(source)
         return
     try:
         os.rename(source, target)
     except OSError as error:
-        if error.errno != errno.EXDEV:
+        if error.errno != errno.EXDEV:  # "cross-device link": another file system
             raise
+        # The copy and its name must be on the disk before the source is removed: after a
+        # power failure, the system may have kept the removal and lost the copy.
         _copy(source, part)
         _sync(part)
         os.rename(part, target)
@@ -58,14 +71,14 @@ def move(source: str, target: Path, part: Path) -> None:
         os.unlink(source)
 
 
-def write_whole(path: Path, lines: Iterable[str] | bytes) -> None:
-    """Write a file beside its place, then rename it."""
+def write_atomically(path: Path, lines: Iterable[str] | bytes) -> None:
+    """Write a temporary file in the same folder, then rename it to `path`."""
     part = path.with_name(PART)
-    part.unlink(missing_ok=True)  # of a read-only image, where a copy was killed
+    part.unlink(missing_ok=True)  # an interrupted copy of a read-only image cannot be opened
     with open(part, "wb") as file:
         if isinstance(lines, bytes):
             file.write(lines)
-        else:  # names that are no valid UTF-8 are escaped
+        else:  # file names may contain bytes that are not valid UTF-8
             file.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
         file.flush()
         os.fsync(file.fileno())
@@ -73,21 +86,21 @@ def write_whole(path: Path, lines: Iterable[str] | bytes) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a folder unless something is in it."""
+    """Remove a folder if it is empty."""
     if folder.is_dir() and not folder.is_symlink() and not os.listdir(folder):
         folder.rmdir()
 
 
-def is_same(one: str | Path, other: str | Path) -> bool:
+def same_content(one: str | Path, other: str | Path) -> bool:
     """Return whether two files have the same content."""
     is_file = os.path.isfile(one) and os.path.isfile(other)
     return is_file and filecmp.cmp(one, other, shallow=False)
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk before the source is removed."""
+    """Flush a file, or the list of names in a folder, to the disk."""
     if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
+        return  # Windows cannot open folders
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

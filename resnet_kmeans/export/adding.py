@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resnet_kmeans.cluster_names import UNREADABLE, compared
+from resnet_kmeans.cluster_names import UNREADABLE, name_key
 from resnet_kmeans.export.content import Content, contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
@@ -16,19 +16,19 @@ from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
 from resnet_kmeans.export.state import matches_request, open_export, require_finished, with_contents
 from resnet_kmeans.export.survey import Survey
 
-FAR = "farther from its centre than 99 % of the images of the fit"
+POOR_FIT = "farther from its centre than 99 % of the images of the fit"
 
 
 class NewImages(NamedTuple):
-    """Images with what a model says of them.
+    """New images with their nearest centres.
 
     Attributes
     ----------
     paths : sequence of str, of length n
     centers : sequence of int, of length n
-        The nearest centre of the kept model, by position; -1 for an unreadable image.
+        Position of the nearest centre of the kept model, -1 for an unreadable image.
     distances : sequence of float, of length n
-        To that centre.
+        Distance to that centre.
     reasons : mapping of str to str
         Why images are unreadable, by path.
     """
@@ -42,12 +42,17 @@ class NewImages(NamedTuple):
 def finish_adding(
     output_folder: str | os.PathLike[str], request: Mapping[str, Any]
 ) -> list[ExportedImage] | None:
-    """Finish the same adding where it was interrupted; return its images, None without one.
+    """Finish adding images if the same request was interrupted.
+
+    Returns
+    -------
+    list of ExportedImage or None
+        The added images, or None if nothing was interrupted.
 
     Raises
     ------
     OutputFolderError
-        If the folder holds no export, or another command there was interrupted.
+        If the folder is not an export, or another command on it was interrupted.
     """
     folder = Path(output_folder)
     with lock(folder):
@@ -62,20 +67,20 @@ def finish_adding(
 
 
 def kept_model(output_folder: str | os.PathLike[str]) -> Path | None:
-    """Return the file of the model that an export keeps, None without one."""
+    """Return the file of the model that an export keeps, or None if it has none."""
     folder = Path(output_folder)
     name = read_journal(folder).model
     return folder / name if name and (folder / name).is_file() else None
 
 
 def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:
-    """Return the images that an export does not hold yet, by source and by content."""
+    """Return the images that are not in an export yet, neither by source nor by content."""
     folder = Path(output_folder).resolve()
     with lock(folder):
         journal, found = open_export(folder, read_journal(folder))
         journal = with_contents(journal, folder, found)
     held = [r for r, place in zip(journal.records, found.places) if place]
-    # What was moved here has left its source: a file of that name is another one.
+    # A moved image has left its source, so a file at that path is another one.
     sources = {r.image.source_path for r in held if r.action != "move"}
     digests = {r.content.digest for r in held if r.content}
     outside = [
@@ -86,7 +91,7 @@ def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> l
     for path, content in zip(fresh, contents_of(fresh)):
         if content is None or content.digest not in digests:
             selected.append(path)
-            digests.add(content.digest if content else "")
+            digests.add(content.digest if content else "")  # of two equal new images, one
     return selected
 
 
@@ -99,18 +104,31 @@ def add_to_export(
     request: Mapping[str, Any],
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Put images into the folders of the clusters that a model found for them.
+    """Put new images into the folders of their nearest centres.
+
+    Parameters
+    ----------
+    output_folder : str or path-like
+        The folder of a finished export.
+    new : NewImages
+    action : {"copy", "hardlink", "symlink", "move"}
+    set_aside : bool
+        If True, images that fit badly go to ``_set_aside``.
+    request : mapping
+        Parameters that identify this command, so that it can be resumed.
+    dry_run : bool, default=False
+        If True, only check and return what would be done.
 
     Returns
     -------
     list of ExportedImage
-        What was, or would be, added.
+        The images as they were, or would be, added.
 
     Raises
     ------
     OutputFolderError
-        If an image or the space for it is not there: nothing is done then. Or if the disk
-        stops the work midway.
+        If images or disk space are missing; nothing is done then. Also if the command stops
+        midway, for example because the disk is full.
     """
     folder = Path(output_folder)
     with lock(folder):
@@ -135,15 +153,16 @@ def _new_record(image: ExportedImage, action: str, content: Content | None) -> R
 
 
 def _without_earlier(journal: Journal, images: Sequence[ExportedImage]) -> list[Record]:
-    """Return the records without those of unreadable images that are tried again."""
+    """Return the records without those of unreadable images that are added again."""
     again = {image.source_path for image in images}
     return [r for r in journal.records if r.image.exported_path or r.image.source_path not in again]
 
 
 def _plan(journal: Journal, found: Survey, new: NewImages, set_aside: bool) -> list[ExportedImage]:
-    """Decide where each image goes; touches no disk."""
+    """Plan the path of each image; nothing on the disk is changed."""
+    # The path of a missing image stays reserved: the user may put the image back.
     paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
-    taken = {compared(path): 1 for path in [*paths, *found.others] if path}
+    taken = {name_key(path): 1 for path in [*paths, *found.others] if path}
     images = []
     for path, center, distance in zip(new.paths, new.centers, new.distances):
         if center < 0:
@@ -155,6 +174,6 @@ def _plan(journal: Journal, found: Survey, new: NewImages, set_aside: bool) -> l
         name = SET_ASIDE if is_far and set_aside else journal.folders[label]
         target = free_name(f"{name}/", os.path.basename(path), taken)
         cluster = UNREADABLE if name == SET_ASIDE else label
-        reason = FAR if is_far else ""
+        reason = POOR_FIT if is_far else ""
         images.append(ExportedImage(cluster, name, target, path, float(distance), reason))
     return images

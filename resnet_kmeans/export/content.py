@@ -1,4 +1,4 @@
-"""Tells files apart by their content."""
+"""Identifies files by their content."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ BLOCK = 2**20  # bytes read at a time
 
 
 class Content(NamedTuple):
-    """What a file is recognised by, wherever it was moved to.
+    """The properties that identify a file after it was moved or renamed.
 
     Attributes
     ----------
     size : int
         In bytes.
     mtime_ns : int
-        Modification time, in nanoseconds. With the size it spares reading a file in its place.
+        Modification time in nanoseconds. A file with the recorded size and time at its recorded
+        path is not read again.
     digest : str
-        BLAKE2b of all bytes, 128 bits, hexadecimal.
+        128-bit BLAKE2b hash of all bytes, in hexadecimal.
     """
 
     size: int
@@ -30,7 +31,7 @@ class Content(NamedTuple):
 
 
 def content_of(path: str | os.PathLike[str]) -> Content | None:
-    """Return the content of a file, None where it cannot be read."""
+    """Return the content of a file, or None if it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         with open(path, "rb") as file:
@@ -43,6 +44,7 @@ def content_of(path: str | os.PathLike[str]) -> Content | None:
 
 
 def contents_of(paths: Sequence[str | os.PathLike[str]]) -> list[Content | None]:
-    """Return the content of each file; hashing lets go of the GIL, so several are read at once."""
+    """Return the content of each file, or None where it cannot be read."""
+    # Reading and hashing release the GIL, so threads run at the same time.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(content_of, paths))

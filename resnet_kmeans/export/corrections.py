@@ -1,4 +1,4 @@
-"""Corrects an export: folders renamed and merged, images moved, a folder split."""
+"""Corrects an export: renames and merges folders, moves images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cluster_names import compared
+from resnet_kmeans.cluster_names import name_key
 from resnet_kmeans.exceptions import (
     CurationError,
     MissingImagesWarning,
@@ -34,9 +34,9 @@ def apply_curation(
 ) -> list[ExportedImage]:
     """Correct an export: rename and merge folders, move images, set images aside.
 
-    Files are renamed within the folder; the journal and ``clusters.csv`` follow. What was
-    moved by hand before is found by its content. An interrupted correction is finished by
-    the same one.
+    Files are renamed within the folder, and the journal and ``clusters.csv`` are updated.
+    Images that were moved by hand before are found by their content. If the same correction
+    was interrupted, it is finished.
 
     Parameters
     ----------
@@ -44,33 +44,34 @@ def apply_curation(
         The folder of a finished export.
     curation : mapping, str or path-like
         ``{"format": 1, "names": {FOLDER: NAME}, "moves": {PATH: FOLDER or None}}``, or a
-        JSON file of that. First the present folders get new names; equal names merge. Then
-        images, by their present path in the folder, go to a folder, new or not, or with None
-        to ``_set_aside``. Folders and paths of the first export serve too where nothing is
-        called so now.
+        JSON file with this content. ``"names"`` are applied first: the new names of present
+        folders, of which equal ones merge. ``"moves"`` give an image, by its present path in
+        the folder, another folder, which may be new; None moves it to ``_set_aside``. Folders
+        and paths of the original export are also accepted, unless they mean another folder
+        or image now.
     dry_run : bool, default=False
-        Whether only to check and to return what would be done.
+        If True, only check and return what would be done.
 
     Returns
     -------
     list of ExportedImage
-        All images of the export, as they are, or would be, then.
+        All images of the export, as they are, or would be, afterwards.
 
     Raises
     ------
     CurationError
-        If it is no curation, of a newer format, of another export, or names folders or
-        images that the export never held. Nothing is done then.
+        If the curation is malformed, of a newer format or of another export, or names
+        folders or images that were never part of this export. Nothing is done then.
     ClusterNameError
-        If a name cannot be that of a folder.
+        If a name is not valid for a folder.
     OutputFolderError
-        If the folder holds no export or another command there was interrupted, or the disk
-        stops the work midway; run it again then.
+        If the folder is not an export, or another command on it was interrupted. Also if the
+        correction stops midway, for example because the disk is full; it can be repeated.
 
     Warns
     -----
     MissingImagesWarning
-        If images that were to be moved are no longer in the folder.
+        If images to be moved are no longer in the folder.
     """
     asked = read_curation(curation)
     return _correct(Path(output_folder), asked, {"command": "apply", **asked._asdict()}, dry_run)
@@ -79,21 +80,28 @@ def apply_curation(
 def rename_folder(
     output_folder: str | os.PathLike[str], cluster: int | str, name: str, *, dry_run: bool = False
 ) -> list[ExportedImage]:
-    """Rename one folder of an export, merging it with another one of that name.
+    """Rename a folder of an export, or merge it into another folder.
 
     Parameters
     ----------
     output_folder : str or path-like
+        The folder of a finished export.
     cluster : int or str
-        The label, or the present folder.
+        The label or the present folder of the cluster.
     name : str
-        The new name.
+        The new name. That of another folder merges the two.
     dry_run : bool, default=False
+        If True, only check and return what would be done.
 
     Returns
     -------
     list of ExportedImage
-        All images of the export, as `apply_curation` returns them.
+        All images of the export, as they are, or would be, afterwards.
+
+    Raises
+    ------
+    CurationError, ClusterNameError, OutputFolderError
+        As `apply_curation` does.
     """
     folder = Path(output_folder)
     request = {"command": "rename", "cluster": str(cluster), "name": name}
@@ -104,15 +112,16 @@ def rename_folder(
 
 
 def require_folder(state: ExportState, cluster: int | str) -> str:
-    """Return the folder that a label or a name means.
+    """Return the folder with this label or name.
 
     Raises
     ------
     CurationError
-        If there is none.
+        If there is no such folder.
     """
     present = {image.name for image in state.images if image.name}
     label = int(cluster) if str(cluster).isdecimal() else -1
+    # A folder may be called "3": its name comes before the label 3.
     if str(cluster) in present:
         return str(cluster)
     if 0 <= label < len(state.folders) and state.folders[label] in present:
@@ -140,7 +149,7 @@ def _correct(
 
 
 def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journal:
-    """Decide where each image goes; touches no disk."""
+    """Plan the new path of each image; nothing on the disk is changed."""
     if curation.export not in (None, journal.id):
         raise CurationError(
             f"Expected corrections of the export {journal.id}, got those of "
@@ -149,21 +158,22 @@ def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journa
     names = _resolved_names(journal, found, curation.names)
     moves = _resolved_moves(journal, found, curation.moves)
     present = _folders(journal, found)
+    # "Cats" and "cats" are one folder on some systems: the present spelling is kept.
     kept = {folder for folder in present if folder not in names}
-    spelled = {compared(folder): folder for folder in sorted(kept)}
+    spelled = {name_key(folder): folder for folder in sorted(kept)}
     targets = [*names.values(), *(SET_ASIDE if f is None else f for f in moves.values())]
     check_folders([name for name in targets if name not in present])
     for name in targets:
-        spelled.setdefault(compared(name), name)
+        spelled.setdefault(name_key(name), name)
     goals: dict[int, str] = {}
     for i, place in enumerate(found.places):
         if place is not None:
             now = folder_of(place)
             name = (moves[i] or SET_ASIDE) if i in moves else names.get(now, now)
-            goals[i] = spelled.get(compared(name), name)
-    folders = [spelled[compared(names[f])] if f in names else f for f in journal.folders]
+            goals[i] = spelled.get(name_key(name), name)
+    folders = [spelled[name_key(names[f])] if f in names else f for f in journal.folders]
     strays = {
-        path: spelled[compared(names[f])]
+        path: spelled[name_key(names[f])]
         for path in found.others
         if (f := folder_of(path)) in names
     }
@@ -176,7 +186,8 @@ def _folders(journal: Journal, found: Survey) -> set[str]:
 
 
 def find_folder(journal: Journal, found: Survey, named: str) -> str | None:
-    """Return the present folder of a name: its own, or the one that was called so at first."""
+    """Return the present folder with this name, or else the one that first had it."""
+    # The report was perhaps written before folders were renamed.
     if named in _folders(journal, found):
         return named
     first = {folder_of(r.first_path): r.image.cluster for r in journal.records if r.first_path}
@@ -193,7 +204,8 @@ def _resolved_names(journal: Journal, found: Survey, names: Mapping[str, str]) -
 def _resolved_moves(
     journal: Journal, found: Survey, moves: Mapping[str, str | None]
 ) -> dict[int, str | None]:
-    """Return the moves by position of the image; those that are gone are warned of."""
+    """Return the moves by position of the image, without those of missing images."""
+    # Later entries win: a present path comes before a recorded one, and that before the first.
     position = {r.first_path: i for i, r in enumerate(journal.records) if r.first_path}
     position |= {p: i for i, r in enumerate(journal.records) if (p := r.image.exported_path)}
     position |= {place: i for i, place in enumerate(found.places) if place}

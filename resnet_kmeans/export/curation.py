@@ -1,4 +1,4 @@
-"""Reads what a person decided about an export."""
+"""Reads a curation: the corrections of an export that a person chose."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import CurationError, printable
 
-FORMAT = 1
+FORMAT = 1  # the page writes it too
 KEYS = {"format", "export", "names", "moves"}
 
 
 class Curation(NamedTuple):
-    """New names of folders, then new folders of images.
+    """New names for folders, and new folders for images.
 
     Attributes
     ----------
     export : str or None
-        The id of the export that it is for.
+        The id of the export that it belongs to; None fits any export.
     names : dict of str to str
-        New name by present folder; equal ones merge.
+        New name by present folder. Equal names merge folders.
     moves : dict of str to (str or None)
-        Folder by present path of an image; None sets it aside.
+        New folder by present path of an image; None sets the image aside.
     """
 
     export: str | None
@@ -38,7 +38,7 @@ def read_curation(curation: Mapping[str, Any] | str | os.PathLike[str]) -> Curat
     Raises
     ------
     CurationError
-        If it is no curation, or of a newer format.
+        If the file cannot be read, is not a curation, or has a newer format.
     """
     place = "the mapping"
     if not isinstance(curation, Mapping):
@@ -46,34 +46,36 @@ def read_curation(curation: Mapping[str, Any] | str | os.PathLike[str]) -> Curat
         curation = _from_file(Path(curation), place)
     number = curation.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
-        raise _error(f"one of format {number!r}, newer than {FORMAT}", place)
+        raise _error(f"format {number!r}, newer than {FORMAT}", place)
+    # A misspelt key would otherwise be ignored, and its corrections with it.
     if unknown := set(curation) - KEYS:
         raise _error(f"unknown keys {', '.join(sorted(map(repr, unknown)))}", place)
     export, names, moves = (curation.get(key) for key in ("export", "names", "moves"))
     if not (export is None or isinstance(export, str)):
         raise _error(f"the export {export!r}", place)
-    return Curation(export, _texts(names, place), _texts(moves, place, or_none=True))
+    return Curation(export, _checked(names, place), _checked(moves, place, or_none=True))
 
 
 def _from_file(path: Path, place: str) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise _error(f"no file that can be read ({error.strerror})", place) from error
-    except (ValueError, RecursionError) as error:
-        raise _error(f"no JSON ({error})", place) from error
+        raise _error(f"an unreadable file ({error.strerror})", place) from error
+    except (ValueError, RecursionError) as error:  # deeply nested lists exceed the recursion limit
+        raise _error(f"invalid JSON ({error})", place) from error
     if not isinstance(found, dict):
         raise _error(f"a {type(found).__name__}", place)
     return found
 
 
-def _texts(found: Any, place: str, or_none: bool = False) -> dict[str, Any]:
+def _checked(found: Any, place: str, or_none: bool = False) -> dict[str, Any]:
+    """Return a mapping of strings to strings, or to None if allowed."""
     found = {} if found is None else found
     if not isinstance(found, Mapping):
-        raise _error(f"a {type(found).__name__} where names or moves are", place)
+        raise _error(f"a {type(found).__name__} as names or moves", place)
     for key, value in found.items():
-        fits = isinstance(value, str) or (or_none and value is None)
-        if not isinstance(key, str) or not fits:
+        is_valid = isinstance(value, str) or (or_none and value is None)
+        if not isinstance(key, str) or not is_valid:
             raise _error(f"{key!r}: {value!r}", place)
     return dict(found)
 
@@ -81,6 +83,6 @@ def _texts(found: Any, place: str, or_none: bool = False) -> dict[str, Any]:
 def _error(got: str, place: str) -> CurationError:
     return CurationError(
         'Expected corrections as {"format": 1, "names": {FOLDER: NAME}, "moves": {PATH: FOLDER or '
-        f"null}}}}, got {printable(got)} in {place}. Nothing was done. Save it from the report "
-        "again, or upgrade resnet-kmeans."
+        f"null}}}}, got {printable(got)} in {place}. Nothing was done. Save the corrections "
+        "from the report again, or upgrade resnet-kmeans."
     )

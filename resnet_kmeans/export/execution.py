@@ -1,4 +1,4 @@
-"""Carries out what a journal plans, from wherever it was interrupted."""
+"""Carries out the plan of a journal, from the beginning or from where it was interrupted."""
 
 from __future__ import annotations
 
@@ -11,96 +11,100 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cluster_names import compared
+from resnet_kmeans.cluster_names import name_key
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.actions import PART, put, remove_empty, write_whole
+from resnet_kmeans.export.actions import PART, place_file, remove_empty, write_atomically
 from resnet_kmeans.export.journal import Journal, Record, write_journal
 from resnet_kmeans.export.names import REPORT, TABLE
-from resnet_kmeans.export.plan import JOURNAL, OURS, ExportedImage
+from resnet_kmeans.export.plan import HIDDEN_PREFIX, JOURNAL, ExportedImage
 
-STAGE = f"{OURS}moving"  # folder of the images that take each other's places
+STAGE = f"{HIDDEN_PREFIX}moving"  # staging folder of images that swap paths
 
 
 @contextmanager
 def explain_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an error of the system into one that says what is true of the images.
+    """Convert errors of the operating system into one that tells the state of the images.
 
     Raises
     ------
     OutputFolderError
-        If the disk is full, say.
+        If the disk is full, for example.
     """
     try:
         yield
     except OSError as error:
         raise OutputFolderError(
-            f"The export to {printable(folder)} stopped: {printable(error)}. Every image is "
-            "whole, where it was or where it went. Mend the cause, then run it again to finish."
+            f"The export to {printable(folder)} stopped: {printable(error)}. No image was "
+            "lost; each is complete at its old or new path. Correct the cause, then run the "
+            "command again to finish."
         ) from error
 
 
 def record_and_carry_out(folder: Path, planned: Journal) -> Journal:
-    """Write what is planned to the journal, then carry it out."""
+    """Write a plan to the journal, then carry it out."""
+    # The whole plan is on the disk before the first file is touched, so that an interrupted
+    # command can be finished or undone.
     planned = planned._replace(finished=False, staged=False)
     names = {image.name for image in planned.images if image.name}
     if files := sorted(name for name in names if (folder / name).is_file()):
         raise OutputFolderError(
             f"Expected folders in {printable(folder)}, got files called "
-            f"{printable(', '.join(files))}. Nothing was done. Move them away, or choose others."
+            f"{printable(', '.join(files))}. Nothing was done. Move these files away, or choose "
+            "other names."
         )
     write_journal(folder, planned)
     return carry_out(folder, planned)
 
 
 def carry_out(folder: Path, journal: Journal) -> Journal:
-    """Do what is left of what a journal plans; return the journal of what is there then."""
+    """Carry out what is left of a plan; return the journal of the finished export."""
     journal = _move_within(folder, journal)
-    records = [_put(record, folder) for record in journal.records]
+    records = [_place(record, folder) for record in journal.records]
     done = journal._replace(finished=True, staged=False, strays=[], records=records)
-    write_whole(folder / TABLE, _table(done.images))
+    write_atomically(folder / TABLE, _table(done.images))
     write_journal(folder, done)
-    for file in folder.glob(f"{OURS}*.safetensors"):
-        if file.name != journal.model:  # that before a split
+    for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors"):
+        if file.name != journal.model:  # the model before a split
             file.unlink()
     return done
 
 
-def _put(record: Record, folder: Path) -> Record:
-    """Put one image in its place, unless it is there; return its record."""
+def _place(record: Record, folder: Path) -> Record:
+    """Place one image in its folder unless it is there; return its record."""
     if record.before != "" or record.image.exported_path is None:
         return record._replace(before=None)
     source, target = record.image.source_path, folder / record.image.exported_path
     if os.path.lexists(target) and not (record.action == "move" and os.path.lexists(source)):
         return record._replace(before=None)  # done before the interruption
-    # Where its whole folder is gone, a drive may be unplugged: that stops the export.
+    # A missing image is recorded. If its whole folder is missing, a drive may be unplugged;
+    # then `place_file` raises an error, and the export can be finished later.
     if not os.path.exists(source) and os.path.isdir(os.path.dirname(source)):
-        image = ExportedImage(-1, "", None, source, None, "gone before it could be exported")
+        image = ExportedImage(-1, "", None, source, None, "deleted before it could be exported")
         return Record(image, record.action, None)
     target.parent.mkdir(parents=True, exist_ok=True)
-    put(record.action, source, target, folder / PART)
+    place_file(record.action, source, target, folder / PART)
     return record._replace(before=None)
 
 
 def planned_moves(journal: Journal) -> list[tuple[str, str]]:
-    """Return from where to where the files in the folder go, those of others too."""
+    """Return the present and new path of each file that moves within the folder."""
     moves = [(r.before, r.image.exported_path) for r in journal.records if r.before]
     return [(before, after) for before, after in moves if after] + journal.strays
 
 
 def stage_path(before: str, number: int) -> str:
-    """Return where a file waits until the one in its new place has gone."""
+    """Return the path at which a file waits until its new path is free."""
     return f"{STAGE}/{number}{os.path.splitext(before)[1]}"
 
 
 def _move_within(folder: Path, journal: Journal) -> Journal:
-    """Move files in two rounds: those whose new place is still taken wait in between.
-
-    In the first round nothing comes to a path that is left, in the second nothing leaves,
-    so that it shows from the disk alone how far an interrupted round came.
-    """
+    """Move files within the folder, some of them through the staging folder."""
+    # Two images may swap paths, so a file whose new path is still taken is staged first. In
+    # the first round no file arrives at a path that another one leaves, and in the second no
+    # file leaves: so the files themselves show how far an interrupted round came.
     moves = planned_moves(journal)
-    left = {compared(before) for before, _ in moves}
-    waiting = {n: move for n, move in enumerate(moves) if compared(move[1]) in left}
+    left = {name_key(before) for before, _ in moves}
+    waiting = {n: move for n, move in enumerate(moves) if name_key(move[1]) in left}
     if not journal.staged:
         for number, (before, after) in enumerate(moves):
             _rename(folder, before, stage_path(before, number) if number in waiting else after)
@@ -117,28 +121,26 @@ def _move_within(folder: Path, journal: Journal) -> Journal:
 def _rename(folder: Path, before: str, after: str) -> None:
     source, target = folder / before, folder / after
     if not os.path.lexists(source):
-        return  # done before the interruption, or taken away by hand: undo names it then
+        return  # moved before the interruption, or removed by hand: `undo` reports it then
     if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, "another file is in its place", str(target))
+        raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     os.rename(source, target)
 
 
 def remove_emptied(root: Path, left: Iterable[str]) -> None:
-    """Remove the folders of paths that were left, and those above them, where they are empty."""
+    """Remove the folders that files were moved from, and their parents, if they are empty."""
     for parent in {Path(os.path.dirname(path)) for path in left}:
-        for folder in [parent, *parent.parents][:-1]:  # not the root itself
+        for folder in [parent, *parent.parents][:-1]:  # all but the root itself
             remove_empty(root / folder)
 
 
 def remove_own_files(folder: Path, journal: Journal) -> None:
-    """Remove the files of an export beside its images; the journal last, so that a kill leaves it.
-
-    Folders of clusters go where nothing is left in them.
-    """
+    """Remove our own files and empty folders from an export."""
+    # The journal is last: whatever a kill leaves, the next `undo` knows the export.
     paths = [path for r in journal.records for path in (r.image.exported_path, r.first_path)]
     remove_emptied(folder, [*(path for path in paths if path), f"{STAGE}/"])
-    models = [file.name for file in folder.glob(f"{OURS}*.safetensors")]
+    models = [file.name for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors")]
     for name in (TABLE, REPORT, PART, *models, JOURNAL):
         (folder / name).unlink(missing_ok=True)
     remove_empty(folder)
@@ -155,5 +157,5 @@ def _table(images: list[ExportedImage]) -> Iterator[str]:
 
 
 def _without_formula(cell: Any) -> Any:
-    """Keep a spreadsheet from taking a text for a formula."""
+    """Prefix a text that a spreadsheet would run as a formula with an apostrophe."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell

@@ -1,4 +1,4 @@
-"""Writes one folder a cluster, losing nothing."""
+"""Writes images to one folder per cluster; finishes interrupted exports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.exceptions import ModelFileError
-from resnet_kmeans.export.actions import ACTIONS, write_whole
+from resnet_kmeans.export.actions import ACTIONS, write_atomically
 from resnet_kmeans.export.content import contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors
 from resnet_kmeans.export.journal import (
@@ -22,17 +22,14 @@ from resnet_kmeans.export.journal import (
     write_journal,
 )
 from resnet_kmeans.export.plan import (
+    HIDDEN_PREFIX,
     JOURNAL,
-    OURS,
     ExportedImage,
     check_images,
     check_output_folder,
     plan_export,
 )
 from resnet_kmeans.export.state import matches_request, require_finished
-
-# The journal holds the whole plan before the first file is touched, so that whatever stops
-# an export, a second run finishes it and `undo_export` takes it back.
 
 
 def export_clusters(
@@ -49,64 +46,79 @@ def export_clusters(
     request: Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Write images to one folder a cluster, losing nothing.
+    """Write images to one folder per cluster.
 
-    Folders are ``cluster_0``, ``cluster_1``, …, padded to equal width, or `names`. Of equal
-    names in a cluster the first image keeps its own, the next become ``name_2.jpg``,
-    ``name_3.jpg``. Times of files are kept. All is checked before anything is written; then
-    ``clusters.csv`` lists every image. Where the same export to this folder was interrupted,
-    it is finished.
+    The folders are called ``cluster_0``, ``cluster_1``, …, padded to equal width, or as in
+    `names`. If images of a cluster have equal names, the first keeps its name, and the others
+    become ``name_2.jpg``, ``name_3.jpg``, …. Modification times are kept. Everything is checked
+    before the first file is written. ``clusters.csv`` lists every image. If the same export
+    to this folder was interrupted, it is finished.
 
     Parameters
     ----------
     image_paths : sequence of path-like, of length n
         The images.
     labels : sequence of int, of length n
-        -1 is an unreadable image: listed, not exported. -2 is noise: in a folder ``noise``.
+        Images with label -1 are unreadable: they are listed but not exported. Those with
+        label -2 are noise and go to the folder ``noise``.
     output_folder : str or path-like
-        Not there yet, or empty.
+        A folder that does not exist or is empty.
     action : {"copy", "hardlink", "symlink", "move"}, default="copy"
+        How images are put into the folders. `undo_export` reverses a move.
     distances : sequence of float, of length n, default=None
         Distance of each image to its centre, for the table.
     reasons : mapping of str to str, default=None
-        Why images are unreadable, for the table.
+        Why images are unreadable, by path, for the table.
     n_clusters : int, default=None
-        Number of clusters that the width of folder names is for; None takes the highest
-        label.
+        Number of clusters, to which folder names are padded. None uses the highest label.
     names : sequence of str, or mapping of int to str, default=None
-        The folder of each label; equal names are one folder, which merges clusters.
+        The folder of each label. Clusters with equal names share a folder.
     model : fitted ImageFolderClusterer, default=None
-        Kept in the folder, for `add_images`; whatever has ``save(path)``. One that cannot be
-        saved without code is not kept.
+        Model to keep in the folder, for `add_images`. Any object with a method
+        ``save(path)`` works. A model that cannot be saved without code is not kept.
     request : mapping, default=None
-        What JSON can hold. An interrupted export is gone on with where this is the same;
-        None compares what is planned.
+        Parameters that identify this export, as JSON values. An interrupted export with
+        equal ones is resumed. None compares the planned paths instead.
     dry_run : bool, default=False
-        Whether only to check and to return what would be done.
+        If True, only check and return what would be done.
 
     Returns
     -------
     list of ExportedImage, of length n
-        What was, or would be, done. An image that vanishes meanwhile becomes cluster -1.
+        The images as they were, or would be, exported. An image that was deleted during the
+        export has label -1.
 
     Raises
     ------
     OutputFolderError
-        If the folder is not empty, or an image or the space for it is not there; nothing
-        is written then. Or if the export is stopped midway, by a full disk for example:
-        every image is then whole where it was or where it went.
+        If the folder is not empty, or images or disk space are missing; nothing is written
+        then. Also if the export stops midway, for example because the disk is full: then
+        every image is complete at its old or new path.
     ClusterNameError
-        If a name cannot be that of a folder.
+        If a name is not valid for a folder.
+    ValueError
+        If the action is unknown, or there are more or fewer labels than images.
+
+    Notes
+    -----
+    ``sklearn.datasets.load_files`` and ``torchvision.datasets.ImageFolder`` read the folder
+    as a labelled data set. Hugging Face's ``imagefolder`` takes folders or files with words
+    like "train" and "test" in their names for splits and then skips all others. This reads
+    every image, whatever its name::
+
+        load_dataset("imagefolder", data_dir="clusters", data_files="**", split="train",
+                     drop_labels=False)
     """
     folder = Path(output_folder)
     if action not in ACTIONS or len(image_paths) != len(labels):
         raise ValueError(
-            f"Expected an action of {ACTIONS} and as many labels as paths, got {action!r} with "
+            f"Expected an action from {ACTIONS} and as many labels as paths, got {action!r} with "
             f"{len(labels)} labels for {len(image_paths)} paths. Nothing was written."
         )
     plan, folders = plan_export(image_paths, labels, distances, reasons, n_clusters, names)
     asked = {"command": "export", "action": action, **(request or {})}
     if os.path.exists(folder / JOURNAL) and not dry_run:
+        # Cluster, name and paths; distances may differ in the last digit on another machine.
         is_same_plan = [i[:4] for i in read_journal(folder).images] == [i[:4] for i in plan]
         done = resume(folder, asked if request or is_same_plan else {})
         if done is not None:
@@ -118,7 +130,7 @@ def export_clusters(
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
-        check_output_folder(folder)  # another process may have begun meanwhile
+        check_output_folder(folder)  # again: another process may have started meanwhile
         with explain_disk_errors(folder):
             name = keep_model(folder, model)
             journal = _new_journal(plan, folders, action, asked, name)
@@ -155,26 +167,27 @@ def _new_journal(
 
 
 def keep_model(folder: Path, model: Any, number: int = 1) -> str | None:
-    """Write a fitted model into the folder; return the name of its file, None without one."""
+    """Save a fitted model in the folder; return its file name, or None if it was not saved."""
     if model is None:
         return None
-    name = f"{OURS}{number}.safetensors"
+    name = f"{HIDDEN_PREFIX}{number}.safetensors"
+    # `save` may take any path, but only a rename within the folder is atomic.
     with tempfile.TemporaryDirectory() as own:
         try:
             model.save(Path(own, name))
-        except ModelFileError:  # a step of the user's own
+        except ModelFileError:  # a custom step, which only pickle could save
             return None
-        write_whole(folder / name, Path(own, name).read_bytes())
+        write_atomically(folder / name, Path(own, name).read_bytes())
     return name
 
 
 def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
-    """Do what is left of an interrupted command; wherever that stops, it can be called again.
+    """Finish an interrupted command on an export.
 
     Parameters
     ----------
     output_folder : str or path-like
-        The folder of the export that a command on it left unfinished.
+        The folder of the export. If nothing was interrupted, nothing is done.
 
     Returns
     -------
@@ -184,8 +197,9 @@ def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
     Raises
     ------
     OutputFolderError
-        If the disk is full, say; every image is then whole where it was or where it went. Or
-        if it is `undo_export` that was interrupted, which alone ends that.
+        If the disk is full, for example; every image is then complete at its old or new path,
+        and this function can be called again. Also if `undo_export` was interrupted, which
+        only `undo_export` can finish.
     """
     folder = Path(output_folder)
     with lock(folder):
@@ -199,24 +213,24 @@ def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
 def resume(
     output_folder: str | os.PathLike[str], request: Mapping[str, Any]
 ) -> list[ExportedImage] | None:
-    """Finish an interrupted command where it is the one that is asked for now.
+    """Finish an interrupted command if it equals the requested one.
 
     Parameters
     ----------
     output_folder : str or path-like
-        Of an export, or not there.
+        The folder of an export, which may not exist yet.
     request : mapping
-        What is asked for; what it says under ``"then"`` may differ.
+        Parameters of the requested command. The value of ``"then"`` is not compared.
 
     Returns
     -------
     list of ExportedImage or None
-        All images of the export; None where nothing was interrupted.
+        All images of the export, or None if nothing was interrupted.
 
     Raises
     ------
     OutputFolderError
-        If it was another command, which is named with what ends it.
+        If another command was interrupted. The message says how to finish or undo it.
     """
     folder = Path(output_folder)
     if not os.path.exists(folder / JOURNAL) or (journal := read_journal(folder)).finished:
@@ -227,7 +241,7 @@ def resume(
 
 
 def interrupted_request(output_folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return what an interrupted command was asked for, None where none was interrupted."""
+    """Return the parameters of an interrupted command, or None if nothing was interrupted."""
     folder = Path(output_folder)
     if not os.path.exists(folder / JOURNAL) or (journal := read_journal(folder)).finished:
         return None

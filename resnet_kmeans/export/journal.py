@@ -1,4 +1,4 @@
-"""Keeps in the folder of an export what it holds, until all has been taken back."""
+"""Reads and writes the journal: the hidden file in which an export records its images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.actions import ACTIONS, write_whole
+from resnet_kmeans.export.actions import ACTIONS, write_atomically
 from resnet_kmeans.export.content import Content
 from resnet_kmeans.export.names import folder_of, name_folders
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage
@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 2
+FORMAT = 2  # 1 was version 0.1, which knew neither names nor contents
 COMMANDS = ("export", "apply", "split", "add", "undo")
 
 
@@ -31,16 +31,16 @@ class Record(NamedTuple):
     Attributes
     ----------
     image : ExportedImage
-        How the table lists it once what is planned has been done.
+        Its row in the table once the plan has been carried out.
     action : str
-        How it came into the folder.
+        How it was put into the folder: "copy", "hardlink", "symlink" or "move".
     first_path : str or None
-        Where in the folder it was put at first.
+        Its first path in the folder.
     content : Content or None
-        What it is recognised by; None where it was never known.
+        Identifies it after it was moved by hand; None if it was never read.
     before : str or None
-        Where it is until what is planned has been done: a path in the folder, or empty for
-        its source. None where nothing is planned for it.
+        Where it is until the plan has been carried out: a path in the folder, or an empty
+        string if it is still at its source. None if nothing is planned for it.
     """
 
     image: ExportedImage
@@ -51,31 +51,33 @@ class Record(NamedTuple):
 
 
 class Journal(NamedTuple):
-    """What a folder holds, or will once what is planned there is finished.
+    """The contents of an export, and what is still to be done.
 
     Attributes
     ----------
     id : str
-        Of this export; kept by all that is done to it.
+        Identifies the export; never changes.
     action : str
-        Of the command that made it.
+        The action of the command that made the export.
     command : {"export", "apply", "split", "add", "undo"}
-        What was done last, or was interrupted.
+        The last command; it was interrupted if `finished` is False.
     finished : bool
     request : dict
-        What was asked for, by which the same request is known again.
+        The parameters of the last command. A repeated command with equal ones resumes it.
     folders : list of str
         The folder of each label.
     centers : list of int
-        The label of each centre of the kept model.
+        The label of each centre of the kept model. Merged or split clusters make the two differ.
     far : float or None
-        The distance to their centre that 99 % of the images of the fit do not exceed.
+        The distance to the centre that 99 % of the images of the fit do not exceed. New
+        images beyond it fit badly.
     model : str or None
-        File name of the kept model.
+        File name of the model that the export keeps.
     staged : bool
-        Whether images that take each other's places are all out of the way.
+        Whether the images that swap paths have all been moved to the staging folder.
     strays : list of pairs of str
-        Files of others to be taken along with a renamed folder: from where, to where.
+        Files that are not part of the export, but move along with a renamed folder: present
+        and new path.
     records : list of Record
     """
 
@@ -102,13 +104,12 @@ class Journal(NamedTuple):
 def lock(folder: Path) -> Iterator[None]:
     """Lock a folder; the lock is released even if the process is killed.
 
-    Two processes that finish one export would write to the same files.
-
     Raises
     ------
     OutputFolderError
-        If another process holds it, or it cannot be opened.
+        If another process holds the lock, or the folder cannot be opened.
     """
+    # Two processes that carried out one plan would write to the same temporary file.
     if fcntl is None:
         yield
         return
@@ -127,30 +128,31 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, folder: Path) -> None:
-    with suppress(OSError):  # some network file systems know no locks
+    with suppress(OSError):  # some network file systems do not support locks
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputFolderError(
-                f"Expected {printable(folder)} for this process alone, but another one exports "
-                "to it now. Nothing was done. Wait for it, or choose another folder."
+                f"Expected no other process to use {printable(folder)}, but one is writing to "
+                "it. Nothing was done. Wait until it has finished, or choose another folder."
             ) from None
 
 
 def write_journal(folder: Path, journal: Journal) -> None:
-    """Write the journal, at once or not at all."""
+    """Replace the journal of a folder, atomically."""
     header = {"format": FORMAT, **journal._asdict()}
     lines = [header, *header.pop("records")]
-    write_whole(folder / JOURNAL, (json.dumps(line) + "\n" for line in lines))
+    write_atomically(folder / JOURNAL, (json.dumps(line) + "\n" for line in lines))
 
 
 def read_journal(folder: Path) -> Journal:
-    """Read what an export holds.
+    """Read the journal of an export.
 
     Raises
     ------
     OutputFolderError
-        If there is no journal, or it is not one that can be trusted.
+        If there is none, or it is damaged, of a newer format, or names paths outside the
+        folder.
     """
     try:
         with open(folder / JOURNAL, encoding="ascii") as lines:
@@ -162,11 +164,11 @@ def read_journal(folder: Path) -> Journal:
         _check_inside(journal)
         return journal
     except FileNotFoundError:
-        got = "a folder without one"
+        got = "none"
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        got = f"one that cannot be read ({printable(error)})"
+        got = f"an unreadable one ({printable(error)})"
     raise OutputFolderError(
-        f"Expected the journal of an export in {printable(folder)}, got {got}. Nothing was "
+        f"Expected an export with a journal in {printable(folder)}, got {got}. Nothing was "
         "done. Check the path."
     )
 
@@ -184,7 +186,7 @@ def _from_lines(header: dict[str, Any], rows: list[Any]) -> Journal:
 
 
 def _from_format_1(header: Mapping[str, Any], rows: Sequence[Any]) -> Journal:
-    """Return the journal of an export by version 0.1, which knew no names and no contents."""
+    """Convert the journal of version 0.1, which recorded neither names nor contents."""
     finished, action = bool(header["finished"]), header["action"]
     n_labels = max([int(row[0]) + 1 for row in rows] or [1])
     folders = name_folders(max(n_labels, 1))
@@ -197,6 +199,7 @@ def _from_format_1(header: Mapping[str, Any], rows: Sequence[Any]) -> Journal:
         before = None if finished or path is None else ""
         records.append(Record(image, action, path, None, before))
     return Journal(
+        # The journal has no id, but its rows never change, so their hash serves as one.
         id=hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest(),
         action=action,
         command="export",
@@ -213,13 +216,15 @@ def _from_format_1(header: Mapping[str, Any], rows: Sequence[Any]) -> Journal:
 
 
 def far_distance(images: Sequence[ExportedImage]) -> float | None:
-    """Return the distance that 99 % of the images do not exceed, None where none is known."""
+    """Return the distance that 99 % of the images do not exceed, or None if none is known."""
     known = sorted(i.distance for i in images if i.distance is not None)
-    return known[max(0, -(-99 * len(known) // 100) - 1)] if known else None
+    rank = -(-99 * len(known) // 100)  # rounded up, in integers: 0.99 * n may be inexact
+    return known[max(0, rank - 1)] if known else None
 
 
 def _check_inside(journal: Journal) -> None:
-    """Refuse paths outside the folder: a journal is a file that anyone can have written."""
+    """Raise an error if a path leads outside the folder."""
+    # Exports are shared, and `undo` moves files: the journal of a stranger must do no harm.
     paths: list[str | None] = [journal.model, *journal.folders]
     paths += [path for stray in journal.strays for path in stray]
     for record in journal.records:

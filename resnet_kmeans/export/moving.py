@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from resnet_kmeans.cluster_names import compared
+from resnet_kmeans.cluster_names import name_key
 from resnet_kmeans.export.journal import Journal, Record
 from resnet_kmeans.export.names import SET_ASIDE, folder_of, label_of
 from resnet_kmeans.export.plan import ExportedImage, free_name
@@ -18,24 +18,30 @@ def plan_moves(
     goals: Mapping[int, str],
     strays: Mapping[str, str] | None = None,
 ) -> Journal:
-    """Plan to bring images to folders under names that are free there.
+    """Plan moves of images to other folders, under names that are free there.
 
     Parameters
     ----------
     journal : Journal
-        Of a finished export, with the folders of its labels as they will be.
+        The journal of a finished export, with the new folder of each label.
     found : Survey
+        The present paths.
     goals : mapping of int to str
-        The folder of each image that is there, by its position.
+        New folder of each image, by its position in the journal.
     strays : mapping of str to str, default=None
-        The folder of files of others, by path.
+        New folder of files that are not part of the export, by present path.
+
+    Returns
+    -------
+    Journal
+        With the planned paths; nothing on the disk has changed.
     """
     strays = {path: name for path, name in (strays or {}).items() if folder_of(path) != name}
     moving = {i for i, name in goals.items() if folder_of(str(found.places[i])) != name}
-    # The path of a missing image stays its own: it may come back.
+    # The path of a missing image stays reserved: the user may put the image back.
     paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
     stay = [path for i, path in enumerate(paths) if path and i not in moving]
-    taken = {compared(path): 1 for path in [*stay, *found.others] if path not in strays}
+    taken = {name_key(path): 1 for path in [*stay, *found.others] if path not in strays}
     folders, records = list(journal.folders), list(journal.records)
     for i in sorted(moving):
         records[i] = _moved(records[i], str(found.places[i]), goals[i], folders, taken)
@@ -61,7 +67,7 @@ def _moved(
 
 
 def _free(folder: str, path: str, taken: dict[str, int]) -> str:
-    """Return a free path in another folder; folders within the present one are kept."""
+    """Return a free path in another folder, with the same subfolders as now."""
     rest = path.partition("/")[2] if "/" in path else path
     inner, base = os.path.split(rest)
     return free_name(f"{folder}/{inner}/" if inner else f"{folder}/", base, taken)

@@ -1,4 +1,4 @@
-"""Names the folders of an export."""
+"""Defines the names of the folders and files of an export."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from resnet_kmeans.cluster_names import (
 )
 
 TABLE = "clusters.csv"
-REPORT = "report.html"  # written into the folder by `write_report`
-SET_ASIDE = "_set_aside"  # of the images that were taken out of all clusters
-# Folders that are no cluster's, and the label of their images.
+REPORT = "report.html"
+SET_ASIDE = "_set_aside"  # folder of the images that were taken out of all clusters
+# Labels of the images in folders that are not clusters.
 NO_CLUSTER = {SET_ASIDE: UNREADABLE, NOISE_NAME: NOISE}
 
 
 def name_folders(
     n_labels: int, names: Sequence[str] | Mapping[int, str] | None = None
 ) -> list[str]:
-    """Return the folder of each label: its name, else ``cluster_N`` padded to equal width.
+    """Return the folder of each label: its name, or ``cluster_N`` padded to equal width.
 
     Raises
     ------
     ClusterNameError
-        If a name cannot be that of a folder on every system, or there is no such label.
+        If a name is not valid for a folder on every system, or a label is unknown.
     """
     folders = default_cluster_names(n_labels)
     return folders if names is None else renamed(folders, names)
 
 
 def check_folders(names: Sequence[str]) -> None:
-    """Refuse names that a corrected export cannot have as folders.
+    """Check names for the folders of a corrected export.
 
     Raises
     ------
     ClusterNameError
-        Names every bad name with its reason.
+        If some names are invalid. The message lists each of them with its reason.
     """
     check_cluster_names([name for name in names if name not in NO_CLUSTER])
 
 
 def folder_of(path: str) -> str:
-    """Return the first folder of a path with ``/``; empty for a file in the root."""
+    """Return the first folder of a path separated by ``/``, empty for a file in the root."""
     return path.partition("/")[0] if "/" in path else ""
 
 
 def label_of(folder: str, folders: list[str], present: int) -> int:
-    """Return the label of a folder, `present` where it fits; one without any gets the next.
+    """Return the label of a folder; a new folder gets the next free label.
 
     Parameters
     ----------
     folder : str
     folders : list of str
-        The folder of each label; grows by one that has none.
+        The folder of each label. A folder without a label is appended.
     present : int
-        The label that an image has so far; kept where several labels share the folder.
+        The present label of the image, which is kept if several labels share the folder.
     """
     if folder in NO_CLUSTER:
         return NO_CLUSTER[folder]

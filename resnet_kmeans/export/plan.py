@@ -1,4 +1,4 @@
-"""Decides where each image of an export goes, refusing what cannot be done."""
+"""Plans an export: the path of each image, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from resnet_kmeans.cluster_names import MAX_NAME_BYTES, NOISE, NOISE_NAME, compared
+from resnet_kmeans.cluster_names import MAX_NAME_BYTES, NOISE, NOISE_NAME, name_key
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.names import name_folders
 
-OURS = ".resnet-kmeans."  # what the hidden files of an export begin with
-JOURNAL = f"{OURS}jsonl"
-MAX_SUFFIX = 16  # characters; what is longer is no extension, but a dot in the name
+HIDDEN_PREFIX = ".resnet-kmeans."  # begins the names of our hidden files in an export
+JOURNAL = f"{HIDDEN_PREFIX}jsonl"
+MAX_SUFFIX = 16  # characters; a longer "extension" is part of the name after a dot
 
 
 class ExportedImage(NamedTuple):
@@ -23,18 +23,18 @@ class ExportedImage(NamedTuple):
     Attributes
     ----------
     cluster : int
-        -1 for an image that could not be read or was set aside, -2 for one that the clusterer
-        took for noise.
+        The label. -1 for an image that could not be read or was set aside, -2 for noise.
     name : str
-        Of the cluster, which is that of its folder.
+        The name of the cluster and of its folder.
     exported_path : str or None
-        Relative to the output folder, with ``/``; None for an image that could not be read.
+        Path relative to the output folder, separated by ``/``; None for an image that could
+        not be read.
     source_path : str
-        Where it came from, absolute.
+        Absolute path of the original.
     distance : float or None
-        To the cluster's centre, where known.
+        Distance to the centre of the cluster, if known.
     reason : str
-        Why the image could not be read, was set aside or fits badly; else empty.
+        Why the image could not be read, was set aside or fits badly; otherwise empty.
     """
 
     cluster: int
@@ -53,7 +53,7 @@ def plan_export(
     n_clusters: int | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
 ) -> tuple[list[ExportedImage], list[str]]:
-    """Decide where each image goes, touching no disk; return that and the folder of each label."""
+    """Plan an export without touching the disk; return the images and the folder of each label."""
     n_named = max(names, default=-1) + 1 if isinstance(names, Mapping) else len(names or [])
     n_labels = max([*(int(label) + 1 for label in labels), n_clusters or 1, n_named])
     folders = name_folders(n_labels, names)
@@ -73,15 +73,25 @@ def plan_export(
 
 
 def free_name(folder: str, name: str, taken: dict[str, int]) -> str:
-    """Number a name that is taken; `taken` holds the last number of each name."""
-    first = compared(folder + name)
+    """Return a free path in a folder, with a number appended to the name if it is taken.
+
+    Parameters
+    ----------
+    folder : str
+        With a trailing ``/``.
+    name : str
+    taken : dict of str to int
+        The last number by key of each path that is taken. The new path is added. Counting on
+        from there makes 10,000 equal names take linear time.
+    """
+    first = name_key(folder + name)
     number = taken.setdefault(first, 0) + 1
     numbered = name if number == 1 else _numbered(name, number)
-    while number > 1 and compared(folder + numbered) in taken:
+    while number > 1 and name_key(folder + numbered) in taken:
         number += 1
         numbered = _numbered(name, number)
     taken[first] = number
-    taken.setdefault(compared(folder + numbered), 1)
+    taken.setdefault(name_key(folder + numbered), 1)
     return folder + numbered
 
 
@@ -90,32 +100,34 @@ def _numbered(name: str, number: int) -> str:
     if len(suffix) > MAX_SUFFIX:
         stem, suffix = name, ""
     ending = f"_{number}{suffix}"
+    # Characters are removed, not bytes: half of an "é" would be no valid name.
     while len(os.fsencode(stem + ending)) > MAX_NAME_BYTES:
         stem = stem[:-1]
     return stem + ending
 
 
 def check_output_folder(folder: Path, inside: Path | None = None) -> None:
-    """Refuse a folder that is not empty, not writable, or in the folder of the images.
+    """Check that a folder is missing or empty, writable, and outside the input folder.
 
     Raises
     ------
     OutputFolderError
-        Nothing has been written then.
+        If it is not.
     """
     if inside is not None and folder.resolve().is_relative_to(inside.resolve()):
         raise OutputFolderError(
             f"Expected an output folder outside the input folder, got {printable(folder)} in "
-            f"{printable(inside)}, where the copies would be taken for new images. Nothing was "
-            "written. Choose another output folder."
+            f"{printable(inside)}, where a second run would treat the copies as new images. "
+            "Nothing was written. Choose another output folder."
         )
     try:
-        found = [n for n in os.listdir(folder) if n == JOURNAL or not n.startswith(OURS)]
+        # A kill before the journal was written leaves our hidden files; they are replaced.
+        found = [n for n in os.listdir(folder) if n == JOURNAL or not n.startswith(HIDDEN_PREFIX)]
     except FileNotFoundError:
         found = []
     except OSError as error:
         raise OutputFolderError(
-            f"Expected a folder to write to, got {printable(folder)}: {error.strerror}. Nothing "
+            f"Expected a writable folder, got {printable(folder)}: {error.strerror}. Nothing "
             "was written. Choose another folder."
         ) from error
     if found:
@@ -123,57 +135,58 @@ def check_output_folder(folder: Path, inside: Path | None = None) -> None:
             f"Expected a new or empty output folder, got {printable(folder)} with "
             f"{len(found)} entries. Nothing was written or overwritten. Choose another folder."
         )
-    there = _nearest_existing(folder)
-    if not os.access(there, os.W_OK | os.X_OK):
+    existing = _nearest_existing(folder)
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise OutputFolderError(
-            f"Expected a folder to write to, got {printable(there)}: not writable. Nothing was "
+            f"Expected a writable folder, got {printable(existing)}, which is not. Nothing was "
             "written. Choose another folder."
         )
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there."""
+    """Return the folder itself, or its nearest parent that exists."""
     return next(p for p in [folder, *folder.absolute().parents] if p.exists())
 
 
 def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> None:
-    """Refuse a plan that cannot be carried out, all its faults at once.
+    """Check that all images of a plan can be exported.
 
     Raises
     ------
     OutputFolderError
-        If an image or the permission or space for it is not there.
+        If an image, a permission or disk space is missing. The message lists every problem.
     """
-    there = _nearest_existing(folder)
-    device = os.stat(there).st_dev
+    existing = _nearest_existing(folder)
+    device = os.stat(existing).st_dev
     bad: dict[str, str] = {}
-    needed = 0
+    needed = 0  # bytes; links, and moves within a file system, take none
     seen: set[str] = set()
     for source in [image.source_path for image in plan if image.exported_path is not None]:
-        if why := _obstacle(source, action, device, seen):
-            bad[source] = why
+        if reason := _reason_not_exportable(source, action, device, seen):
+            bad[source] = reason
         elif action == "copy" or (action == "move" and os.stat(source).st_dev != device):
             needed += os.stat(source).st_size
         seen.add(source)
-    if needed > (free := shutil.disk_usage(there).free):
-        bad[str(there)] = f"{needed} bytes are needed, {free} are free"
+    if needed > (free := shutil.disk_usage(existing).free):
+        bad[str(existing)] = f"{needed} bytes are needed, {free} are free"
     if bad:
         raise OutputFolderError(
             f"Expected images that can be exported with action={action!r}, got:\n"
-            f"{list_reasons(bad)}\nNothing was written. Mend this, or choose another action "
-            "or folder."
+            f"{list_reasons(bad)}\nNothing was written. Correct this, or choose another "
+            "action or folder."
         )
 
 
-def _obstacle(source: str, action: str, device: int, seen: set[str]) -> str:
+def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]) -> str:
+    """Return why a file cannot be exported, or ''."""
     if not os.path.isfile(source) or not os.access(source, os.R_OK):
-        return "gone, not a file, or not readable"
+        return "missing, not a file, or not readable"
     if action == "hardlink" and os.stat(source).st_dev != device:
-        return "on another file system, where no hard link reaches"
+        return "on another file system than the output folder; hard links cannot cross"
     if action != "move":
         return ""
     if os.path.islink(source):
-        return "a link, which may break where it is moved to"
+        return "a symbolic link, which may break if it is moved"
     if not os.access(os.path.dirname(source), os.W_OK):
         return "its folder is not writable"
     return "listed twice" if source in seen else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cluster_names import compared
+from resnet_kmeans.cluster_names import name_key
 from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.exporter import keep_model
 from resnet_kmeans.export.journal import Journal, lock, read_journal
@@ -28,23 +28,23 @@ def split_folder(
     request: Mapping[str, Any],
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Split a folder of an export into new ones, replacing the kept model.
+    """Move the images of one folder to several new ones, and replace the kept model.
 
     Parameters
     ----------
     output_folder : str or path-like
     named : str
-        The folder.
+        The folder to split.
     parts : mapping of str to (int, float)
-        The part, from 0 on, of each image by its present path, with its distance to the new
-        centre.
+        Part (0, 1, …) and distance to the centre of the part, by present path of the image.
     model : fitted ImageFolderClusterer
-        To be kept from now on; its last centres are those of the parts.
+        The new model of the export. Its last centres are those of the parts.
     centers : sequence of int
-        Which centres of the model kept before are still there, by position.
+        Positions of the centres that remain from the previous model.
     request : mapping
-        By which the same split is known again.
+        Parameters that identify this split, so that it can be resumed.
     dry_run : bool, default=False
+        If True, only check and return what would be done.
 
     Returns
     -------
@@ -62,6 +62,7 @@ def split_folder(
         if dry_run:
             return planned.images
         with explain_disk_errors(folder):
+            # A new number: the model before the split must last until the split is recorded.
             number = int((journal.model or ".0.").split(".")[-2]) + 1
             planned = with_contents(planned, folder, found)
             planned = planned._replace(
@@ -83,11 +84,11 @@ def _plan_split(
 
 
 def part_names(named: str, n_parts: int, taken: Iterable[str]) -> list[str]:
-    """Return names of the parts of a folder: ``NAME_1``, ``NAME_2``, … that are free."""
-    used, number = {compared(name) for name in taken}, 1
+    """Return free names for the parts of a folder: ``NAME_1``, ``NAME_2``, …."""
+    used, number = {name_key(name) for name in taken}, 1
     names: list[str] = []
     while len(names) < n_parts:
-        if compared(name := f"{named}_{number}") not in used:
+        if name_key(name := f"{named}_{number}") not in used:
             names.append(name)
         number += 1
     return names

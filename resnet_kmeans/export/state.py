@@ -1,4 +1,4 @@
-"""Tells what an export holds now, whatever hands have done to its folder."""
+"""Compares the journal of an export with what is in its folder now."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from resnet_kmeans.export.survey import Survey, survey
 
 @dataclass(frozen=True)
 class ExportState:
-    """What an export holds now, and how that differs from what is written.
+    """The present contents of an export, and how they differ from its journal.
 
     Attributes
     ----------
     folder : Path
     id : str
-        Of the export, kept by all that is done to it.
+        Identifies the export; never changes.
     action : str
-        Of the command that made it.
+        The action of the command that made the export.
     folders : list of str
-        The folder of each label, as it is called now.
+        The present folder of each label.
     centers : list of int
-        The label of each centre of the model that the export keeps.
+        The label of each centre of the kept model.
     images : list of ExportedImage
-        As they lie now; without those that are missing, with unreadable ones.
+        The images with their present paths, including unreadable but not missing ones.
     moved : dict of str to str
-        From which path to which an image was moved or renamed by hand.
+        Recorded and present path of each image that was moved or renamed by hand.
     missing : dict of str to str
-        Path in the folder and source of each image that is not found.
+        Recorded path and source of each image that is not in the folder.
     added : list of str
-        Files that were put there by hand.
+        Files that were added by hand.
     """
 
     folder: Path
@@ -55,12 +55,12 @@ class ExportState:
 
     @property
     def is_changed(self) -> bool:
-        """Whether hands have been at work."""
+        """Whether the folder was changed by hand."""
         return bool(self.moved or self.missing or self.added)
 
 
 def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
-    """Read what an export holds now.
+    """Read the present contents of an export.
 
     Images that were renamed or moved by hand within the folder are found by their content.
     Nothing is written.
@@ -73,13 +73,13 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
     Raises
     ------
     OutputFolderError
-        If the folder holds no export, or what is done there was interrupted.
+        If the folder is not an export, or a command on it was interrupted.
     """
     folder = Path(output_folder)
     written = read_journal(folder)
     require_finished(folder, written)
     found = survey(folder, written)
-    present = as_found(written, folder, found)
+    present = with_places(written, folder, found)
     pairs = [
         (old.image, new.image, place)
         for old, new, place in zip(written.records, present.records, found.places)
@@ -104,10 +104,10 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
 
 
 def open_export(folder: Path, journal: Journal) -> tuple[Journal, Survey]:
-    """Return the journal of a finished export as its folder is now, and what was found there."""
+    """Return the journal of a finished export with present paths, and the survey behind it."""
     require_finished(folder, journal)
     found = survey(folder, journal)
-    return as_found(journal, folder, found), found
+    return with_places(journal, folder, found), found
 
 
 def is_unfinished(folder: str | os.PathLike[str]) -> bool:
@@ -116,30 +116,28 @@ def is_unfinished(folder: str | os.PathLike[str]) -> bool:
 
 
 def matches_request(journal: Journal, request: Mapping[str, Any]) -> bool:
-    """Return whether an interrupted command is the one that is asked for now.
-
-    What is to be done afterwards, under ``"then"``, may differ.
-    """
+    """Return whether an interrupted command equals the requested one."""
+    # "then" holds what follows the command, a report for example; it does not change its plan.
     if journal.finished or journal.command == "undo" or not journal.request:
         return False
-    asked = json.loads(json.dumps(dict(request)))  # tuples are lists there
+    asked = json.loads(json.dumps(dict(request)))  # turns tuples into lists, as the journal did
     return {**journal.request, "then": None} == {**asked, "then": None}
 
 
 def require_finished(folder: Path, journal: Journal) -> None:
-    """Refuse to go on with an export that another command left unfinished.
+    """Check that no command on an export was interrupted.
 
     Raises
     ------
     OutputFolderError
-        Names what was interrupted and how to end it.
+        If one was. The message says which, and how to finish or undo it.
     """
     if journal.finished:
         return
     place = printable(folder)
     asked = ", ".join(f"{k} {printable(v)}" for k, v in journal.request.items() if _is_short(k, v))
     what = "export" if journal.command == "export" else f"command {journal.command!r}"
-    back = f", or take it back with: resnet-kmeans undo {place}" if can_take_back(journal) else ""
+    back = f", or undo it with: resnet-kmeans undo {place}" if can_undo(journal) else ""
     raise OutputFolderError(
         f"Expected a finished export, got {place}, where the {what} with "
         f"action={journal.action!r} was interrupted ({asked or 'of an earlier version'}). Nothing "
@@ -147,11 +145,10 @@ def require_finished(folder: Path, journal: Journal) -> None:
     )
 
 
-def can_take_back(journal: Journal) -> bool:
-    """Return whether `undo_export` does something: what was only copied or linked may stay.
-
-    Where that was interrupted before it was of use, the half of it can be taken back.
-    """
+def can_undo(journal: Journal) -> bool:
+    """Return whether `undo_export` applies to an export."""
+    # Undoing a finished export of copies would only delete files, which the user can do. An
+    # interrupted one is half done, and its user may want the folder empty again.
     moved = journal.action == "move" or any(r.action == "move" for r in journal.records)
     return moved or (journal.command in ("export", "undo") and not journal.finished)
 
@@ -160,8 +157,8 @@ def _is_short(key: str, value: Any) -> bool:
     return key not in ("then", "recipe") and value is not None and len(str(value)) < 200
 
 
-def as_found(journal: Journal, folder: Path, found: Survey) -> Journal:
-    """Return a finished journal with each image where it was found."""
+def with_places(journal: Journal, folder: Path, found: Survey) -> Journal:
+    """Return a finished journal with the present path of each image."""
     folders = _present_folders(journal, folder, found)
     records = [
         record if place is None else _placed(record, place, folders)
@@ -171,24 +168,26 @@ def as_found(journal: Journal, folder: Path, found: Survey) -> Journal:
 
 
 def _present_folders(journal: Journal, root: Path, found: Survey) -> list[str]:
-    """Follow folders that were renamed by hand: where most of their images are now."""
+    """Return the present folder of each label, also if it was renamed by hand."""
+    # A folder that is gone was renamed to wherever most of its images are.
     folders = list(journal.folders)
     for label, folder in enumerate(folders):
         if (root / folder).is_dir():
             continue
         pairs = zip(journal.records, found.places)
         now = Counter(folder_of(p) for r, p in pairs if p and r.image.cluster == label)
-        del now[""]  # the root is no cluster's folder
+        del now[""]  # images in the root are in no folder
         folders[label] = max(now, key=lambda name: now[name]) if now else folder
     return folders
 
 
 def _placed(record: Record, path: str, folders: list[str]) -> Record:
-    """Return the record of an image that lies at `path`."""
+    """Return a record with the present path of its image."""
     image, folder = record.image, folder_of(path)
     label = label_of(folder, folders, image.cluster)
     if path == image.exported_path and label == image.cluster:
         return record._replace(image=image._replace(name=folder))
+    # The distance and reason of another cluster would be wrong here.
     distance = image.distance if label == image.cluster else None
     reason = image.reason if label == image.cluster else ""
     image = ExportedImage(label, folder, path, image.source_path, distance, reason)
@@ -196,7 +195,7 @@ def _placed(record: Record, path: str, folders: list[str]) -> Record:
 
 
 def with_contents(journal: Journal, folder: Path, found: Survey) -> Journal:
-    """Return a journal that knows the content of each image as it lies there now."""
+    """Return a journal with the present content of each image."""
     records = list(journal.records)
     unknown = [
         i
@@ -211,6 +210,7 @@ def with_contents(journal: Journal, folder: Path, found: Survey) -> Journal:
 
 def _has_changed(path: Path, record: Record) -> bool:
     known = record.content
+    # The content of a symbolic link is that of a file that the user may edit.
     if known is None or record.action == "symlink":
         return False
     now = path.stat()

@@ -1,4 +1,4 @@
-"""Finds the images of an export in its folder, wherever hands have moved them."""
+"""Finds the images of an export in its folder, also if they were moved by hand."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from resnet_kmeans.export.actions import is_same
+from resnet_kmeans.export.actions import same_content
 from resnet_kmeans.export.content import content_of
 from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
 from resnet_kmeans.export.journal import Journal, Record
 from resnet_kmeans.export.names import REPORT, TABLE
-from resnet_kmeans.export.plan import OURS
+from resnet_kmeans.export.plan import HIDDEN_PREFIX
 
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # that file managers of Windows leave
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # written by the file manager of Windows
 
 
 class Survey(NamedTuple):
-    """What is in a folder.
+    """The files in the folder of an export.
 
     Attributes
     ----------
     places : list of str or None
-        Where each image of the journal is; None where it is not found.
+        Present path of each image of the journal, or None if it is not found.
     others : list of str
-        Files that the journal knows nothing of.
+        Paths of files that are not in the journal.
     """
 
     places: list[str | None]
@@ -34,7 +34,7 @@ class Survey(NamedTuple):
 
 
 def survey(folder: Path, journal: Journal) -> Survey:
-    """Find each image by its path, else by its content, else take what lies at its path for it."""
+    """Find the images of a journal: by path and content, then by content alone, then by path."""
     files = dict(_files(folder))
     places: list[str | None] = [None] * len(journal.records)
     for i, paths in enumerate(_expected_paths(journal)):
@@ -45,30 +45,31 @@ def survey(folder: Path, journal: Journal) -> Survey:
     for i, record in enumerate(journal.records):
         path = record.image.exported_path
         if places[i] is None and path in files and record.before != "":
-            places[i] = path  # edited where it is
+            places[i] = path  # edited, but not moved
             del files[path]
-    return Survey(places, [path for path in files if _is_of_others(path)])
+    return Survey(places, [path for path in files if _is_foreign(path)])
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield each file of a folder but our own, with what the system knows of it."""
+    """Yield the path and status of each file in a folder, except our own files."""
     for root, folders, names in os.walk(folder):
         folders.sort()
         at_root = Path(root) == folder
         for name in sorted(names):
-            if at_root and (name.startswith(OURS) or name in (TABLE, REPORT)):
+            if at_root and (name.startswith(HIDDEN_PREFIX) or name in (TABLE, REPORT)):
                 continue
             path = Path(root, name)
             yield path.relative_to(folder).as_posix(), path.lstat()
 
 
-def _is_of_others(path: str) -> bool:
+def _is_foreign(path: str) -> bool:
+    """Return whether a file that is not in the journal is worth telling the user about."""
     name = os.path.basename(path)
     return not (name.startswith(".") or name.lower() in SYSTEM_FILES or path.startswith(STAGE))
 
 
 def _expected_paths(journal: Journal) -> Iterator[list[str]]:
-    """Yield for each image the paths that it may have, also amid what is planned."""
+    """Yield the paths that each image may have now, also while a plan is carried out."""
     number = {before: i for i, (before, _) in enumerate(planned_moves(journal))}
     for record in journal.records:
         paths = [record.image.exported_path, record.before]
@@ -83,11 +84,10 @@ def _matches(folder: Path, path: str, files: dict[str, os.stat_result], record: 
     if record.action == "symlink":
         return _target(folder / path) == record.image.source_path
     known, found = record.content, files[path]
-    if known is None:  # of format 1; what an interrupted one was to put there may be another
+    if known is None:  # a journal of version 0.1, which can only compare with the source
         source = record.image.source_path
-        return (
-            record.before is None or not os.path.lexists(source) or is_same(source, folder / path)
-        )
+        is_placed = record.before is None or not os.path.lexists(source)
+        return is_placed or same_content(source, folder / path)
     if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns):
         return True
     return found.st_size == known.size and _digest(folder / path) == known.digest
@@ -99,8 +99,10 @@ def _find_by_content(
     places: list[str | None],
     files: dict[str, os.stat_result],
 ) -> None:
+    """Set the places of images that are at none of their expected paths."""
     lost = [i for i, place in enumerate(places) if place is None and records[i].content]
     links = {_target(folder / path): path for path in files if (folder / path).is_symlink()}
+    # Only files of a size that is looked for are read.
     sizes = {content.size for i in lost if (content := records[i].content)}
     found = defaultdict(list)
     for path in [path for path, stat in files.items() if stat.st_size in sizes]:
@@ -117,7 +119,8 @@ def _find_by_content(
 
 
 def _take(paths: list[str], name: str) -> str:
-    """Take the path out of a list that has a name, else the first."""
+    """Remove and return the path with this file name, or else the first one."""
+    # Of several equal images, each should keep its own name.
     chosen = next((path for path in paths if os.path.basename(path) == name), paths[0])
     paths.remove(chosen)
     return chosen

@@ -1,4 +1,4 @@
-"""Brings the images of an export back to where they came from."""
+"""Undoes an export: returns its images to their sources."""
 
 from __future__ import annotations
 
@@ -6,64 +6,64 @@ import os
 from pathlib import Path
 
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.actions import PART, is_same, move
+from resnet_kmeans.export.actions import PART, move, same_content
 from resnet_kmeans.export.content import content_of
 from resnet_kmeans.export.execution import explain_disk_errors, remove_emptied, remove_own_files
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
-from resnet_kmeans.export.state import can_take_back
+from resnet_kmeans.export.state import can_undo
 from resnet_kmeans.export.survey import survey
 
 
 def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
-    """Bring the images that were moved to an export back, whatever became of it since.
+    """Return the images that were moved to an export to their sources.
 
     Images that were renamed or moved by hand within the folder are found by their content.
-    Copies and links that were added, or that an interrupted export has made so far, go where
-    their source is still the same. The folder is left without our files, and goes when nothing
-    else is in it; where an image cannot be brought back, the journal and the table stay.
+    Copies and links are removed if they still equal their source. Our own files are removed
+    too, and the folder if it is empty then. If some image cannot be returned, the journal and
+    the table stay.
 
     Parameters
     ----------
     output_folder : str or path-like
-        Where images were moved to, by a finished command or not.
+        The folder of an export, which may be interrupted.
 
     Returns
     -------
     list of str
-        The paths that are back.
+        The sources to which images were returned.
 
     Raises
     ------
     OutputFolderError
-        If images were not moved; or if some are not found, or another file is in the place
-        of one by now: these are named, the others are brought back all the same.
+        If no image was moved. Also if images are missing, their source is taken by another
+        file, or a copy was edited. The message lists them; all others are returned.
     """
     folder = Path(output_folder)
     with lock(folder):
         journal = read_journal(folder)
-        if not can_take_back(journal):
+        if not can_undo(journal):
             raise OutputFolderError(
-                f"Expected images that were moved, got action={journal.action!r} in "
-                f"{printable(folder)}. The originals never left their place. Nothing was done; "
-                "delete the folder if you do not want it."
+                f"Expected an export with action='move', got action={journal.action!r} in "
+                f"{printable(folder)}. The originals were never moved. Nothing was done. Delete "
+                "the folder if you do not need it."
             )
         with explain_disk_errors(folder):
-            return _bring_back(folder, journal)
+            return _return_images(folder, journal)
 
 
-def _bring_back(folder: Path, journal: Journal) -> list[str]:
+def _return_images(folder: Path, journal: Journal) -> list[str]:
     places = survey(folder, journal).places
     pairs = list(zip(journal.records, places))
     if journal.command != "undo" or journal.finished:
-        # Paths are where they were found: what was planned is no longer, so that the folders
-        # that this left or made must go now, if nothing is in them.
+        # The plan of an interrupted command is dropped: each image stays where it is until it
+        # returns. Folders that the plan emptied or made would be forgotten with it.
         planned = [(r.before, r.image.exported_path) for r in journal.records]
         remove_emptied(folder, (path for pair in planned for path in pair if path))
-        records = [_at(record, place) for record, place in pairs]
+        records = [_found_at(record, place) for record, place in pairs]
         journal = journal._replace(command="undo", finished=False, staged=False, strays=[])
         journal = journal._replace(records=records)
         write_journal(folder, journal)
-    stuck = {place: why for r, place in pairs if place and (why := _obstacle(folder / place, r))}
+    stuck = {p: why for r, p in pairs if p and (why := _reason_stuck(folder / p, r))}
     back = [(r, place) for r, place in pairs if place and place not in stuck]
     for record, place in back:
         source = Path(record.image.source_path)
@@ -73,41 +73,43 @@ def _bring_back(folder: Path, journal: Journal) -> list[str]:
     stuck |= {
         str(r.image.exported_path): f"not found; it came from {r.image.source_path}"
         for r, place in pairs
-        if place is None and r.image.exported_path and not _is_home(r)
+        if place is None and r.image.exported_path and not _is_back(r)
     }
     if stuck:
+        # The journal keeps these images alone, so that undoing again returns them.
         left = [r for r, place in pairs if place in stuck or r.image.exported_path in stuck]
         write_journal(folder, journal._replace(finished=True, records=left))
         raise OutputFolderError(
-            f"{len(back)} images are back. These cannot be brought back from {printable(folder)} "
-            f"now:\n{list_reasons(stuck)}\nIts journal and clusters.csv stay and tell where they "
-            "came from. Move other files away or put missing images back into the folder, then "
-            "undo again."
+            f"Expected every image of {printable(folder)} and a free path at its source, got "
+            f"{len(stuck)} that could not be returned:\n{list_reasons(stuck)}\nThe other "
+            f"{len(back)} images are back. The journal and clusters.csv stay. Move other files "
+            "away or put missing images back into the folder, then undo again."
         )
     remove_own_files(folder, journal)
     return [r.image.source_path for r, _ in back if r.action == "move"]
 
 
-def _at(record: Record, place: str | None) -> Record:
+def _found_at(record: Record, place: str | None) -> Record:
+    """Return the record of an image that is at `place`, with nothing planned for it."""
     if place is not None:
         return record._replace(image=record.image._replace(exported_path=place), before=None)
     never_came = record.before == ""
     return record._replace(before="" if never_came else None)
 
 
-def _obstacle(path: Path, record: Record) -> str:
-    """Return why an image cannot go back now, empty where it can."""
+def _reason_stuck(path: Path, record: Record) -> str:
+    """Return why an image cannot be returned now, or ''."""
     source = record.image.source_path
     if not os.path.lexists(source):
-        return "" if record.action == "move" else f"its source {source} is gone; this copy stays"
-    return "" if is_same(source, path) else f"taken by another file: {source}"
+        return "" if record.action == "move" else f"its source {source} is missing; this copy stays"
+    return "" if same_content(source, path) else f"taken by another file: {source}"
 
 
-def _is_home(record: Record) -> bool:
+def _is_back(record: Record) -> bool:
     """Return whether an image that is not in the folder is at its source."""
     source = record.image.source_path
     if record.before == "" or record.action != "move":
-        return True  # it never left
+        return True  # it was never moved
     if record.content is None:
         return os.path.lexists(source)
     found = content_of(source)
