@@ -414,7 +414,7 @@ def test_a_link_stops_a_move_before_the_network_runs(
     (folder / "link.png").symlink_to(next(iter(pictures.iterdir())))
     monkeypatch.setattr(resnet_kmeans.ImageFolderClusterer, "fit", None)
     assert run("cluster", folder, tmp_path / "out", "--action", "move", *network) == 2
-    assert "link.png: a link, which may break" in capsys.readouterr().err
+    assert "link.png: a symbolic link, which may break" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
