@@ -237,7 +237,7 @@ def test_an_invalid_parameter_raises_an_error_instead_of_using_tensorflow(spec):
 
 
 def test_untrained_weights_warn_whether_compiled_before_or_not(tmp_path):
-    spec = NetworkSpec(weights=None, input_shape=(32, 32))
+    spec = NetworkSpec(weights=None, backbone="efficientnet_lite0", input_shape=(32, 32))
     for _ in range(2):
         backbone._load.cache_clear()
         with pytest.warns(UntrainedWeightsWarning):

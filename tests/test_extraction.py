@@ -13,7 +13,7 @@ import pytest
 from resnet_kmeans import find_images
 from resnet_kmeans.features.cache import FeatureCache
 from resnet_kmeans.features.extraction import Extraction
-from resnet_kmeans.network.backbone import Network
+from resnet_kmeans.network.backbone import Network, load_network
 from resnet_kmeans.network.weights import NetworkSpec
 
 
@@ -135,7 +135,8 @@ def test_the_network_is_not_loaded_if_all_rows_are_cached(spec, pictures, cache)
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_killed_run_loses_only_the_batches_in_progress(spec, pictures, tmp_path, passed):
+def test_a_killed_run_loses_only_the_batches_in_progress(spec, pictures, new_cache, passed):
+    load_network(spec, (folder := new_cache()) / "networks")  # compiled here
     paths = [str(path) for path in find_images(pictures)]
     # The network waits before its fourth batch, and is killed there.
     program = (
@@ -147,12 +148,12 @@ def test_a_killed_run_loses_only_the_batches_in_progress(spec, pictures, tmp_pat
         "    if (pixels[0] == stop).all(): os.write(1, b'waiting\\n'); time.sleep(600)\n"
         "    return call(self, pixels)\n"
         "Network.__call__ = slow\n"
-        f"cache = FeatureCache({str(tmp_path / 'cache')!r})\n"
+        f"cache = FeatureCache({str(folder)!r})\n"
         f"Extraction({spec!r}, cache).run({paths!r})\n"
     )
     killed = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert killed.stdout.readline() == b"waiting\n"
-    with FeatureCache(tmp_path / "cache") as cache:
+    with FeatureCache(folder) as cache:
         deadline = time.monotonic() + 60
         while cache.n_rows() < 12 and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -149,9 +149,11 @@ def test_clone_is_unfitted_with_the_same_parameters(featurizer, paths):
     assert copy.get_params() == featurizer.get_params()
 
 
-def test_pickle_holds_no_network_and_gives_the_same_rows_in_another_process(featurizer, paths):
+def test_pickle_holds_no_network_and_gives_the_same_rows_in_another_process(
+    featurizer, paths, new_cache
+):
     rows = featurizer.fit_transform(paths)
-    pickled = pickle.dumps(featurizer.set_params(cache=None))
+    pickled = pickle.dumps(featurizer.set_params(cache=str(new_cache())))
     assert len(pickled) < 2000
     program = (
         "import pickle, sys; f, p = pickle.load(sys.stdin.buffer);"

@@ -302,9 +302,3 @@ def test_a_missing_pyspark_raises_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(ImportError, match=r"needs the spark extra: .*resnet-kmeans\[spark\]"):
         spark.fit("photos")
-
-
-def test_importing_the_module_imports_neither_pyspark_nor_tensorflow():
-    check = "import resnet_kmeans.spark, sys; print({'pyspark', 'tensorflow'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
