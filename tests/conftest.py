@@ -14,6 +14,7 @@ from PIL import Image
 
 from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.cli.pictures import crop_photos, draw_pictures
+from resnet_kmeans.network import store
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +41,13 @@ def _set_own_folders(patch, tmp_path_factory, cache):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_folders_of_the_session(tmp_path_factory, new_cache):
+def _own_folders_of_the_session(tmp_path_factory, new_cache, compiled_networks):
     """Keep fixtures that outlive a test away from the user's cache and Keras' folder."""
     with pytest.MonkeyPatch.context() as patch:
         _set_own_folders(patch, tmp_path_factory, new_cache())
+        # Without a cache too, a network is compiled once for all tests, and none is evicted.
+        patch.setattr(store, "_temporary_folder", lambda: compiled_networks)
+        patch.setattr(store, "MAX_FILES", 1000)
         yield
 
 

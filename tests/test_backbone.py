@@ -19,6 +19,7 @@ from resnet_kmeans.network.frozen import FrozenNetwork
 from resnet_kmeans.network.store import compiled_files
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
+MAKE_TEMPORARY_FOLDER = store._temporary_folder.__wrapped__  # while no fixture replaces it
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 
 
@@ -31,7 +32,7 @@ def spec(tiny_network):
 def _forget(monkeypatch):
     """Let every test load its networks itself."""
     backbone._load.cache_clear()
-    monkeypatch.setattr(store, "_temporary_folder", cache(store._temporary_folder.__wrapped__))
+    monkeypatch.setattr(store, "_temporary_folder", cache(MAKE_TEMPORARY_FOLDER))
 
 
 @pytest.fixture

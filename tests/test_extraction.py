@@ -136,7 +136,7 @@ def test_the_network_is_not_loaded_if_all_rows_are_cached(spec, pictures, cache)
 
 
 def test_a_killed_run_loses_only_the_batches_in_progress(spec, pictures, new_cache, passed):
-    load_network(spec, (folder := new_cache()) / "networks")  # compiled here
+    load_network(spec, (folder := new_cache()) / "networks")
     paths = [str(path) for path in find_images(pictures)]
     # The network waits before its fourth batch, and is killed there.
     program = (

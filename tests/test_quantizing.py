@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
-from resnet_kmeans.network import backbone
+from resnet_kmeans.network import backbone, store
 from resnet_kmeans.network.backbone import load_network, network_of
 from resnet_kmeans.network.quantizing import calibration_pictures
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
@@ -38,7 +38,8 @@ def test_int8_points_where_float32_points_and_is_told_apart(spec, exact, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_int8_is_the_same_network_every_time(spec, tmp_path):
+def test_int8_is_the_same_network_every_time(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_temporary_folder", lambda: tmp_path / "temporary")
     first = load_network(spec, tmp_path / "first")(PIXELS)
     backbone._load.cache_clear()
     np.testing.assert_array_equal(load_network(spec, tmp_path / "second")(PIXELS), first)
