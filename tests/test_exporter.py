@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sklearn.datasets import load_files
 
 from resnet_kmeans.exceptions import OutputFolderError
 from resnet_kmeans.export import exporter
@@ -112,13 +111,6 @@ def test_noise_has_its_own_folder_and_label(images, out):
     assert [row["cluster"] for row in rows_of(out)] == ["0", "-2", "-2", "-1"]
     assert rows_of(out)[1]["distance"] == rows_of(out)[1]["reason"] == ""
     assert (out / "noise" / "b.png").read_bytes() == images[1].read_bytes()
-
-
-def test_scikit_learn_reads_the_folders_back(images, out):
-    export_clusters(images, [1, 0, 1, 1], out)
-    loaded = load_files(out)
-    assert loaded.target_names == ["cluster_0", "cluster_1"]
-    assert sorted(loaded.target) == [0, 1, 1, 1]
 
 
 def test_folder_names_are_padded_for_the_highest_cluster(images, out):
