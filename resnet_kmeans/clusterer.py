@@ -1,4 +1,4 @@
-"""`ImageFolderClusterer`: from a folder to clusters, and back for new images."""
+"""Defines `ImageFolderClusterer`, which clusters the images of a folder."""
 
 from __future__ import annotations
 
@@ -41,71 +41,72 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.images import as_sources, reason_unreadable, require_images, source_name
 from resnet_kmeans.persistence import load_clusterer, prepare_featurizer, save_clusterer
 
-MAX_CHOSEN = 30  # clusters; as `choose_n_clusters` tries by default
+MAX_CHOSEN = 30  # the default maximum of `choose_n_clusters`
 
 
 class ImageFolderClusterer(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
 ):
-    """Group the images of a folder, or of any sequence, by what they look like.
+    """Cluster the images of a folder, or of any sequence, by their content.
 
-    A meta-estimator: it clones what it is given and fits the clones, featurizer, reducer
-    and clusterer, one after the other. An image that cannot be read gets the label -1 and
-    a reason; it never stops the others.
+    This meta-estimator fits clones of a featurizer, a reducer and a clusterer, one after the
+    other. Unreadable images get the label -1 and a reason; they do not stop the fit.
 
     Parameters
     ----------
     n_clusters : int or "auto", default=5
-        Number of clusters; passed on to a `clusterer` that takes one. ``"auto"`` takes the
-        one from 2 to 30 that `choose_n_clusters` does; without a cache the images pass the
-        network twice then.
+        Number of clusters. ``"auto"`` uses the number from 2 to 30 that `choose_n_clusters`
+        chooses; without a feature cache, the network then runs twice. Ignored if `clusterer`
+        finds the number itself.
     featurizer : transformer, default=None
-        Turns images into rows; None is ``ResNetFeaturizer()``.
+        Transformer from images to rows of features; None uses ``ResNetFeaturizer()``.
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None, default="auto"
-        Shortens rows before they are clustered. ``"discriminant"``: the directions that
-        tell clusters apart, learnt by `ClusterDiscriminantAnalysis`. ``"pca"``:
-        L2-normalise, then PCA to 64 dimensions. ``"auto"``: the former from 100 images and
-        10 a cluster on, else the latter, and wherever a clusterer finds its own number.
-        ``"umap"``: 10 dimensions, cosine, min_dist 0 (`umap` extra); slower. None: the raw
-        rows. A transformer with a parameter `n_clusters` gets that of this estimator. Chosen
-        by measurement, see ``examples/benchmarks/quality.py``.
+        Dimensionality reduction before clustering. ``"discriminant"`` learns the directions
+        that separate the clusters, with `ClusterDiscriminantAnalysis`. ``"pca"`` normalises
+        rows to unit length and reduces them to 64 dimensions. ``"auto"`` is
+        ``"discriminant"`` with at least 100 images and 10 per cluster, unless `clusterer`
+        finds the number of clusters itself, and ``"pca"`` otherwise. ``"umap"`` reduces to
+        10 dimensions (`umap` extra); it is slower. None clusters the features as they are. If
+        a transformer has a parameter `n_clusters`, it is set. For the measurements behind the
+        default, see ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
-        None is KMeans with 10 starts, and MiniBatchKMeans from 100,000 images on. Any other
-        gets `n_clusters` as its own `n_clusters`, or `n_components`, where it has one that
-        is not None; DBSCAN, HDBSCAN, OPTICS or MeanShift find their own number. A new image
-        gets its label by `predict`, or of one without it (Agglomerative, Spectral) the
-        label that weighs most among its 5 nearest images of the fit, by inverse distance.
+        None uses KMeans with 10 initialisations, or MiniBatchKMeans for 100,000 images or
+        more. The parameter `n_clusters` (or else `n_components`) of another clusterer is set,
+        unless it is None; DBSCAN, HDBSCAN, OPTICS and MeanShift find the number themselves.
+        If a clusterer has no `predict`, the 5 nearest images of the fit vote for the label of
+        a new image, weighted by inverse distance.
     unreadable : {"skip", "raise"}, default="skip"
-        Whether images that cannot be read get the label -1, or one error that names all.
+        Whether unreadable images get the label -1, or raise one error that lists them all.
     random_state : int, RandomState instance or None, default=None
-        Makes a fit repeatable.
+        Random state of the reducer and of the default clusterer. Use an int to make the fit
+        deterministic.
 
     Attributes
     ----------
     pipeline_ : Pipeline
         The fitted steps ``featurizer``, ``reducer`` and ``clusterer``.
     image_paths_ : list of length n
-        The images of the fit; for a folder in the order of `find_images`.
+        The images of the fit; those of a folder in the order of `find_images`.
     labels_ : ndarray of shape (n,), dtype int32
-        The cluster of each image; -1 for an unreadable one, -2 for noise, which is what
-        the clusterer put in no cluster.
+        Label of each image; -1 for an unreadable one, -2 for noise, which a clusterer such as
+        DBSCAN assigns to no cluster.
     distances_ : ndarray of shape (n,), dtype float32
-        Distance of each image to the centre of its cluster; NaN without one.
+        Distance of each image to the centre of its cluster; NaN without a cluster.
     unreadable_ : dict of str to str
-        Path and reason of each unreadable image.
+        Reason for each unreadable image, by path.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
-        In the space of the reducer; means, where the clusterer knows no centres.
+        Centres of the clusters in the reduced space; means if the clusterer has no centres.
     cluster_names_ : list of str, of length n_clusters
-        ``"cluster_0"``, … until `set_cluster_names` gives others.
+        Names of the clusters; ``"cluster_0"``, … unless `set_cluster_names` changed them.
     inertia_ : float
-        Sum of squared distances to the centres, in the space of the reducer.
+        Sum of squared distances of images to the centres of their clusters.
 
     Notes
     -----
-    Rows that would not fit in scikit-learn's ``working_memory`` with the copies that
-    reducing them makes (1024 MiB by default, so 32,768 rows of 2048) are never held
-    together: the reducer is fitted on a random sample of that size, and rows are reduced as
-    they come. ``sklearn.config_context(working_memory=...)`` moves that border.
+    Memory is bounded by scikit-learn's setting ``working_memory``, 1024 MiB by default. If
+    features and the copies made in reducing them need more (above 32,768 rows of 2048), the
+    reducer is fitted on a random sample that fits, and all rows are reduced in blocks. Use
+    ``sklearn.config_context(working_memory=...)`` to change the limit.
 
     Examples
     --------
@@ -128,7 +129,7 @@ class ImageFolderClusterer(
         "random_state": ["random_state"],
     }
 
-    _cluster_names: list[str] | None = None  # None: the default ones
+    _cluster_names: list[str] | None = None  # None means default names
 
     def __init__(
         self,
@@ -154,21 +155,25 @@ class ImageFolderClusterer(
         Parameters
         ----------
         X : str, path-like or sequence of length n
-            A folder, or images as `ResNetFeaturizer.transform` takes them.
+            A folder, or images in any form that the featurizer accepts.
         y : Ignored
             Not used, present for API consistency by convention.
 
         Returns
         -------
         ImageFolderClusterer
-            Itself, fitted.
+            The fitted clusterer itself.
 
         Raises
         ------
-        NoImagesError, TooFewImagesError
-            If there are no images, or fewer readable ones than clusters.
+        FolderNotFoundError, NoImagesError
+            If the folder does not exist, or there are no images.
+        TooFewImagesError
+            If there are fewer readable images than clusters.
         UnreadableImagesError
-            If images cannot be read and ``unreadable="raise"``.
+            If no image can be read, or some cannot and ``unreadable="raise"``.
+        ConstantFeaturesError
+            If all images have the same features.
         """
         sources = self._sources(X)
         n_clusters = self._number(sources)
@@ -193,23 +198,22 @@ class ImageFolderClusterer(
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the cluster of each image.
+        """Predict the cluster of each image.
 
         Parameters
         ----------
         X : str, path-like or sequence of length n
-            As for `fit`.
+            Images, as for `fit`.
 
         Returns
         -------
         ndarray of shape (n,), dtype int32
-            -1 for an image that cannot be read; -2 for noise, with a clusterer that knows
-            noise where most of the nearest images of the fit are that.
+            Label of each image; -1 for an unreadable one, -2 for noise.
 
         Raises
         ------
         WeightsMismatchError
-            If the network at hand is not the one of the fit.
+            If the network is not the one of `fit`.
         """
         check_is_fitted(self)
         clusterer = self.pipeline_["clusterer"]
@@ -217,41 +221,42 @@ class ImageFolderClusterer(
         return np.concatenate([rows.predict(clusterer, block) for block in reduced])
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the distances of images to the cluster centres.
+        """Return the distances of images to the centres of all clusters.
 
         Parameters
         ----------
         X : str, path-like or sequence of length n
-            As for `fit`.
+            Images, as for `fit`.
 
         Returns
         -------
         ndarray of shape (n, n_clusters), dtype float32
-            In the space of the reducer; NaN for an image that cannot be read.
+            Distances in the reduced space; NaN for an unreadable image.
         """
         check_is_fitted(self)
         centers = self.cluster_centers_
         return np.concatenate([rows.distances(block, centers) for block in self._reduced(X)])
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the modularity of the predicted labels on the images' neighbour graph.
+        """Return the modularity of the predicted labels.
 
-        Newman and Girvan (2004), resolution 1.5, on the graph of the 3 nearest neighbours
-        of each image in the space of the features. KMeans' own score grows with
-        `n_clusters`, and silhouettes pick far too few; with this GridSearchCV picks a
-        sensible number. Above 10,000 images it is that of 10,000 drawn at random.
+        Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of
+        the 3 nearest neighbours of each image in feature space. It lets GridSearchCV choose
+        `n_clusters`; the score of KMeans always increases with it. Of more than 10,000
+        images, a random sample of 10,000 is scored.
 
         Parameters
         ----------
         X : str, path-like or sequence of length n
-            As for `fit`.
+            Images, as for `fit`.
         y : Ignored
             Not used, present for API consistency by convention.
 
         Returns
         -------
         float
-            From -1 to 1; -1 where all images are in one cluster, or fewer than 3.
+            From -1 to 1, higher is better; -1 if there is only one label, or fewer than 3
+            images.
         """
         return modularity_score(*self.features_and_labels(X))
 
@@ -285,40 +290,41 @@ class ImageFolderClusterer(
         return self._cluster_names or default_cluster_names(len(self.cluster_centers_))
 
     def set_cluster_names(self, names: Sequence[str] | Mapping[int, str]) -> ImageFolderClusterer:
-        """Name the clusters; labels and centres stay as they are.
+        """Set the names of clusters.
 
-        Equal names merge clusters where folders are written or shown. The next `fit`
-        forgets all names.
+        Clusters with equal names share a folder in an export and a section in a report;
+        labels and centres do not change. `fit` resets the names.
 
         Parameters
         ----------
         names : sequence of str, of length n_clusters, or mapping of int to str
-            All names, or those of some labels.
+            All names, or new names by label.
 
         Returns
         -------
         ImageFolderClusterer
-            Itself.
+            The clusterer itself.
 
         Raises
         ------
         ClusterNameError
-            If some system takes no folder of such a name, or there is no such cluster.
+            If a name is not a valid folder name on every system, or a label is unknown.
         """
         check_is_fitted(self)
         self._cluster_names = renamed(self.cluster_names_, names)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file that holds no code.
+        """Save the fitted model to a file that contains no code.
 
-        It holds parameters, centres, names and the network's fingerprint; neither the network nor
-        the images of the fit with their labels. Pickle and joblib keep those too.
+        The file contains the parameters, the fitted steps, the names and the fingerprint of
+        the network. Pickle and joblib also keep the images of the fit and their labels.
+        Neither contains the network.
 
         Parameters
         ----------
         path : str or path-like
-            ``.safetensors`` by custom.
+            File to write, by convention with the extension ``.safetensors``.
 
         Raises
         ------
@@ -330,19 +336,25 @@ class ImageFolderClusterer(
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
-        """Read a model that `save` wrote.
+        """Load a model that `save` wrote, without running any code from the file.
 
         Parameters
         ----------
         path : str or path-like
-            A file, which is read without running any code from it.
+            File to read.
         **featurizer_params
-            Parameters of `ResNetFeaturizer` that differ here, ``weights=PATH`` for example.
+            Parameters of `ResNetFeaturizer` that replace those in the file, such as
+            ``weights=PATH`` on another machine.
+
+        Returns
+        -------
+        ImageFolderClusterer
+            The fitted model, without attributes of one entry per image.
 
         Raises
         ------
         ModelFileError
-            If it is no whole and unchanged model file of a known format.
+            If the file is not a model file, is damaged, or has a newer format.
         """
         saved = load_clusterer(path, featurizer_params)
         model = cls(**saved.parameters)

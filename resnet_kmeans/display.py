@@ -1,4 +1,4 @@
-"""Matplotlib displays of a clustering, as scikit-learn's Display objects.
+"""Draws clusterings with matplotlib, in the manner of scikit-learn's displays.
 
 >>> from resnet_kmeans.display import ContactSheetDisplay
 >>> display = ContactSheetDisplay.from_estimator(clusterer)  # doctest: +SKIP
@@ -19,28 +19,32 @@ GAP = 4  # pixels between the images of a contact sheet
 
 
 class ContactSheetDisplay(ClusteringDisplay):
-    """A row of images for each cluster, the most typical ones first.
+    """Contact sheet with the most typical images of each cluster in a row.
+
+    Use `from_estimator` or `from_predictions` to create it.
 
     Parameters
     ----------
     summary : ClusteringSummary
-        What `from_estimator` and `from_predictions` make.
+        The clustering to draw.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Axes with the contact sheet.
     figure_ : matplotlib Figure
+        Figure that contains the axes.
     """
 
     def plot(self, ax: Any = None, *, n_images: int = 8) -> ContactSheetDisplay:
-        """Draw at most so many images of each cluster.
+        """Draw the contact sheet.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Drawn on; None makes a figure.
+            Axes to draw on; None creates a figure.
         n_images : int, default=8
-            Images a row.
+            Maximum number of images per cluster.
 
         Returns
         -------
@@ -48,10 +52,12 @@ class ContactSheetDisplay(ClusteringDisplay):
             The display itself.
         """
         clusters = self.summary.clusters
+        # In inches: one for each image, and space for the names on the left.
         ax = take_axes(self, ax, (n_images + 1.5, len(clusters) + 0.2))
         side = TILE + GAP
         sheet = Image.new("RGB", (side * n_images, side * len(clusters)), "white")
         for row, cluster in enumerate(clusters):
+            # After the typical images, `shown` lists the least certain ones.
             for column, i in enumerate(cluster.shown[: min(n_images, cluster.n_typical)]):
                 tile = make_tile(self.summary.images[i], TILE)
                 sheet.paste(tile, (side * column + GAP // 2, side * row + GAP // 2))
@@ -65,28 +71,31 @@ class ContactSheetDisplay(ClusteringDisplay):
 
 
 class SilhouetteDisplay(ClusteringDisplay):
-    """The silhouettes of all images, cluster by cluster; below 0 another one is nearer.
+    """Silhouettes of the images, by cluster.
 
-    Above 10,000 images a sample of them.
+    A negative silhouette means that another cluster is nearer. Of more than 10,000 images, a
+    sample is drawn. Use `from_estimator` or `from_predictions` to create it.
 
     Parameters
     ----------
     summary : ClusteringSummary
-        What `from_estimator` and `from_predictions` make.
+        The clustering to draw.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Axes with the silhouettes.
     figure_ : matplotlib Figure
+        Figure that contains the axes.
     """
 
     def plot(self, ax: Any = None) -> SilhouetteDisplay:
-        """Draw silhouettes, sorted in each cluster, with their mean.
+        """Draw the silhouettes, sorted within each cluster, with their mean.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Drawn on; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
@@ -103,6 +112,7 @@ class SilhouetteDisplay(ClusteringDisplay):
             rows = np.arange(start, start + len(values))
             ax.fill_betweenx(rows, 0, values, step="mid", color=colour(number), linewidth=0)
             ticks.append(start + len(values) / 2)
+            # A gap between clusters of 1 % of the height, however many images there are.
             start += len(values) + max(2, len(self.summary.labels) // 100)
         ax.axvline(self.summary.cohesion, color="0.4", linestyle="--", linewidth=1)
         ax.set_yticks(ticks, [cluster.name for cluster in clusters])
@@ -112,32 +122,35 @@ class SilhouetteDisplay(ClusteringDisplay):
 
 
 class ClusterMapDisplay(ClusteringDisplay):
-    """All images as points of a map, coloured by cluster.
+    """Map of the images in two dimensions, coloured by cluster.
 
-    Above 2,500 images a sample of them.
+    Of more than 2,500 images, a sample is drawn. Use `from_estimator` or `from_predictions` to
+    create it.
 
     Parameters
     ----------
     summary : ClusteringSummary
-        What `from_estimator` and `from_predictions` make.
+        The clustering to draw.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Axes with the map.
     figure_ : matplotlib Figure
+        Figure that contains the axes.
     """
 
     _projection = "auto"
 
     def plot(self, ax: Any = None, *, thumbnails: bool = True) -> ClusterMapDisplay:
-        """Draw points, on each cluster its most typical image.
+        """Draw a point for each image.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Drawn on; None makes a figure.
+            Axes to draw on; None creates a figure.
         thumbnails : bool, default=True
-            Whether to draw the images too.
+            Whether to draw the most typical image of each cluster as well.
 
         Returns
         -------
@@ -159,12 +172,14 @@ class ClusterMapDisplay(ClusteringDisplay):
 
 
 class NClustersDisplay:
-    """What each number of clusters scores, and which one was chosen.
+    """Scores of several numbers of clusters.
+
+    Use `from_estimator` or `from_predictions` to create it.
 
     Parameters
     ----------
     table : sequence of NClustersScore
-        As `choose_n_clusters` returns it: with `n_clusters`, `modularity`, `silhouette`.
+        The scores, as `choose_n_clusters` returns them.
     chosen : int, default=None
         The number to mark.
 
@@ -180,14 +195,14 @@ class NClustersDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> NClustersDisplay:
-        """Draw a fitted search over `n_clusters`, or what `choose_n_clusters` returned.
+        """Draw the scores of a grid search, or those of `choose_n_clusters`.
 
         Parameters
         ----------
         estimator : fitted GridSearchCV or NClustersChoice
-            Whose scores are drawn.
+            A search over `n_clusters`, or the result of `choose_n_clusters`.
         ax : matplotlib Axes, default=None
-            Drawn on; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
@@ -196,6 +211,7 @@ class NClustersDisplay:
         """
         if not hasattr(estimator, "cv_results_"):
             return cls.from_predictions(estimator.table, estimator.n_clusters, ax=ax)
+        # In a Pipeline the parameter has a prefix, such as clusterer__n_clusters.
         name = next(p for p in estimator.best_params_ if p.endswith("n_clusters"))
         results = estimator.cv_results_
         scores = sorted(zip(map(int, results[f"param_{name}"]), results["mean_test_score"]))
@@ -210,12 +226,12 @@ class NClustersDisplay:
         Parameters
         ----------
         table : sequence of tuples
-            NClustersScore, or for each number of clusters: the number, its score, and
-            maybe its inertia.
+            For each number of clusters, an NClustersScore, or the number, its score and,
+            optionally, its inertia.
         chosen : int, default=None
-            The number to mark.
+            Number of clusters to mark.
         ax : matplotlib Axes, default=None
-            Drawn on; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
@@ -225,12 +241,12 @@ class NClustersDisplay:
         return cls(table, chosen).plot(ax)
 
     def plot(self, ax: Any = None) -> NClustersDisplay:
-        """Draw modularities with silhouettes, or the scores that were given.
+        """Draw the scores against the number of clusters.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Drawn on; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
@@ -253,7 +269,7 @@ class NClustersDisplay:
 
 
 def _curves(table: Sequence[Any]) -> list[tuple[str, list[float]]]:
-    """Return name and values of one or two scores of each row."""
+    """Return the names and values of one or two columns of scores."""
     if not np.isnan(getattr(table[0], "modularity", np.nan)):
         return [
             ("modularity", [row.modularity for row in table]),

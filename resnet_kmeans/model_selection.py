@@ -1,4 +1,4 @@
-"""Scores a clustering without labels, which makes the number of clusters a choice."""
+"""Chooses the number of clusters and scores clusterings, without true labels."""
 
 from __future__ import annotations
 
@@ -34,37 +34,38 @@ __all__ = [
 def choose_n_clusters(
     X: Any, n_clusters: Iterable[int] = range(2, 31), *, estimator: Any = None
 ) -> NClustersChoice:
-    """Choose a number of clusters; features are computed once for all numbers.
+    """Choose the number of clusters of images.
 
-    The number whose labels have the highest modularity (Newman and Girvan 2004; resolution
-    1.5) on the graph of the 15 nearest neighbours of each image, in feature space. Above
-    10,000 images, of so many drawn at random. Modularity does not see where there is
-    nothing to find; silhouettes do, so they are in the table too, and warn.
+    The images are clustered once for each candidate; their features are computed once. The
+    number with the highest modularity is chosen (Newman and Girvan 2004, with resolution 1.5
+    on the graph of the 15 nearest neighbours in feature space). Modularity has a maximum even
+    where there are no clusters. Silhouettes reveal that case, so the table contains them too.
+    Of more than 10,000 images, a random sample of 10,000 is used.
 
     Parameters
     ----------
     X : str, path-like or sequence of length n
-        A folder, or images as `ResNetFeaturizer.transform` takes them.
+        A folder, or images in any form that `ResNetFeaturizer.transform` accepts.
     n_clusters : iterable of int, default=range(2, 31)
-        Numbers to try; those not below the number of readable images are left out.
+        Candidates; those not below the number of readable images are ignored.
     estimator : ImageFolderClusterer or Pipeline, default=None
-        Whose features, reducer and clusterer are used; a Pipeline must end in a clusterer.
-        None is ``ImageFolderClusterer(random_state=0)``.
+        Estimator that provides the featurizer, the reducer and the clusterer. A Pipeline must
+        end in a clusterer. None uses ``ImageFolderClusterer(random_state=0)``.
 
     Returns
     -------
     NClustersChoice
-        The number, the reason and the whole table.
+        The number, the reason and the scores of all candidates.
 
     Raises
     ------
     TooFewImagesError
-        If no number is left to try.
+        If no candidate is left.
 
     Warns
     -----
     FlatCurveWarning
-        If the data show no number of clusters more clearly than noise would.
+        If the silhouettes of the candidates differ as little as those of noise.
     """
     given = ImageFolderClusterer(random_state=0) if estimator is None else estimator
     if isinstance(given, Pipeline):
@@ -76,63 +77,64 @@ def choose_n_clusters(
 
 
 def _new_steps(pipeline: Pipeline, n_clusters: int) -> Pipeline:
-    """Return the unfitted steps of a Pipeline for another number of clusters."""
+    """Return the unfitted steps of a Pipeline with another number of clusters."""
     new = clone(pipeline)
     for _, step in new.steps[:-1]:
         if step != "passthrough" and depends_on_n_clusters(step):
             step.set_params(n_clusters=n_clusters)
     name, clusterer = new.steps.pop()
     last = (name, with_n_clusters(clusterer, n_clusters))
-    # A Pipeline that ends in its first step has no other part that could transform.
+    # If only the clusterer is left, `choose` still needs a step that transforms.
     return Pipeline([("features", "passthrough"), *new.steps, last])
 
 
 def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Score a fitted estimator by the modularity of its labels; more is better.
+    """Score a fitted estimator by the modularity of its predicted labels.
 
-    For ``GridSearchCV(..., scoring=modularity_scorer)`` over any Pipeline that starts with
-    a featurizer and ends in a clusterer; it is `ImageFolderClusterer`'s own score. The
-    graph is that of the 3 nearest neighbours of each image of `X` (Newman and Girvan 2004;
-    resolution 1.5).
+    Use it as ``GridSearchCV(..., scoring=modularity_scorer)`` over a Pipeline that starts with
+    a featurizer and ends in a clusterer. `ImageFolderClusterer.score` is the same. Modularity
+    (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of the 3 nearest
+    neighbours of each image in feature space.
 
     Parameters
     ----------
-    estimator : Pipeline or ImageFolderClusterer
-        Fitted.
+    estimator : fitted Pipeline or ImageFolderClusterer
+        Estimator to score.
     X : sequence of length n
-        Images, as the featurizer takes them; a folder for an ImageFolderClusterer. Above
-        10,000 images an ImageFolderClusterer takes 10,000 drawn at random.
+        Images, in any form that the featurizer accepts; an ImageFolderClusterer accepts a
+        folder too. Of more than 10,000 images, an ImageFolderClusterer uses a random sample
+        of 10,000.
     y : Ignored
         Not used, present for API consistency by convention.
 
     Returns
     -------
     float
-        From -1 to 1; -1 where there is one label only, or fewer than 3 images.
+        From -1 to 1, higher is better; -1 if there is only one label, or fewer than 3 images.
     """
     return modularity_score(*_features_and_labels(estimator, X))
 
 
 def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Score a fitted estimator by the mean silhouette of its labels; more is better.
+    """Score a fitted estimator by the mean silhouette of its predicted labels.
 
-    As `modularity_scorer`, which errs less in the number of clusters: silhouettes nearly
-    always pick far too few.
+    Prefer `modularity_scorer` to choose the number of clusters: silhouettes nearly always
+    favour far too few.
 
     Parameters
     ----------
-    estimator : Pipeline or ImageFolderClusterer
-        Fitted.
+    estimator : fitted Pipeline or ImageFolderClusterer
+        Estimator to score.
     X : sequence of length n
-        As for `modularity_scorer`.
+        Images, as for `modularity_scorer`.
     y : Ignored
         Not used, present for API consistency by convention.
 
     Returns
     -------
     float
-        From -1 to 1, in the space of the features, of at most 10,000 rows; -1 where there
-        is one label only, or as many as rows.
+        From -1 to 1, higher is better, in feature space on at most 10,000 images; -1 if there
+        is only one label, or as many labels as images.
     """
     return mean_silhouette(*_features_and_labels(estimator, X))
 

@@ -84,7 +84,7 @@ def test_passes_the_data_free_check(name):
     getattr(estimator_checks, name)("ImageFolderClusterer", ImageFolderClusterer())
 
 
-def test_groups_a_folder_by_what_is_on_the_pictures(real_featurizer, real_pictures):
+def test_images_of_a_folder_are_grouped_by_their_content(real_featurizer, real_pictures):
     clusterer = ImageFolderClusterer(8, featurizer=real_featurizer, random_state=0)
     labels = clusterer.fit_predict(real_pictures)
     assert clusterer.image_paths_ == find_images(real_pictures)
@@ -92,7 +92,7 @@ def test_groups_a_folder_by_what_is_on_the_pictures(real_featurizer, real_pictur
     assert adjusted_rand_score([group_of(p) for p in clusterer.image_paths_], labels) > 0.9
 
 
-def test_describes_what_was_fitted(clusterer, pictures):
+def test_fit_sets_the_documented_attributes(clusterer, pictures):
     clusterer.fit(pictures)
     assert list(clusterer.pipeline_.named_steps) == ["featurizer", "reducer", "clusterer"]
     assert clusterer.cluster_centers_.shape == (6, 16)
@@ -101,7 +101,7 @@ def test_describes_what_was_fitted(clusterer, pictures):
     assert clusterer.unreadable_ == {}
 
 
-def test_predict_repeats_the_labels_whatever_the_form_of_the_images(clusterer, pictures):
+def test_predict_returns_the_labels_of_the_fit_for_paths_and_bytes(clusterer, pictures):
     labels = clusterer.fit_predict(pictures)
     np.testing.assert_array_equal(clusterer.predict(pictures), labels)
     paths = find_images(pictures)
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_labels(clusterer, pictures):
     np.testing.assert_array_equal(clone(clusterer).fit_predict(pictures), labels)
 
 
-def test_transform_is_the_distance_to_each_centre(clusterer, pictures):
+def test_transform_returns_the_distance_to_each_centre(clusterer, pictures):
     distances = clusterer.fit(pictures).transform(pictures)
     assert distances.shape == (24, 6)
     np.testing.assert_array_equal(distances.argmin(axis=1), clusterer.labels_)
@@ -134,11 +134,11 @@ def test_score_is_the_modularity_in_the_space_of_the_features(clusterer, picture
     assert clusterer.score(pictures) == pytest.approx(expected, abs=1e-6)
 
 
-def test_one_label_scores_minus_one(clusterer, pictures):
+def test_score_is_minus_one_for_a_single_label(clusterer, pictures):
     assert clusterer.set_params(n_clusters=1).fit(pictures).score(pictures) == -1
 
 
-def test_unreadable_images_are_marked_and_explained(clusterer, pictures, tmp_path):
+def test_unreadable_images_get_the_label_minus_one_and_a_reason(clusterer, pictures, tmp_path):
     folder = tmp_path / "photos"
     shutil.copytree(pictures, folder)
     (folder / "blue_broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
@@ -154,20 +154,20 @@ def test_unreadable_images_are_marked_and_explained(clusterer, pictures, tmp_pat
         assert np.isnan(clusterer.transform([bad])).all()
 
 
-def test_a_constant_network_is_called_one():
+def test_equal_features_of_all_images_raise_an_error():
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(n_groups=1), random_state=0)
     with pytest.raises(ConstantFeaturesError, match=r"all 5 images.*layer=NAME"):
         clusterer.fit(["7"] * 5)
     assert clusterer.set_params(n_clusters=1).fit(["7"] * 5).inertia_ == 0
 
 
-def test_unreadable_images_can_stop_a_fit(clusterer, pictures, tmp_path):
+def test_unreadable_images_raise_an_error_if_asked_for(clusterer, pictures, tmp_path):
     paths = [*find_images(pictures), tmp_path / "gone.png"]
     with pytest.raises(UnreadableImagesError, match=r"gone\.png: no such file"):
         clusterer.set_params(unreadable="raise").fit(paths)
 
 
-def test_only_unreadable_images_are_an_error_that_names_them(clusterer, tmp_path):
+def test_a_folder_of_only_unreadable_images_raises_an_error_that_lists_them(clusterer, tmp_path):
     (tmp_path / "a.png").touch()
     with (
         pytest.warns(UnreadableImagesWarning),
@@ -176,28 +176,28 @@ def test_only_unreadable_images_are_an_error_that_names_them(clusterer, tmp_path
         clusterer.fit(tmp_path)
 
 
-def test_fewer_images_than_clusters_are_refused(clusterer, pictures):
+def test_fewer_images_than_clusters_raise_an_error(clusterer, pictures):
     with pytest.raises(TooFewImagesError, match="n_clusters=6 readable images, got 5"):
         clusterer.fit(find_images(pictures)[:5])
 
 
-def test_a_folder_without_images_is_refused(clusterer, tmp_path):
+def test_a_folder_without_images_raises_an_error(clusterer, tmp_path):
     with pytest.raises(NoImagesError, match=r"extensions .*\.jpg"):
         clusterer.fit(tmp_path)
 
 
-def test_a_folder_that_is_not_there_is_refused(clusterer, tmp_path):
+def test_a_missing_folder_raises_an_error(clusterer, tmp_path):
     with pytest.raises(FolderNotFoundError, match="not a folder"):
         clusterer.fit(tmp_path / "gone")
 
 
 @pytest.mark.parametrize("method", ["predict", "transform", "score"])
-def test_unfitted_is_an_error(clusterer, pictures, method):
+def test_methods_raise_an_error_before_fit(clusterer, pictures, method):
     with pytest.raises(NotFittedError):
         getattr(clusterer, method)(pictures)
 
 
-def test_what_is_given_is_cloned_and_never_fitted(clusterer, pictures):
+def test_given_estimators_are_cloned_and_never_fitted(clusterer, pictures):
     kmeans, pca = KMeans(3, n_init=1), PCA(2)
     clusterer.set_params(clusterer=kmeans, reducer=pca).fit(pictures)
     for given in (kmeans, pca, clusterer.featurizer):
@@ -220,7 +220,7 @@ def test_what_is_given_is_cloned_and_never_fitted(clusterer, pictures):
     ],
     ids=lambda given: type(given).__name__,
 )
-def test_any_clusterer_serves(given):
+def test_any_clusterer_of_scikit_learn_can_be_used(given):
     # Groups as far apart as in a learnt space make SpectralClustering warn.
     kept = {"featurizer": Numbers(), "reducer": "pca", "random_state": 0}
     clusterer = ImageFolderClusterer(4, clusterer=given, **kept)
@@ -242,14 +242,14 @@ def test_any_clusterer_serves(given):
 @pytest.mark.parametrize(
     "given", [GaussianMixture(2), AgglomerativeClustering(2), SpectralClustering(2), Birch()]
 )
-def test_any_clusterer_that_takes_a_number_gets_that_of_the_parameters(given):
+def test_n_clusters_is_set_on_clusterers_that_take_a_number(given):
     clusterer = ImageFolderClusterer(3, featurizer=Numbers(3), reducer="pca", clusterer=given)
     assert set(clusterer.fit_predict(NAMES[:60])) == {0, 1, 2}
     with pytest.raises(TooFewImagesError):
         clusterer.fit(NAMES[:2])
 
 
-def test_a_clusterer_that_finds_its_own_number_needs_no_images_for_another():
+def test_n_clusters_is_ignored_if_the_clusterer_finds_the_number():
     clusterer = ImageFolderClusterer(99, featurizer=Numbers(2), clusterer=DBSCAN(eps=0.4))
     assert len(clusterer.fit(NAMES[:40]).cluster_centers_) == 2
 
@@ -266,7 +266,7 @@ class NumbersAndNoise(Numbers):
         return rows
 
 
-def test_noise_is_no_unreadable_image():
+def test_noise_has_a_label_of_its_own():
     clusterer = ImageFolderClusterer(
         4, featurizer=NumbersAndNoise(), reducer=None, clusterer=HDBSCAN(40, copy=True)
     )
@@ -280,7 +280,7 @@ def test_noise_is_no_unreadable_image():
     assert clusterer.score([*NAMES, *far]) > 0
 
 
-def test_new_images_are_noise_where_noise_is_nearest():
+def test_new_images_near_noise_are_noise():
     clusterer = ImageFolderClusterer(
         4, featurizer=NumbersAndNoise(), reducer=None, clusterer=DBSCAN(eps=2.5, min_samples=5)
     )
@@ -310,20 +310,20 @@ def test_auto_finds_the_number_of_clusters(given):
     assert clusterer.cluster_names_ == [f"cluster_{i}" for i in range(4)]
 
 
-def test_auto_leaves_the_number_to_a_clusterer_that_finds_its_own(monkeypatch):
+def test_auto_chooses_no_number_if_the_clusterer_finds_it(monkeypatch):
     monkeypatch.setattr(ImageFolderClusterer, "features_to_choose_by", None)
     clusterer = ImageFolderClusterer("auto", featurizer=Numbers(2), clusterer=DBSCAN(eps=0.4))
     assert set(clusterer.fit_predict(NAMES[:40])) == {0, 1}
 
 
-def test_grid_search_reaches_the_number_of_a_mixture():
+def test_grid_search_sets_n_components_of_a_mixture():
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(), clusterer=GaussianMixture())
     grid = {"clusterer__covariance_type": ["full", "diag"], "n_clusters": [3, 4]}
     search = GridSearchCV(clusterer, grid, cv=KFold(2, shuffle=True, random_state=0))
     assert search.fit(NAMES).best_params_["n_clusters"] == 4
 
 
-def test_a_grid_search_in_processes_finds_what_one_process_finds(clusterer, pictures):
+def test_a_grid_search_gives_the_same_result_in_several_processes(clusterer, pictures):
     paths = find_images(pictures)
     folds = KFold(2, shuffle=True, random_state=0)
     grid = {"n_clusters": [2, 3, 4]}
@@ -336,7 +336,7 @@ def test_a_grid_search_in_processes_finds_what_one_process_finds(clusterer, pict
     np.testing.assert_array_equal(two.predict(paths), one.predict(paths))
 
 
-def test_umap_predicts_too():
+def test_predict_works_with_umap():
     pytest.importorskip("umap", reason="the umap extra is not installed")
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(), reducer="umap")
     labels = clusterer.fit_predict(NAMES)
@@ -344,7 +344,7 @@ def test_umap_predicts_too():
     np.testing.assert_array_equal(clusterer.predict(NAMES), labels)
 
 
-def test_rows_that_do_not_fit_in_memory_are_streamed_to_the_same_clusters():
+def test_rows_beyond_working_memory_are_reduced_in_blocks_with_the_same_labels():
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(), random_state=0)
     whole = clusterer.fit_predict(NAMES)
     with config_context(working_memory=0.04):  # 104 rows of 100 float32
@@ -364,7 +364,7 @@ def test_grid_search_finds_the_number_of_clusters():
     assert search.predict(NAMES[:3]).shape == (3,)
 
 
-def test_grid_search_reaches_the_parameters_of_the_steps(clusterer, pictures):
+def test_grid_search_sets_parameters_of_the_steps(clusterer, pictures):
     grid = {
         "reducer": ["auto", None],
         "featurizer__pooling": ["avg", "max"],
@@ -375,9 +375,7 @@ def test_grid_search_reaches_the_parameters_of_the_steps(clusterer, pictures):
     assert len(search.fit(find_images(pictures)).cv_results_["params"]) == 8
 
 
-def test_a_search_over_cached_images_runs_the_network_once_an_image(
-    clusterer, pictures, monkeypatch
-):
+def test_a_grid_search_runs_the_network_once_per_image(clusterer, pictures, monkeypatch):
     from resnet_kmeans.network.backbone import Network
 
     seen = []
@@ -408,7 +406,7 @@ def test_a_pickled_model_labels_images_in_another_process(clusterer, pictures, t
     assert printed == [" ".join([*map(str, labels), "False"])] * 2
 
 
-def test_a_saved_model_is_read_back(clusterer, pictures, tmp_path):
+def test_a_saved_model_can_be_loaded(clusterer, pictures, tmp_path):
     labels = clusterer.fit_predict(pictures)
     clusterer.save(tmp_path / "model.safetensors")
     loaded = ImageFolderClusterer.load(tmp_path / "model.safetensors")
@@ -418,9 +416,7 @@ def test_a_saved_model_is_read_back(clusterer, pictures, tmp_path):
     assert loaded.inertia_ == clusterer.inertia_
 
 
-def test_a_loaded_model_takes_weights_from_where_they_are_now(
-    clusterer, pictures, tmp_path, tiny_network
-):
+def test_load_accepts_a_new_path_of_the_weights(clusterer, pictures, tmp_path, tiny_network):
     moved = shutil.copy(tiny_network, tmp_path / "moved.keras")
     labels = clusterer.fit_predict(pictures)
     clusterer.save(tmp_path / "model")
@@ -428,7 +424,7 @@ def test_a_loaded_model_takes_weights_from_where_they_are_now(
     np.testing.assert_array_equal(loaded.predict(pictures), labels)
 
 
-def test_clusters_are_named_as_their_folders_until_they_get_names():
+def test_cluster_names_can_be_set_and_are_reset_by_fit():
     clusterer = ImageFolderClusterer(11, featurizer=Numbers(), random_state=0)
     with pytest.raises(AttributeError):
         _ = clusterer.cluster_names_
@@ -449,7 +445,7 @@ def test_clusters_are_named_as_their_folders_until_they_get_names():
 
 
 @pytest.mark.parametrize("way", ["load", "pickle"])
-def test_names_are_kept_in_a_file(clusterer, pictures, tmp_path, way):
+def test_files_keep_cluster_names(clusterer, pictures, tmp_path, way):
     clusterer.fit(pictures).set_cluster_names({1: "猫", 2: "dogs"})
     if way == "load":
         clusterer.save(tmp_path / "model")
@@ -466,7 +462,7 @@ def test_names_are_kept_in_a_file(clusterer, pictures, tmp_path, way):
     ]
 
 
-def test_a_model_file_from_before_there_were_names_is_read(clusterer, pictures, tmp_path):
+def test_a_model_file_without_names_can_be_loaded(clusterer, pictures, tmp_path):
     clusterer.fit(pictures).save(tmp_path / "model")
     header, arrays = read_model(tmp_path / "model")
     header.pop("names")
@@ -476,7 +472,7 @@ def test_a_model_file_from_before_there_were_names_is_read(clusterer, pictures, 
 
 
 @pytest.mark.parametrize("names", [["a"], ["con"] * 6, 3], ids=str)
-def test_a_model_file_with_bad_names_is_refused(clusterer, pictures, tmp_path, names):
+def test_a_model_file_with_invalid_names_raises_an_error(clusterer, pictures, tmp_path, names):
     clusterer.fit(pictures).save(tmp_path / "model")
     header, arrays = read_model(tmp_path / "model")
     write_model(tmp_path / "model", {**header, "names": names}, arrays)
@@ -485,7 +481,7 @@ def test_a_model_file_with_bad_names_is_refused(clusterer, pictures, tmp_path, n
 
 
 @pytest.mark.parametrize("way", ["load", "pickle"])
-def test_a_model_refuses_another_network(clusterer, pictures, tmp_path, way):
+def test_predict_with_another_network_raises_an_error(clusterer, pictures, tmp_path, way):
     clusterer.fit(pictures).save(tmp_path / "model")
     if way == "load":
         model = ImageFolderClusterer.load(tmp_path / "model", layer="block1_out")
@@ -506,7 +502,7 @@ def test_a_model_refuses_another_network(clusterer, pictures, tmp_path, way):
     ],
     ids=["reducer", "clusterer", "clusterer that cannot predict", "featurizer"],
 )
-def test_custom_steps_cannot_be_saved_and_the_error_says_what_can(
+def test_saving_custom_steps_raises_an_error_that_names_the_alternatives(
     clusterer, pictures, tmp_path, changes, name
 ):
     X = NAMES if "featurizer" in changes else pictures
@@ -521,13 +517,13 @@ def test_custom_steps_cannot_be_saved_and_the_error_says_what_can(
     [{}, {"featurizer": {"input_shape": [32, 32], "unknown": 1}, "clusterer": {}}],
     ids=["empty", "unknown parameter"],
 )
-def test_a_model_file_with_other_contents_is_refused(tmp_path, header):
+def test_a_model_file_with_other_contents_raises_an_error(tmp_path, header):
     write_model(tmp_path / "model", header, {"cluster_centers": np.zeros((2, 3), np.float32)})
     with pytest.raises(ModelFileError, match="got others"):
         ImageFolderClusterer.load(tmp_path / "model")
 
 
-def test_a_model_file_names_no_folder_to_write_to(clusterer, pictures, tmp_path):
+def test_a_model_file_does_not_set_the_cache_folder(clusterer, pictures, tmp_path):
     clusterer.set_params(featurizer__cache=str(tmp_path / "cache")).fit(pictures)
     clusterer.save(tmp_path / "model")
     assert ImageFolderClusterer.load(tmp_path / "model").featurizer.cache == "default"

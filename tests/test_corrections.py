@@ -408,7 +408,7 @@ def test_every_change_is_undone_and_done_again(desk):
     for state in states[1:]:
         desk.press("z", CONTROL, SHIFT)
         assert desk.curation() == state
-    assert desk.said() == "Done again: cats merged into cluster_2, 7 images."
+    assert desk.said() == "Redone: cats merged into cluster_2, 7 images."
     desk.push("#undo")
     desk.push("#redo")
     assert desk.curation() == states[-1]
@@ -422,7 +422,7 @@ def test_corrections_survive_a_reload_with_their_undo(desk, page):
     desk.press("2")
     before = desk.curation()
     desk.open(page)
-    assert desk.said() == "Your corrections of this export are back."
+    assert desk.said() == "Your corrections of this export were restored."
     assert desk.curation() == before
     assert desk.find("#bar").is_displayed()
     desk.press("z", CONTROL)
@@ -448,7 +448,7 @@ def test_a_browser_that_keeps_nothing_says_so_and_corrects_all_the_same(desk):
     )
     desk.click("a0.png")
     desk.press("1")
-    assert "keeps nothing for this page" in desk.said()
+    assert "cannot store your corrections" in desk.said()
     assert desk.save()["moves"] == {"cluster_0/a0.png": "cluster_1"}
 
 
@@ -503,7 +503,7 @@ def test_a_page_without_an_export_corrects_nothing_and_says_so(browser, tmp_path
 
 def test_paths_that_are_not_those_of_the_clusters_are_refused(export, tmp_path):
     paths = [*export["paths"][1:], "cluster_0/a0.png"]
-    with pytest.raises(ValueError, match=r"one folder a cluster, got 10 paths.* Nothing was wr"):
+    with pytest.raises(ValueError, match=r"one folder per cluster, got 10 paths.* Nothing was wr"):
         write({**export, "paths": paths}, tmp_path / "r.html")
     assert os.listdir(tmp_path) == []
 

@@ -18,7 +18,7 @@ from resnet_kmeans.clustering.spectral import embed, spectral_labels, spectrum
 
 @parametrize_with_checks([ClusterDiscriminantAnalysis(3)])
 @pytest.mark.filterwarnings("ignore:Skipping check")
-def test_keeps_the_contract_of_scikit_learn(estimator, check):
+def test_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -37,7 +37,7 @@ def clustered(rows, n_clusters):
     return KMeans(n_clusters, n_init=10, random_state=0).fit_predict(rows)
 
 
-def test_learns_what_tells_groups_apart_where_pca_keeps_what_varies(stretched):
+def test_groups_stay_apart_where_pca_mixes_them(stretched):
     rows, classes = stretched
     learnt = ClusterDiscriminantAnalysis(4, random_state=0).fit_transform(rows)
     assert learnt.shape == (400, 3)
@@ -45,7 +45,7 @@ def test_learns_what_tells_groups_apart_where_pca_keeps_what_varies(stretched):
     assert adjusted_mutual_info_score(classes, clustered(PCA(3).fit_transform(rows), 4)) < 0.3
 
 
-def test_is_one_linear_map_behind_the_scaling(stretched):
+def test_transform_is_linear_after_scaling(stretched):
     rows, _ = stretched
     fitted = ClusterDiscriminantAnalysis(4, random_state=0).fit(rows[:300])
     signed = rows * np.array([[1], [-1]], dtype=np.float32)[np.arange(400) % 2]
@@ -57,7 +57,7 @@ def test_is_one_linear_map_behind_the_scaling(stretched):
     np.testing.assert_allclose(fitted.transform(rows[:300]).mean(axis=0), 0, atol=1e-3)
 
 
-def test_blocks_of_rows_change_nothing(stretched, monkeypatch):
+def test_the_size_of_blocks_does_not_change_the_result(stretched, monkeypatch):
     rows, _ = stretched
     fitted = ClusterDiscriminantAnalysis(4, random_state=0).fit(rows)
     whole = fitted.transform(rows)
@@ -65,7 +65,7 @@ def test_blocks_of_rows_change_nothing(stretched, monkeypatch):
     np.testing.assert_allclose(fitted.transform(rows), whole, atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_map_with_nothing_kept(stretched, monkeypatch):
+def test_the_same_seed_gives_the_same_map_without_shared_results(stretched, monkeypatch):
     rows, _ = stretched
     first = ClusterDiscriminantAnalysis(4, random_state=3).fit(rows)
     monkeypatch.setattr(shared_work, "_kept", type(shared_work._kept)())
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_map_with_nothing_kept(stretched, monkeypat
     np.testing.assert_array_equal(first.intercept_, again.intercept_)
 
 
-def test_fits_that_differ_in_the_number_share_the_first_round(stretched, monkeypatch):
+def test_fits_with_different_n_clusters_share_the_first_round(stretched, monkeypatch):
     rows, _ = stretched
     calls = []
     monkeypatch.setattr(shared_work, "_kept", type(shared_work._kept)())
@@ -104,13 +104,13 @@ def test_directions_are_at_most_64_for_model_files_under_a_megabyte():
     assert fitted.components_.dtype == np.float32
 
 
-def test_rows_that_are_all_alike_are_no_error():
+def test_equal_rows_raise_no_error():
     rows = np.ones((70, 5), dtype=np.float32)
     reduced = ClusterDiscriminantAnalysis(3).fit_transform(rows)
     np.testing.assert_allclose(reduced, reduced[:1].repeat(70, axis=0))
 
 
-def test_the_mixture_is_that_of_scikit_learn_from_the_same_labels():
+def test_the_mixture_equals_that_of_scikit_learn():
     rows, classes = make_blobs(300, 4, centers=3, cluster_std=2.5, random_state=0)
     mixture = fit_tied_mixture(rows, classes, 3)
     covariance = np.linalg.inv(mixture.whitening @ mixture.whitening.T)
@@ -123,7 +123,7 @@ def test_the_mixture_is_that_of_scikit_learn_from_the_same_labels():
     np.testing.assert_allclose(covariance, theirs.covariances_, atol=0.4)
 
 
-def test_after_one_round_directions_are_those_of_discriminant_analysis():
+def test_directions_equal_those_of_linear_discriminant_analysis():
     rows, classes = make_blobs(300, 4, centers=3, cluster_std=0.3, random_state=0)
     directions = discriminant._directions(fit_tied_mixture(rows, classes, 3))
     theirs = LinearDiscriminantAnalysis().fit(rows, classes).transform(rows)
@@ -134,7 +134,7 @@ def test_after_one_round_directions_are_those_of_discriminant_analysis():
     assert np.abs(error).max() < 0.1 * theirs.std()
 
 
-def test_eigenvectors_of_few_rows_and_of_many_are_the_same(stretched, monkeypatch):
+def test_dense_and_sparse_solvers_give_the_same_eigenvectors(stretched, monkeypatch):
     rows, _ = stretched
     monkeypatch.setattr(spectral, "DENSE_UP_TO", 1000)
     _, dense = spectrum(rows, 4)
@@ -144,14 +144,14 @@ def test_eigenvectors_of_few_rows_and_of_many_are_the_same(stretched, monkeypatc
     np.testing.assert_allclose(dense, sparse * signs, atol=1e-3)
 
 
-def test_embedding_averages_rows_with_their_nearest_at_unit_length(stretched):
+def test_the_embedding_averages_neighbours_and_has_unit_length(stretched):
     neighbours, vectors = spectrum(stretched[0], 6)
     embedded = embed(neighbours, vectors, 3)
     mean = vectors[[0, *neighbours[0, :4]], :3].mean(axis=0)
     np.testing.assert_allclose(embedded[0], mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_the_embedding_whose_clusters_have_more_modularity_decides():
+def test_the_embedding_with_the_higher_modularity_gives_the_labels():
     group, part = np.arange(24) // 12, np.arange(24) % 2
     same_part = np.array([[i // 12 * 12 + (i + j) % 12 for j in (2, 4, 6)] for i in range(24)])
     other_part = np.arange(24)[:, None] // 12 * 12 + (np.arange(24)[:, None] + 1) % 12

@@ -75,7 +75,7 @@ def test_a_contact_sheet_shows_the_most_typical_images_first(clustering):
 
 
 @pytest.mark.parametrize("display", CLUSTERING_DISPLAYS)
-def test_names_of_clusters_are_shown_and_equal_ones_are_one(display, clusterer):
+def test_clusters_are_drawn_by_name_and_equal_names_are_merged(display, clusterer):
     named = copy.deepcopy(clusterer).set_cluster_names(["dots", "stripes", "dots"])
     ax = display.from_estimator(named).ax_
     texts = [label.get_text() for label in ax.get_yticklabels()]
@@ -83,13 +83,13 @@ def test_names_of_clusters_are_shown_and_equal_ones_are_one(display, clusterer):
     assert [text.split("\n")[0] for text in texts] == ["dots", "stripes"]
 
 
-def test_labels_are_drawn_with_names_that_are_given(clustering):
+def test_labels_can_be_drawn_with_names(clustering):
     drawn = ContactSheetDisplay.from_predictions(**clustering, names={1: "bright"})
     texts = [label.get_text() for label in drawn.ax_.get_yticklabels()]
     assert texts == ["cluster_0\n3 images", "bright\n3 images"]
 
 
-def test_noise_is_drawn_but_has_no_silhouettes(clustering):
+def test_noise_is_drawn_without_silhouettes(clustering):
     clustering["labels"] = [0, 0, -2, 1, 1, 1]
     sheet = ContactSheetDisplay.from_predictions(**clustering)
     assert sheet.ax_.get_yticklabels()[-1].get_text() == "noise\n1 image"
@@ -97,7 +97,7 @@ def test_noise_is_drawn_but_has_no_silhouettes(clustering):
     assert [label.get_text() for label in drawn.ax_.get_yticklabels()] == ["cluster_0", "cluster_1"]
 
 
-def test_a_contact_sheet_needs_no_features_and_shows_grey_for_an_image_that_has_gone(tmp_path):
+def test_a_contact_sheet_needs_no_features_and_shows_a_missing_image_grey(tmp_path):
     drawn = ContactSheetDisplay.from_predictions([tmp_path / "gone.jpg"], [0], n_images=1)
     assert drawn.ax_.images[0].get_array()[60, 60].tolist() == [211, 211, 211]
 
@@ -127,12 +127,12 @@ def test_a_map_draws_every_image_once(clustering):
 
 
 @pytest.mark.parametrize("display", [ClusterMapDisplay, SilhouetteDisplay])
-def test_what_needs_features_says_so(display, clustering):
-    with pytest.raises(ValueError, match=rf"got none that {display.__name__} could draw\. Noth"):
+def test_displays_that_need_features_raise_an_error_without(display, clustering):
+    with pytest.raises(ValueError, match=rf"got none that {display.__name__} can draw\. Noth"):
         display.from_predictions(clustering["images"], clustering["labels"])
 
 
-def test_a_table_of_numbers_of_clusters_is_drawn():
+def test_tuples_of_scores_are_drawn():
     drawn = NClustersDisplay.from_predictions(TABLE, 4)
     silhouettes, chosen = drawn.ax_.lines
     assert silhouettes.get_xdata().tolist() == [2, 3, 4, 5, 6]
@@ -141,7 +141,7 @@ def test_a_table_of_numbers_of_clusters_is_drawn():
     assert drawn.figure_.axes[1].lines[0].get_ydata()[0] == 5
 
 
-def test_modularities_are_drawn_with_silhouettes():
+def test_modularity_and_silhouettes_are_drawn_together():
     table = [NClustersScore(k, 0.1 * k, 9 - k, 1, 0.01, 0.2 * k) for k in (2, 3, 4)]
     drawn = NClustersDisplay.from_predictions(table, 4)
     np.testing.assert_allclose(drawn.ax_.lines[0].get_ydata(), [0.4, 0.6, 0.8])
@@ -150,7 +150,7 @@ def test_modularities_are_drawn_with_silhouettes():
     assert drawn.figure_.axes[1].get_ylabel() == "mean silhouette"
 
 
-def test_a_choice_is_drawn():
+def test_the_result_of_choose_n_clusters_is_drawn():
     drawn = NClustersDisplay.from_estimator(SimpleNamespace(table=TABLE, n_clusters=4))
     assert drawn.ax_.get_title() == "4 clusters"
 
@@ -173,7 +173,7 @@ def test_a_grid_search_is_drawn():
     assert drawn.chosen == 3
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch, clustering):
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch, clustering):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'resnet-kmeans\[plot\]'"):
         ContactSheetDisplay.from_predictions(**clustering)

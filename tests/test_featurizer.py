@@ -62,7 +62,7 @@ def test_eleven_data_free_checks_are_named():
     assert len(set(DATA_FREE_CHECKS)) == 11
 
 
-def test_returns_one_float32_row_for_each_image_in_order(featurizer, paths):
+def test_transform_returns_one_float32_row_per_image_in_order(featurizer, paths):
     rows = featurizer.fit_transform(paths)
     assert rows.shape == (24, 16)
     assert rows.dtype == np.float32
@@ -107,16 +107,16 @@ def test_a_row_is_bit_identical_alone_in_any_batch_and_cached_or_not(featurizer,
         "4-D",
     ],
 )
-def test_takes_any_sequence_of_images(featurizer, paths, wrap):
+def test_any_sequence_of_images_is_accepted(featurizer, paths, wrap):
     expected = featurizer.fit_transform(paths)
     np.testing.assert_array_equal(featurizer.transform(wrap(paths)), expected)
 
 
-def test_transforms_without_fit_like_other_stateless_transformers(featurizer, paths):
+def test_transform_works_without_fit(featurizer, paths):
     assert featurizer.transform(paths[:2]).shape == (2, 16)
 
 
-def test_knows_its_feature_names_after_fit(featurizer, paths):
+def test_feature_names_are_known_after_fit(featurizer, paths):
     with pytest.raises(NotFittedError):
         featurizer.get_feature_names_out()
     names = featurizer.fit(paths).get_feature_names_out()
@@ -136,7 +136,7 @@ def test_feature_union_puts_two_poolings_side_by_side(featurizer, paths):
     assert rows.shape == (24, 32)
 
 
-def test_fit_changes_no_parameter_and_twice_is_as_once(featurizer, paths):
+def test_fit_changes_no_parameter_and_can_be_repeated(featurizer, paths):
     before = featurizer.get_params()
     first = featurizer.fit(paths).fingerprint_
     assert featurizer.fit(paths).fingerprint_ == first
@@ -165,7 +165,7 @@ def test_pickle_holds_no_network_and_gives_the_same_rows_in_another_process(
     np.testing.assert_array_equal(pickle.loads(answer), rows)
 
 
-def test_refuses_another_network_than_that_of_the_fit(featurizer, paths):
+def test_another_network_than_that_of_the_fit_raises_an_error(featurizer, paths):
     featurizer.fit(paths).set_params(pooling="max")
     with pytest.raises(WeightsMismatchError, match=r"fingerprint \w{12}, got another.*fit again"):
         featurizer.transform(paths)
@@ -176,18 +176,20 @@ def test_refuses_another_network_than_that_of_the_fit(featurizer, paths):
     [{"pooling": "max"}, {"layer": "block1_out"}, {"preprocess": "torch"}, {"resize": "pad"}],
     ids=str,
 )
-def test_fingerprint_tells_apart_whatever_shapes_features(featurizer, paths, change):
+def test_the_fingerprint_changes_with_every_parameter_that_determines_features(
+    featurizer, paths, change
+):
     fingerprint = featurizer.fit(paths).fingerprint_
     assert clone(featurizer).set_params(**change).fit(paths).fingerprint_ != fingerprint
 
 
-def test_fingerprint_does_not_depend_on_the_batch_or_the_precision(featurizer, paths):
+def test_the_fingerprint_does_not_depend_on_batch_size_or_precision(featurizer, paths):
     fingerprint = featurizer.fit(paths).fingerprint_
     same = clone(featurizer).set_params(batch_size=3, precision="float32", cache=None)
     assert same.fit(paths).fingerprint_ == fingerprint
 
 
-def test_bfloat16_features_point_where_float32_features_point(featurizer, paths):
+def test_bfloat16_features_are_close_to_float32_features(featurizer, paths):
     exact = featurizer.set_params(precision="float32").fit_transform(paths)
     fast = clone(featurizer).set_params(precision="bfloat16").fit_transform(paths)
     cosines = (exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
@@ -195,7 +197,7 @@ def test_bfloat16_features_point_where_float32_features_point(featurizer, paths)
     assert not np.array_equal(exact, fast)
 
 
-def test_unreadable_images_raise_one_error_that_names_all_of_them(featurizer, paths, tmp_path):
+def test_unreadable_images_raise_one_error_that_lists_all(featurizer, paths, tmp_path):
     empty, text = tmp_path / "empty.jpg", tmp_path / "text.png"
     empty.touch()
     text.write_text("no image")
@@ -214,28 +216,28 @@ def test_unreadable_images_can_be_rows_of_nan(featurizer, paths, tmp_path):
     assert not np.isnan(rows[[0, 2]]).any()
 
 
-def test_refuses_a_lone_path_by_name(featurizer, paths):
+def test_a_single_path_raises_an_error(featurizer, paths):
     with pytest.raises(InvalidImagesError, match=r"a single str.*Pass a list"):
         featurizer.transform(str(paths[0]))
 
 
-def test_refuses_an_empty_sequence(featurizer):
+def test_an_empty_sequence_raises_an_error(featurizer):
     with pytest.raises(NoImagesError, match="an empty sequence"):
         featurizer.transform([])
 
 
-def test_refuses_a_shape_that_is_too_small(featurizer, paths):
+def test_an_input_shape_that_is_too_small_raises_an_error(featurizer, paths):
     with pytest.raises(ValueError, match=r"at least 32 pixels each, got \(8, 32\)"):
         featurizer.set_params(input_shape=(8, 32)).fit(paths)
 
 
-def test_missing_weights_are_an_error_before_anything_is_loaded(paths, tmp_path):
+def test_missing_weights_raise_an_error_before_anything_is_loaded(paths, tmp_path):
     featurizer = ResNetFeaturizer(weights=tmp_path / "none.h5")
     with pytest.raises(WeightsNotFoundError, match=r"got no file .*none\.h5.*Four ways out"):
         featurizer.fit(paths)
 
 
-def test_untrained_weights_warn_and_repeat(paths):
+def test_untrained_weights_warn_and_are_deterministic(paths):
     featurizer = ResNetFeaturizer(weights=None, input_shape=(32, 32), cache=None)
     with pytest.warns(UntrainedWeightsWarning, match="little more than colour"):
         first = featurizer.fit_transform(paths[:2])
@@ -248,19 +250,19 @@ def test_a_plain_pipeline_with_kmeans_clusters_paths(featurizer, paths):
     np.testing.assert_array_equal(pipeline.predict(paths), labels)
 
 
-def test_progress_is_silent_where_stderr_is_no_terminal(featurizer, paths, capfd):
+def test_no_progress_is_shown_if_stderr_is_not_a_terminal(featurizer, paths, capfd):
     featurizer.set_params(verbose=1).fit_transform(paths)
     assert capfd.readouterr().err.strip() == ""
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_rows_are_the_same_whatever_the_number_of_processes(featurizer, paths, n_jobs):
+def test_rows_do_not_depend_on_the_number_of_processes(featurizer, paths, n_jobs):
     rows = featurizer.fit_transform(paths)
     others = clone(featurizer).set_params(n_jobs=n_jobs, cache=None).transform(paths)
     np.testing.assert_array_equal(others, rows)
 
 
-def test_a_bar_is_drawn_where_the_network_runs_and_not_for_the_cache(
+def test_a_progress_bar_is_shown_while_the_network_runs_but_not_for_the_cache(
     featurizer, paths, capfd, monkeypatch
 ):
     monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich take stderr for a terminal

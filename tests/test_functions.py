@@ -42,7 +42,7 @@ def test_signatures_and_defaults_stay(function, signature):
     assert str(inspect.Signature(bare)) == signature
 
 
-def test_extract_features_returns_what_the_model_predicts(pictures, tiny_network):
+def test_extract_features_returns_the_predictions_of_the_model(pictures, tiny_network):
     keras = import_tensorflow().keras
     model = keras.models.load_model(tiny_network)
     features, paths = extract_features(pictures, model, (32, 32))
@@ -54,7 +54,7 @@ def test_extract_features_returns_what_the_model_predicts(pictures, tiny_network
     np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 
-def test_extract_features_leaves_unreadable_images_out_of_both(pictures, tiny_network, tmp_path):
+def test_extract_features_leaves_unreadable_images_out(pictures, tiny_network, tmp_path):
     (tmp_path / "a.png").write_bytes(find_images(pictures)[0].read_bytes())
     (tmp_path / "b.png").touch()
     model = import_tensorflow().keras.models.load_model(tiny_network)
@@ -64,12 +64,12 @@ def test_extract_features_leaves_unreadable_images_out_of_both(pictures, tiny_ne
     assert len(features) == 1
 
 
-def test_extract_features_refuses_a_folder_without_images(tmp_path):
+def test_extract_features_of_a_folder_without_images_raises_an_error(tmp_path):
     with pytest.raises(NoImagesError):
         extract_features(tmp_path, None)
 
 
-def test_cluster_images_is_kmeans_and_repeats():
+def test_cluster_images_is_a_deterministic_kmeans():
     features, groups = make_blobs(90, 8, centers=5, random_state=0)
     labels = cluster_images(features)
     assert adjusted_rand_score(groups, labels) == 1
@@ -86,7 +86,9 @@ def test_save_clustered_images_copies_to_folders(pictures, tmp_path):
     assert all(path.exists() for path in paths)
 
 
-def test_find_and_cluster_images_does_it_all(real_featurizer, real_pictures, tmp_path, monkeypatch):
+def test_find_and_cluster_images_writes_one_folder_per_cluster(
+    real_featurizer, real_pictures, tmp_path, monkeypatch
+):
     # The function has no parameter for the network, and the weights may not be to be had here.
     monkeypatch.setattr("resnet_kmeans.persistence.ResNetFeaturizer", lambda: real_featurizer)
     assert find_and_cluster_images(real_pictures, tmp_path / "out", 8) is None
@@ -98,7 +100,7 @@ def test_find_and_cluster_images_does_it_all(real_featurizer, real_pictures, tmp
     assert adjusted_rand_score(groups, [row["cluster"] for row in rows]) > 0.9
 
 
-def test_an_output_folder_inside_the_input_is_refused_before_any_work(pictures):
+def test_an_output_folder_inside_the_input_raises_an_error_before_any_work(pictures):
     with pytest.raises(OutputFolderError, match="outside the input folder"):
         find_and_cluster_images(pictures, pictures / "out")
     assert not (pictures / "out").exists()

@@ -50,7 +50,7 @@ def refusal(path: Path) -> str:
     return message
 
 
-def test_header_and_arrays_come_back_as_they_were(path):
+def test_header_and_arrays_are_read_as_written(path):
     header, arrays = read_model(path)
     assert header == {"format": 1, **HEADER}
     assert arrays.keys() == ARRAYS.keys()
@@ -59,7 +59,7 @@ def test_header_and_arrays_come_back_as_they_were(path):
         np.testing.assert_array_equal(arrays[name], array)
 
 
-def test_numbers_of_numpy_are_kept_as_numbers_and_code_is_refused(path):
+def test_numpy_numbers_can_be_written_and_functions_raise_an_error(path):
     write_model(path, {"batch_size": np.int64(8)}, ARRAYS)
     assert read_model(path)[0]["batch_size"] == 8
     before = path.read_bytes()
@@ -68,7 +68,7 @@ def test_numbers_of_numpy_are_kept_as_numbers_and_code_is_refused(path):
     assert path.read_bytes() == before
 
 
-def test_an_earlier_model_is_replaced_and_another_file_is_not(path, tmp_path):
+def test_an_earlier_model_is_replaced_but_no_other_file(path, tmp_path):
     write_model(path, {"fingerprint": "new"}, {})
     assert read_model(path)[0]["fingerprint"] == "new"
     for name, content in (("photo.jpg", b"\xff\xd8 precious"), ("empty", b"")):
@@ -78,7 +78,7 @@ def test_an_earlier_model_is_replaced_and_another_file_is_not(path, tmp_path):
         assert (tmp_path / name).read_bytes() == content
 
 
-def test_of_two_savers_at_once_one_wins_and_both_files_are_whole(tmp_path):
+def test_concurrent_saves_leave_a_complete_file(tmp_path):
     path = tmp_path / "model"
     together = threading.Barrier(4)
 
@@ -94,7 +94,7 @@ def test_of_two_savers_at_once_one_wins_and_both_files_are_whole(tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_a_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+def test_a_model_is_synced_to_disk_before_it_is_renamed(tmp_path, monkeypatch):
     done = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda file: done.append("fsync") or fsync(file))
@@ -103,7 +103,7 @@ def test_a_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert done == ["fsync", "replace"]
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_a_path_that_cannot_be_written_raises_an_error(tmp_path):
     with pytest.raises(ModelFileError, match=r"got .*nowhere.*: No such file.*Choose another"):
         write_model(tmp_path / "nowhere" / "model", HEADER, ARRAYS)
     with pytest.raises(ModelFileError, match="something else"):
@@ -111,7 +111,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_disk_that_is_full_leaves_the_earlier_model_and_nothing_else(small_disk):
+def test_a_full_disk_leaves_the_earlier_model_and_no_other_file(small_disk):
     path = small_disk / "model"
     write_model(path, HEADER, ARRAYS)
     before = path.read_bytes()
@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_leaves_the_earlier_model_and_nothing_else(small_dis
     assert os.listdir(small_disk) == ["model"]
 
 
-def test_a_missing_file_is_a_missing_file(tmp_path):
+def test_a_missing_file_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_model(tmp_path / "nowhere")
 
@@ -136,18 +136,18 @@ def test_a_missing_file_is_a_missing_file(tmp_path):
         to_safetensors({"x": np.zeros(3)}, {"format": "pt"}),
     ],
 )
-def test_a_foreign_file_is_called_one(tmp_path, content):
+def test_a_file_of_another_kind_raises_an_error(tmp_path, content):
     (tmp_path / "model").write_bytes(content)
     assert "got a file of another kind, in" in refusal(tmp_path / "model")
 
 
-def test_what_is_no_file_is_refused_without_waiting(tmp_path):
+def test_a_pipe_or_folder_raises_an_error_at_once(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    assert "got what is no file" in refusal(tmp_path / "fifo")
-    assert "got what is no file" in refusal(tmp_path)
+    assert "got something that is not a file" in refusal(tmp_path / "fifo")
+    assert "got something that is not a file" in refusal(tmp_path)
 
 
-def test_a_file_cut_short_anywhere_is_refused(path):
+def test_a_file_truncated_anywhere_raises_an_error(path):
     whole = path.read_bytes()
     told = set()
     for length in [*range(0, len(whole), 7), len(whole) - 1]:
@@ -155,12 +155,12 @@ def test_a_file_cut_short_anywhere_is_refused(path):
         message = refusal(path)
         told.add(re.sub(r"\d+ of", "N of", message.split(", in ")[0]))
         if length >= len(whole) - 33:  # header there, arrays not: 24, 8 and 1 bytes
-            assert f"one that is cut short, {length} of {len(whole)} bytes" in message
+            assert f"a truncated one, {length} of {len(whole)} bytes" in message
     # Too little is left to tell what it was; the header is cut; the arrays are.
     assert len(told) == 3
 
 
-def test_a_flipped_bit_is_noticed_wherever_it_is(path):
+def test_a_flipped_bit_anywhere_raises_an_error(path):
     whole = path.read_bytes()
     for place in range(len(whole)):
         flipped = bytearray(whole)
@@ -175,16 +175,16 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(path):
             assert whole[place : place + 1].isalnum()
 
 
-def test_changed_numbers_are_called_changed(path):
+def test_a_changed_array_raises_an_error(path):
     changed = bytearray(path.read_bytes())
     changed[-1] ^= 1
     path.write_bytes(bytes(changed))
-    assert "got content that has changed since it was written" in refusal(path)
+    assert "got contents that were changed after it was written" in refusal(path)
 
 
-def test_numbers_without_their_sum_are_called_changed(path):
+def test_a_missing_checksum_raises_an_error(path):
     path.write_bytes(to_safetensors(ARRAYS, {"resnet_kmeans": json.dumps({"format": 1})}))
-    assert "got content that has changed since it was written" in refusal(path)
+    assert "got contents that were changed after it was written" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -196,15 +196,15 @@ def test_numbers_without_their_sum_are_called_changed(path):
     ],
     ids=["shape", "type", "name"],
 )
-def test_numbers_that_are_read_otherwise_are_called_changed(path, change):
+def test_a_changed_shape_type_or_name_raises_an_error(path, change):
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     others = {name: array for name, array in ARRAYS.items() if name != "cluster_centers"}
     path.write_bytes(to_safetensors({**others, **change(ARRAYS["cluster_centers"])}, metadata))
-    assert "got content that has changed since it was written" in refusal(path)
+    assert "got contents that were changed after it was written" in refusal(path)
 
 
-def test_a_newer_format_asks_for_an_upgrade(path):
+def test_a_newer_format_raises_an_error_that_suggests_an_upgrade(path):
     message = refusal(rewritten(path, json.dumps({"format": 2, "anything": 1})))
     assert "one of format 2, newer than 1" in message
     assert message.endswith("Or upgrade resnet-kmeans.")
@@ -213,18 +213,18 @@ def test_a_newer_format_asks_for_an_upgrade(path):
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "null", '{"format": "x"}', "{", "[" * 200_000, "9" * 10_000]
 )
-def test_a_damaged_header_is_called_one(path, text):
+def test_a_damaged_header_raises_an_error(path, text):
     assert "got a damaged header" in refusal(rewritten(path, text))
 
 
-def test_a_file_larger_than_any_model_is_not_read(tmp_path):
+def test_a_file_too_large_for_a_model_is_not_read(tmp_path):
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(2**30 + 1)  # sparse
     assert "more than 1 GiB" in refusal(tmp_path / "huge")
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2"])
-def test_arrays_of_an_unknown_type_are_refused(path, dtype):
+def test_arrays_of_unknown_type_raise_an_error(path, dtype):
     text, width = json.dumps({"format": 1}), 2 if dtype == "BF16" else 1
     head = json.dumps(
         {
@@ -278,7 +278,7 @@ def model(featurizer, pictures) -> ImageFolderClusterer:
 
 
 @pytest.mark.parametrize("reducer", ["auto", "discriminant", None])
-def test_a_model_that_was_saved_predicts_what_it_predicted(featurizer, pictures, tmp_path, reducer):
+def test_a_loaded_model_predicts_the_same_labels(featurizer, pictures, tmp_path, reducer):
     model = ImageFolderClusterer(4, featurizer=featurizer, reducer=reducer, random_state=0)
     labels = model.fit_predict(pictures)
     model.save(tmp_path / "model")
@@ -289,13 +289,13 @@ def test_a_model_that_was_saved_predicts_what_it_predicted(featurizer, pictures,
     assert loaded.inertia_ == pytest.approx(model.inertia_)
 
 
-def test_a_pickled_model_predicts_what_it_predicted(model, pictures):
+def test_an_unpickled_model_predicts_the_same_labels(model, pictures):
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(pictures), model.labels_)
     assert len(pickle.dumps(model)) < 100_000  # the network is not in it
 
 
-def test_another_network_is_refused_after_loading_and_after_unpickling(
+def test_another_network_raises_an_error_after_loading_and_unpickling(
     model, pictures, tmp_path, tiny_network
 ):
     import keras
@@ -313,7 +313,7 @@ def test_another_network_is_refused_after_loading_and_after_unpickling(
             clusterer.predict(pictures)
 
 
-def test_a_custom_step_is_refused_and_pickle_named(featurizer, pictures, tmp_path):
+def test_a_custom_step_raises_an_error_that_names_joblib(featurizer, pictures, tmp_path):
     for custom in (
         {"reducer": FastICA(3, random_state=0, max_iter=2000, tol=0.01)},
         {"clusterer": BisectingKMeans()},
@@ -325,7 +325,7 @@ def test_a_custom_step_is_refused_and_pickle_named(featurizer, pictures, tmp_pat
         assert not (tmp_path / "model").exists()
 
 
-def test_a_hundred_clusters_of_wide_rows_take_less_than_a_megabyte(tmp_path):
+def test_a_model_of_100_clusters_and_2048_features_takes_less_than_a_megabyte(tmp_path):
     arrays = {
         "cluster_centers": np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32),
         "inertia": np.array([1.0]),

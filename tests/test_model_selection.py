@@ -69,26 +69,26 @@ def test_the_default_estimator_is_the_same_at_every_call(monkeypatch):
     assert given == [{"random_state": 0}]
 
 
-def test_a_pipeline_gives_the_choice_too():
+def test_the_number_can_be_chosen_for_a_pipeline():
     pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
     assert choose_n_clusters(NAMES, range(2, 9), estimator=pipeline).n_clusters == 5
 
 
-def test_a_pipeline_leaves_out_what_cannot_be_read():
+def test_unreadable_images_are_left_out_for_a_pipeline():
     pipeline = Pipeline([("numbers", Unreadable(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
     choice = choose_n_clusters(NAMES, range(2, 9), estimator=pipeline)
     assert choice.n_clusters == 5
     assert choice.table[3].smallest_cluster == 39
 
 
-def test_the_given_estimator_stays_unfitted():
+def test_the_given_estimator_is_not_fitted():
     pipeline = Pipeline([("numbers", Numbers(5)), ("pca", PCA(3)), ("kmeans", KMeans(4))])
     choose_n_clusters(NAMES, range(4, 7), estimator=pipeline)
     assert not hasattr(pipeline["pca"], "components_")
     assert pipeline["kmeans"].n_clusters == 4
 
 
-def test_the_table_holds_the_inertia_and_silhouette_of_each_clustering():
+def test_the_table_contains_inertia_and_silhouette_of_each_candidate():
     pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
     rows = Numbers(5).transform(NAMES)
     table = choose_n_clusters(NAMES, [5, 4, 5], estimator=pipeline).table
@@ -112,7 +112,7 @@ def test_more_clusters_than_distinct_images_leave_some_empty():
     assert choice.table[2].inertia == pytest.approx(0)
 
 
-def test_a_reducer_that_depends_on_the_number_is_fitted_for_each(monkeypatch):
+def test_a_reducer_with_n_clusters_is_fitted_for_each_candidate(monkeypatch):
     seen = []
     reducer = ClusterDiscriminantAnalysis(random_state=0)
     monkeypatch.setattr(
@@ -127,7 +127,7 @@ def test_a_reducer_that_depends_on_the_number_is_fitted_for_each(monkeypatch):
     assert seen == [4, 5, 6]
 
 
-def test_a_reducer_that_does_not_depend_on_the_number_is_fitted_once():
+def test_a_reducer_without_n_clusters_is_fitted_once():
     fits = []
 
     class Counted(PCA):
@@ -147,18 +147,18 @@ def test_noise_warns_that_no_number_stands_out():
     assert choice.is_flat
 
 
-def test_two_numbers_are_no_curve_that_could_be_flat():
+def test_two_candidates_never_warn_of_a_flat_curve():
     estimator = ImageFolderClusterer(featurizer=Noise(), random_state=0)
     assert not choose_n_clusters(NAMES, [5, 6], estimator=estimator).is_flat
 
 
-def test_numbers_that_the_images_do_not_allow_are_left_out():
+def test_candidates_not_below_the_number_of_images_are_ignored():
     estimator = ImageFolderClusterer(featurizer=Numbers(3), random_state=0)
     choice = choose_n_clusters(NAMES[:9], estimator=estimator)
     assert [score.n_clusters for score in choice.table] == list(range(2, 9))
 
 
-def test_two_images_are_too_few():
+def test_two_images_raise_an_error():
     estimator = ImageFolderClusterer(featurizer=Numbers())
     with pytest.raises(TooFewImagesError, match="got 2"):
         choose_n_clusters(NAMES[:2], estimator=estimator)
@@ -179,7 +179,7 @@ def test_scorer_and_score_agree(featurizer, pictures):
 
 
 @pytest.mark.parametrize("scorer", [modularity_scorer, silhouette_scorer])
-def test_scorers_let_a_grid_search_over_a_pipeline_find_the_groups(scorer):
+def test_a_grid_search_over_a_pipeline_finds_the_groups_with_either_scorer(scorer):
     pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
     folds = KFold(3, shuffle=True, random_state=0)
     grid = {"kmeans__n_clusters": range(2, 8)}
@@ -187,7 +187,7 @@ def test_scorers_let_a_grid_search_over_a_pipeline_find_the_groups(scorer):
     assert search.fit(NAMES).best_params_ == {"kmeans__n_clusters": 5}
 
 
-def test_the_default_score_lets_a_grid_search_find_the_groups():
+def test_a_grid_search_finds_the_groups_with_the_default_score():
     folds = KFold(3, shuffle=True, random_state=0)
     search = GridSearchCV(
         ImageFolderClusterer(featurizer=Numbers(5)), {"n_clusters": range(2, 8)}, cv=folds
@@ -202,7 +202,7 @@ def test_the_default_score_lets_a_grid_search_find_the_groups():
         (modularity_scorer, lambda rows, labels: modularity(nearest(rows, 3), labels, 1.5)),
     ],
 )
-def test_scorers_take_every_step_and_leave_out_what_cannot_be_read(scorer, expected):
+def test_scorers_apply_every_step_and_leave_unreadable_images_out(scorer, expected):
     steps = [("numbers", Numbers(5)), ("pca", PCA(3)), ("kmeans", KMeans(5, random_state=0))]
     pipeline = Pipeline(steps).fit(NAMES)
     rows = Numbers(5).transform(NAMES)[1:]
@@ -213,12 +213,12 @@ def test_scorers_take_every_step_and_leave_out_what_cannot_be_read(scorer, expec
 
 
 @pytest.mark.parametrize("scorer", [modularity_scorer, silhouette_scorer])
-def test_scorers_give_minus_one_for_one_label_and_for_one_row(scorer):
+def test_scorers_return_minus_one_for_one_label_or_one_row(scorer):
     pipeline = Pipeline([("numbers", Numbers()), ("kmeans", KMeans(1))]).fit(NAMES)
     assert scorer(pipeline, NAMES) == -1
     assert scorer(pipeline, NAMES[:1]) == -1
 
 
-def test_noise_is_a_cluster_of_its_own_for_the_score():
+def test_noise_counts_as_a_cluster_in_the_score():
     rows, labels = np.eye(6)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, -2, -2])
     assert modularity_score(rows, labels) == modularity_score(rows, labels % 5)

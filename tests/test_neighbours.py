@@ -23,12 +23,12 @@ def test_equal_rows_are_neighbours_but_no_row_is_its_own():
     assert [sorted(row) for row in found] == [sorted(set(range(6)) - {i}) for i in range(6)]
 
 
-def test_few_rows_have_all_others_as_neighbours():
+def test_rows_fewer_than_neighbours_have_all_others_as_neighbours():
     assert nearest(np.eye(3), 15).shape == (3, 2)
     assert nearest(np.eye(1), 15).shape == (1, 0)
 
 
-def test_an_edge_weighs_what_two_neighbourhoods_have_in_common(monkeypatch):
+def test_the_weight_of_an_edge_is_the_jaccard_index_of_the_neighbourhoods(monkeypatch):
     found = nearest(np.random.default_rng(0).normal(size=(30, 4)), 6)
     around = [{i, *row} for i, row in enumerate(found)]
     expected = np.zeros((30, 30))
@@ -42,7 +42,7 @@ def test_an_edge_weighs_what_two_neighbourhoods_have_in_common(monkeypatch):
     np.testing.assert_allclose(jaccard_graph(found).toarray(), expected)
 
 
-def test_modularity_is_that_of_newman_and_girvan():
+def test_modularity_equals_the_definition_of_newman_and_girvan():
     two, one = np.array([0, 0, 0, 1, 1, 1]), np.zeros(6, int)
     assert modularity(TRIANGLES, two) == pytest.approx(1 - 2 * 0.25)
     assert modularity(TRIANGLES, two, resolution=1.5) == pytest.approx(1 - 1.5 * 2 * 0.25)

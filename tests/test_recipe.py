@@ -59,16 +59,16 @@ def test_rows_are_normalised_and_shortened_to_64_where_they_are_longer(shape, st
         (1_000_000, None, Pipeline),
     ],
 )
-def test_auto_learns_a_space_where_rows_are_enough(n_rows, n_clusters, kind):
+def test_auto_learns_a_space_from_enough_rows(n_rows, n_clusters, kind):
     assert type(new_reducer("auto", (n_rows, 100), n_clusters, 0)) is kind
 
 
-def test_a_reducer_that_takes_a_number_of_clusters_gets_it():
+def test_n_clusters_is_set_on_a_reducer_that_takes_it():
     for given in ("discriminant", ClusterDiscriminantAnalysis(9)):
         assert new_reducer(given, (20, 100), 4, 0).n_clusters == 4
 
 
-def test_no_reducer_leaves_rows_alone(rows):
+def test_no_reducer_leaves_rows_unchanged(rows):
     np.testing.assert_array_equal(new_reducer(None, rows.shape, 4, 0).fit_transform(rows), rows)
 
 
@@ -80,7 +80,7 @@ def test_a_given_reducer_is_cloned(rows):
         check_is_fitted(given)
 
 
-def test_umap_is_cut_to_what_few_rows_allow():
+def test_umap_has_fewer_neighbours_and_dimensions_for_few_rows():
     pytest.importorskip("umap", reason="umap-learn, the umap extra, is not installed")
     assert new_reducer("umap", (200, 100), 4, 0).get_params()["n_components"] == 10
     small = new_reducer("umap", (6, 100), 4, 0).get_params()
@@ -96,7 +96,7 @@ def test_without_umap_the_error_names_the_extra(monkeypatch):
 @pytest.mark.parametrize(
     ("n_rows", "kind"), [(MINI_BATCH_FROM - 1, KMeans), (MINI_BATCH_FROM, MiniBatchKMeans)]
 )
-def test_kmeans_takes_small_batches_from_a_hundred_thousand_rows_on(n_rows, kind):
+def test_100_000_rows_are_clustered_by_mini_batch_kmeans(n_rows, kind):
     assert MINI_BATCH_FROM == 100_000
     clusterer = new_clusterer(None, 7, n_rows, 3)
     assert type(clusterer) is kind
@@ -108,7 +108,7 @@ def test_kmeans_takes_small_batches_from_a_hundred_thousand_rows_on(n_rows, kind
     )
 
 
-def test_a_given_clusterer_is_cloned_and_told_the_number():
+def test_a_given_clusterer_is_cloned_with_n_clusters():
     given = BisectingKMeans(3)
     clusterer = new_clusterer(given, 7, MINI_BATCH_FROM, 0)
     assert (type(clusterer), clusterer.n_clusters, given.n_clusters) == (BisectingKMeans, 7, 3)
@@ -117,7 +117,7 @@ def test_a_given_clusterer_is_cloned_and_told_the_number():
 @pytest.mark.parametrize("reducer", ["discriminant", "pca", None])
 @pytest.mark.parametrize("width", [100, 50])
 @pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans])
-def test_steps_come_back_from_their_arrays(rows, reducer, width, kind):
+def test_steps_are_rebuilt_from_their_arrays(rows, reducer, width, kind):
     rows = np.ascontiguousarray(rows[:, :width])
     fitted = new_reducer(reducer, rows.shape, 4, 0).fit(rows)
     reduced = fitted.transform(rows)
@@ -139,7 +139,7 @@ def test_steps_come_back_from_their_arrays(rows, reducer, width, kind):
         (FunctionTransformer(), BisectingKMeans(2), "BisectingKMeans"),
     ],
 )
-def test_custom_steps_are_refused_by_name(reducer, clusterer, name):
+def test_custom_steps_raise_an_error_that_names_them(reducer, clusterer, name):
     with pytest.raises(ModelFileError, match=rf"got {name}\. Nothing was written\. Use joblib"):
         to_arrays(reducer, clusterer)
 
@@ -152,13 +152,13 @@ def test_custom_steps_are_refused_by_name(reducer, clusterer, name):
         make_pipeline(Normalizer(), PCA(3, whiten=True)),
     ],
 )
-def test_steps_of_a_known_kind_with_other_settings_are_refused(rows, reducer):
+def test_known_steps_with_other_settings_raise_an_error(rows, reducer):
     reduced = reducer.fit_transform(rows)
     with pytest.raises(ModelFileError, match="which can be saved without code, got"):
         to_arrays(reducer, KMeans(2, n_init=1).fit(reduced))
 
 
-def test_kmeans_of_centres_puts_rows_where_they_are_nearest():
+def test_kmeans_with_given_centres_predicts_the_nearest():
     centers = np.array([[0, 0], [10, 0], [0, 10]], dtype=np.float32)
     clusterer = new_fitted_kmeans(centers, 2.5)
     rows = np.array([[9, 1], [1, 8], [1, 1]], dtype=np.float32)

@@ -45,7 +45,7 @@ def test_given_distances_decide_what_is_typical():
     assert (summary.clusters[0].label, summary.clusters[0].size) == (4, 3)
 
 
-def test_an_image_nearer_to_another_cluster_is_uncertain_and_names_its_rival():
+def test_an_image_nearer_to_another_cluster_is_uncertain():
     labels = [0, 0, 1, 1, 2, 2, 2]
     summary = summarize(list("abcdefg"), labels, features=line(0, 1, 10, 11, 30, 31, 11.5))
     assert summary.uncertain.tolist() == [False] * 6 + [True]
@@ -62,13 +62,13 @@ def test_without_features_there_is_neither_cohesion_nor_map():
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [-1, -1, -1], [-1, -1, 7]])
-def test_a_clustering_without_silhouettes_is_summed_up_all_the_same(labels):
+def test_a_clustering_without_silhouettes_can_be_summarised(labels):
     summary = summarize(list("abc"), labels, features=np.eye(3, dtype=np.float32))
     assert summary.cohesion is None
     assert summary.n_clustered == sum(label >= 0 for label in labels)
 
 
-def test_images_without_a_cluster_are_listed_with_their_reasons():
+def test_unreadable_images_are_listed_with_their_reasons():
     features = np.array([[1.0], [np.nan], [2.0], [9.0]])
     paths = ["p/a.jpg", "p/b\n.jpg", "p/c.jpg", "p/d.jpg"]
     reasons = {"p/b\n.jpg": "the file is empty"}
@@ -78,13 +78,13 @@ def test_images_without_a_cluster_are_listed_with_their_reasons():
     assert summary.folder == os.path.abspath("p")
 
 
-def test_names_begin_where_the_clustered_images_part():
+def test_names_are_relative_to_the_common_folder():
     summary = summarize(["out/0/a.jpg", "out/1/b.jpg", "in/c.jpg"], [0, 1, -1])
     assert summary.names == ["0/a.jpg", "1/b.jpg", os.path.abspath("in/c.jpg")]
     assert summary.folder == os.path.abspath("out")
 
 
-def test_clusters_of_one_name_are_one():
+def test_clusters_of_equal_names_are_merged():
     names = ["cats", "dogs", "cats"]
     summary = summarize(list("abcd"), [0, 1, 2, 2], names=names, features=line(1, 9, 2, 2.2))
     clusters = [(cluster.label, cluster.name, cluster.size) for cluster in summary.clusters]
@@ -93,12 +93,12 @@ def test_clusters_of_one_name_are_one():
     assert summary.n_clusters == 2
 
 
-def test_names_may_be_those_of_some_labels():
+def test_names_can_be_given_for_some_labels():
     summary = summarize(list("abc"), [0, 1, 7], names={1: "dogs\n"})
     assert [c.name for c in summary.clusters] == ["cluster_0", "dogs\\n", "cluster_7"]
 
 
-def test_noise_and_what_was_set_aside_are_shown_but_no_clusters():
+def test_noise_and_images_set_aside_are_shown_but_not_counted_as_clusters():
     features = line(0, 0.1, 5, 5.1, 90, 3)
     summary = summarize(list("abcdef"), [0, 0, 1, 1, -3, -2], features=features)
     assert [c.name for c in summary.clusters] == ["cluster_0", "cluster_1", "noise", "_set_aside"]
@@ -107,11 +107,11 @@ def test_noise_and_what_was_set_aside_are_shown_but_no_clusters():
     assert np.isnan(summary.silhouettes).tolist() == [False] * 4 + [True] * 2
     text = render(summary)
     assert "4 images in 2 clusters" in text
-    assert '<a href="#cluster--2">1 image of noise</a>' in text
+    assert '<a href="#cluster--2">1 image labelled noise</a>' in text
     assert '<a href="#cluster--3">1 image set aside</a>' in text
 
 
-def test_a_pandas_series_of_paths_is_taken_by_position():
+def test_a_pandas_series_of_paths_is_indexed_by_position():
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     paths = pandas.Series(["p/a.jpg", "p/b.jpg"], index=[7, 8])
     assert summarize(paths, [0, -1]).names == ["a.jpg", "b.jpg"]
@@ -143,14 +143,14 @@ def test_above_a_thousand_images_each_cluster_shows_a_sample():
         {"labels": [0, 1, 2], "distances": [1]},
     ],
 )
-def test_lengths_that_differ_are_refused(given):
-    with pytest.raises(ValueError, match=r"Expected as many images, .* got \[.*Nothing was summed"):
+def test_different_lengths_raise_an_error(given):
+    with pytest.raises(ValueError, match=r"Expected equal numbers of .* got \[.*Nothing was comp"):
         summarize(list("abc"), **given)
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 5, 12, 40])
 @pytest.mark.parametrize("n_columns", [1, 2, 8])
-def test_a_map_fits_any_number_of_rows(n_rows, n_columns):
+def test_a_map_can_be_made_of_any_number_of_rows(n_rows, n_columns):
     rows = np.random.default_rng(0).normal(size=(n_rows, n_columns)).astype(np.float32)
     points, _ = project(rows)
     assert points.shape == (n_rows, 2)
@@ -166,8 +166,8 @@ def test_a_map_keeps_groups_apart():
         assert gap > 0.3, words
 
 
-def test_a_projection_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match=r"Expected a projection of .* got 'lda'. Nothing was"):
+def test_an_unknown_projection_raises_an_error():
+    with pytest.raises(ValueError, match=r"Expected projection to be .* got 'lda'. Nothing was"):
         project(np.eye(20), "lda")
 
 
@@ -193,7 +193,7 @@ def page(clusterer, tmp_path_factory):
     return write_report(clusterer, tmp_path_factory.mktemp("page") / "report.html")
 
 
-def test_a_page_tells_all_that_a_clusterer_knows(page, clusterer):
+def test_a_page_shows_all_results_of_a_clusterer(page, clusterer):
     text = page.read_text()
     assert "26 images in 5 clusters" in text
     for label, size in enumerate(np.bincount(clusterer.labels_[clusterer.labels_ >= 0])):
@@ -208,7 +208,7 @@ def test_a_page_tells_all_that_a_clusterer_knows(page, clusterer):
     assert text.count("data:image/jpeg;base64,") == 26
 
 
-def test_a_page_asks_for_nothing_outside_itself(page):
+def test_a_page_makes_no_requests(page):
     text = page.read_text()
     loaded = re.findall(r'<(?!a\b)[^>]*\b(?:src|href|poster|srcset)="([^"]*)"', text)
     assert len(loaded) > 26
@@ -218,7 +218,7 @@ def test_a_page_asks_for_nothing_outside_itself(page):
     assert "https:" not in text
 
 
-def test_a_file_name_is_text_wherever_it_stands(page):
+def test_file_names_are_escaped_everywhere(page):
     text = page.read_text()
     assert HOSTILE not in text
     assert html.escape(HOSTILE, quote=False) in text
@@ -227,7 +227,7 @@ def test_a_file_name_is_text_wherever_it_stands(page):
     assert r"</script><b>\n\udcff\u202e.png" in [point[4] for point in points]
 
 
-def test_names_link_to_the_files_from_where_the_page_lies(page):
+def test_links_are_relative_to_the_page(page):
     links = re.findall(r'<a id="image-\d+" href="([^"]+)"', page.read_text())
     assert len(links) == 26
     assert all(link.startswith("../report0/photos/") for link in links)
@@ -243,17 +243,17 @@ def test_labels_alone_make_a_page(tmp_path):
     assert "Cohesion" not in text
 
 
-def test_an_image_that_has_gone_leaves_its_name(tmp_path, photo):
+def test_a_missing_image_is_shown_by_name(tmp_path, photo):
     page = write_report([0, 1], tmp_path / "r.html", images=[photo, photo.with_name("gone.jpg")])
     assert '<span class="missing">gone.jpg</span>' in page.read_text()
 
 
-def test_facts_that_are_given_are_told(tmp_path):
+def test_given_facts_are_shown(tmp_path):
     page = write_report([0], tmp_path / "r.html", images=[grey(0)], facts={"Seed": 7})
     assert "<dt>Seed</dt><dd>7</dd>" in page.read_text()
 
 
-def test_an_older_report_is_replaced_and_nothing_else(tmp_path):
+def test_an_older_report_is_replaced_but_no_other_file(tmp_path):
     page = tmp_path / "r.html"
     for n_images in (1, 2):
         write_report([0] * n_images, page, images=[grey(0)] * n_images)
@@ -265,18 +265,18 @@ def test_an_older_report_is_replaced_and_nothing_else(tmp_path):
     assert page.read_text() == "my own page"
 
 
-def test_labels_without_images_are_refused(tmp_path):
+def test_labels_without_images_raise_an_error(tmp_path):
     with pytest.raises(ValueError, match="Expected `images` with the labels"):
         write_report([0, 1], tmp_path / "r.html")
 
 
-def test_a_clusterer_without_labels_is_refused(tmp_path):
+def test_a_clusterer_without_labels_raises_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"ImageFolderClusterer without labels_: .* Nothing was"):
         write_report(ImageFolderClusterer(), tmp_path / "r.html")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_clusterer_gives_the_rows_that_it_clustered(clusterer):
+def test_features_of_a_clusterer_are_the_rows_it_clustered(clusterer):
     known = read_clusterer(clusterer)
     readable = clusterer.labels_ >= 0
     centers = clusterer.cluster_centers_[clusterer.labels_[readable]]
@@ -292,13 +292,13 @@ def test_a_thousand_thumbnails_of_noise_stay_under_20_mb():
     assert 1000 * len(thumbnail.uri) < 19.5e6
 
 
-def test_a_thumbnail_keeps_an_image_whole():
+def test_a_thumbnail_shows_the_whole_image():
     assert make_thumbnail(Image.new("RGB", (4000, 1000)))[1:] == (320, 80)
     assert make_thumbnail(Image.new("RGB", (20, 10)))[1:] == (20, 10)
     assert make_thumbnail(b"no image") is None
 
 
-def test_damaged_metadata_neither_warns_nor_costs_the_thumbnail(tmp_path):
+def test_damaged_metadata_does_not_warn(tmp_path):
     path = tmp_path / "photo.jpg"
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x01"
     Image.new("RGB", (40, 30)).save(path, exif=exif)
@@ -364,7 +364,7 @@ def test_a_hostile_name_stays_text_in_the_browser(opened):
     assert opened.find_element("id", "detail-name").text == f"{HOSTILE}.png"
 
 
-def test_the_filter_leaves_what_matches(opened):
+def test_the_filter_shows_matching_images(opened):
     type_into(opened, "filter", "BLUE")
     assert count_shown(opened) == 4
     assert opened.find_element("id", "count").text == "4 of 26 shown"
@@ -405,7 +405,7 @@ def test_a_point_of_the_map_shows_its_image_and_goes_to_its_cluster(opened):
     assert opened.switch_to.active_element.get_attribute("id") == f"cluster-{label}"
 
 
-def test_a_first_tap_shows_and_a_second_one_goes(opened):
+def test_the_first_tap_shows_the_image_and_the_second_goes_to_its_cluster(opened):
     from selenium.webdriver.common.action_chains import ActionBuilder
     from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
     from selenium.webdriver.common.actions.pointer_input import PointerInput
@@ -434,7 +434,7 @@ def test_the_map_works_from_the_keyboard(opened):
     assert opened.current_url.endswith(f"#cluster-{label}")
 
 
-def test_the_original_opens_large_and_not_its_thumbnail(browser, tmp_path):
+def test_a_large_image_is_the_original(browser, tmp_path):
     from selenium.webdriver.support.ui import WebDriverWait
 
     Image.new("RGB", (1200, 900), "green").save(tmp_path / "large.png")
@@ -447,7 +447,7 @@ def test_the_original_opens_large_and_not_its_thumbnail(browser, tmp_path):
     assert browser.get_log("browser") == []
 
 
-def test_a_thumbnail_stays_where_the_original_has_gone(browser, tmp_path):
+def test_a_large_image_is_the_thumbnail_if_the_original_is_missing(browser, tmp_path):
     Image.new("RGB", (1200, 900), "green").save(tmp_path / "large.png")
     page = write_report([0], tmp_path / "r.html", images=[tmp_path / "large.png"])
     (tmp_path / "large.png").unlink()
@@ -459,7 +459,7 @@ def test_a_thumbnail_stays_where_the_original_has_gone(browser, tmp_path):
     browser.get_log("browser")  # of the file that is not there
 
 
-def test_the_filter_of_a_sampled_page_says_that_it_looks_among_the_images_shown(browser, tmp_path):
+def test_the_filter_of_a_sampled_page_says_that_it_searches_the_images_shown(browser, tmp_path):
     images = [np.full((4, 4, 3), i % 256, dtype=np.uint8) for i in range(1200)]
     page = write_report([0] * 1200, tmp_path / "r.html", images=images)
     browser.get(page.as_uri())
@@ -468,13 +468,10 @@ def test_the_filter_of_a_sampled_page_says_that_it_looks_among_the_images_shown(
     assert browser.find_element("id", "count").text == "1,000 shown, of 1,200 images"
     type_into(browser, "filter", "no such name")
     none = browser.find_element("id", "none").text
-    assert (
-        none
-        == "None of the 1,000 images shown has such a name; the 200 others are not on this page."
-    )
+    assert none == "No name of the 1,000 images shown matches; the 200 others are not on this page."
 
 
-def test_an_image_opens_large_steps_on_and_gives_focus_back(opened):
+def test_a_large_image_can_be_stepped_and_closed(opened):
     from selenium.webdriver.support.ui import WebDriverWait
 
     first, second, *_ = opened.find_elements("css selector", ".grid a")

@@ -26,32 +26,32 @@ def test_a_row_of_nan_is_unreadable():
     assert rows.is_readable(ROWS).tolist() == [True, True, False, True]
 
 
-def test_all_readable_rows_are_kept_without_a_copy():
+def test_all_readable_rows_are_returned_without_a_copy():
     whole = ROWS[:2]
     assert rows.select_readable(whole, rows.is_readable(whole)) is whole
     assert len(rows.select_readable(ROWS, rows.is_readable(ROWS))) == 3
 
 
-def test_reducing_leaves_unreadable_rows_in_their_places():
+def test_reducing_keeps_the_places_of_unreadable_rows():
     first_column = FunctionTransformer(lambda readable: readable[:, :1].astype(np.float64))
     reduced = rows.reduce(first_column, ROWS)
     assert reduced.dtype == np.float32
     np.testing.assert_array_equal(reduced, [[0], [3], [np.nan], [6]])
 
 
-def test_nothing_readable_reduces_to_the_width_that_is_told():
+def test_unreadable_rows_alone_get_the_given_width():
     assert rows.reduce(None, NONE, width=5).shape == (2, 5)
     assert np.isnan(rows.reduce(None, NONE)).all()
 
 
-def test_reduced_rows_are_as_wide_as_the_reducer_makes_them():
+def test_reduced_rows_have_the_width_of_the_reducer():
     twice = FunctionTransformer(lambda readable: np.hstack([readable, readable]))
     reduced = rows.reduce(twice, ROWS)
     np.testing.assert_array_equal(reduced, np.hstack([ROWS, ROWS]))
     np.testing.assert_array_equal(rows.reduce(twice, ROWS[:2]), reduced[:2])
 
 
-def test_features_are_float32_whatever_the_featurizer_gives():
+def test_features_are_converted_to_float32():
     doubles = FunctionTransformer(lambda sources: np.array(sources, dtype=np.float64))
     features = rows.features_of(doubles, [[1, 2], [3, 4]])
     assert features.dtype == np.float32
@@ -67,7 +67,7 @@ def test_unreadable_rows_get_the_label_minus_one():
     assert rows.predict(clusterer, NONE[:, :2]).tolist() == [-1, -1]
 
 
-def test_distances_to_all_centres_and_to_the_own_one():
+def test_distances_to_all_centres_and_to_the_own_centre():
     distances = rows.distances(ROWS, CENTERS)
     np.testing.assert_allclose(distances, [[0, 10], [5, 5], [np.nan, np.nan], [10, 0]])
     own = rows.own_distances(ROWS, CENTERS, np.array([0, 1, -1, 1]))
@@ -75,31 +75,31 @@ def test_distances_to_all_centres_and_to_the_own_one():
     assert distances.dtype == own.dtype == np.float32
 
 
-def test_nothing_readable_has_no_distances():
+def test_unreadable_rows_alone_have_no_distances():
     distances = rows.distances(NONE[:, :2], CENTERS)
     np.testing.assert_array_equal(distances, np.full((2, 2), np.nan))
 
 
-def test_a_clusterer_with_centres_keeps_them():
+def test_centres_are_those_of_the_clusterer():
     clusterer = SimpleNamespace(cluster_centers_=CENTERS + 1)
     np.testing.assert_array_equal(
         rows.centers_of(clusterer, ROWS, np.array([0, 1, -1, 1])), CENTERS + 1
     )
 
 
-def test_a_clusterer_without_centres_gets_the_means_of_its_rows():
+def test_centres_are_means_if_the_clusterer_has_none():
     found = rows.centers_of(object(), ROWS, np.array([0, 1, -1, 1]))
     np.testing.assert_allclose(found, [[0, 0], [4.5, 6]])
     np.testing.assert_allclose(found[np.array([1, 0])], [[4.5, 6], [0, 0]])  # by labels
 
 
-def test_working_memory_bounds_the_rows_that_are_held():
+def test_working_memory_limits_the_number_of_rows():
     with config_context(working_memory=1):
         assert rows.n_in_memory(width=2048) == 64  # never less
         assert rows.n_in_memory(width=16) == 2**20 // (4 * 4 * 16)
 
 
-def test_a_draw_is_in_order_without_repeats_and_repeatable():
+def test_a_sample_is_sorted_without_repeats_and_deterministic():
     drawn = rows.sample(1000, 50, random_state=0)
     assert len(set(drawn)) == 50
     assert (np.diff(drawn) > 0).all()

@@ -59,26 +59,26 @@ def fit(images, working_memory, **parameters):
         return model.fit(images)
 
 
-def test_streaming_and_in_memory_agree():
+def test_clustering_in_blocks_gives_the_same_labels():
     images = names(1500)
     whole, streamed = fit(images, 1024), fit(images, 1)
     assert adjusted_mutual_info_score(whole.labels_, streamed.labels_) >= 0.95
     assert adjusted_mutual_info_score([i % N_GROUPS for i in range(1500)], whole.labels_) >= 0.95
 
 
-def test_a_fit_sees_each_image_once_in_blocks_that_memory_holds(seen):
+def test_fit_computes_each_image_once_in_blocks_that_fit_in_memory(seen):
     images = names(1000)
     fit(images, 1)
     assert [len(block) for block in seen] == [BLOCK, BLOCK, BLOCK, 1000 - 3 * BLOCK]
     assert sorted(name for block in seen for name in block) == sorted(images)
 
 
-def test_a_fit_that_memory_holds_has_one_block(seen):
+def test_fit_uses_one_block_if_all_rows_fit_in_memory(seen):
     fit(names(1000), 4)
     assert [len(block) for block in seen] == [1000]
 
 
-def test_predict_and_transform_stream_too(seen):
+def test_predict_and_transform_work_in_blocks(seen):
     images = names(600)
     model = fit(images, 1024)
     seen.clear()
@@ -113,7 +113,7 @@ def test_too_few_readable_images_are_counted_over_all_blocks():
 
 
 @pytest.mark.parametrize(("n_images", "kind"), [(399, KMeans), (400, MiniBatchKMeans)])
-def test_many_rows_are_clustered_in_small_batches(n_images, kind, monkeypatch):
+def test_many_rows_are_clustered_by_mini_batch_kmeans(n_images, kind, monkeypatch):
     monkeypatch.setattr("resnet_kmeans.clustering.recipe.MINI_BATCH_FROM", 400)
     model = fit(names(n_images), 1)
     assert type(model.pipeline_["clusterer"]) is kind
@@ -121,13 +121,13 @@ def test_many_rows_are_clustered_in_small_batches(n_images, kind, monkeypatch):
     assert adjusted_mutual_info_score(truth, model.labels_) >= 0.95
 
 
-def test_small_batches_can_be_asked_for():
+def test_mini_batch_kmeans_can_be_given():
     model = fit(names(300), 1024, clusterer=MiniBatchKMeans(n_init=3, random_state=0))
     assert type(model.pipeline_["clusterer"]) is MiniBatchKMeans
     assert len(model.cluster_centers_) == N_GROUPS
 
 
-def test_streaming_takes_a_fraction_of_the_memory():
+def test_blocks_need_a_fraction_of_the_memory():
     images = names(6000)
     fit(images, 1)  # what is imported late is not to be counted
     assert peak_of_fit(images, 1) < peak_of_fit(images, 1024) / 2

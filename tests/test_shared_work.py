@@ -42,18 +42,18 @@ def test_equal_rows_are_computed_once(double, calls):
     ],
     ids=["parameter", "shape", "content", "dtype"],
 )
-def test_other_rows_or_parameters_are_computed_anew(double, calls, rows, parameter):
+def test_other_rows_or_parameters_are_computed_again(double, calls, rows, parameter):
     shared(double, np.arange(6.0).reshape(2, 3), 1)
     shared(double, rows, parameter)
     assert len(calls) == 2
 
 
-def test_what_is_kept_cannot_be_changed(double):
+def test_cached_arrays_are_read_only(double):
     with pytest.raises(ValueError, match="read-only"):
         shared(double, np.zeros(2))[0][0] = 1
 
 
-def test_the_arrays_used_last_are_kept(double, calls, monkeypatch):
+def test_the_least_recently_used_arrays_are_evicted(double, calls, monkeypatch):
     monkeypatch.setattr(shared_work, "MAX_KEPT", 2)
     for number in (0, 1, 0, 2, 0, 1):
         shared(double, np.full(3, number))
@@ -61,7 +61,7 @@ def test_the_arrays_used_last_are_kept(double, calls, monkeypatch):
     assert len(shared_work._kept) == 2
 
 
-def test_bytes_are_bounded_but_the_last_is_kept(double, calls, monkeypatch):
+def test_the_size_is_bounded_but_the_last_result_is_kept(double, calls, monkeypatch):
     monkeypatch.setattr(shared_work, "MAX_BYTES", 100)
     for number in (0, 1, 1):
         shared(double, np.full(20, number))
@@ -69,7 +69,7 @@ def test_bytes_are_bounded_but_the_last_is_kept(double, calls, monkeypatch):
     assert len(shared_work._kept) == 1
 
 
-def test_threads_share_what_they_compute(double):
+def test_threads_share_results(double):
     rows, found = np.arange(3.0), []
     barrier = threading.Barrier(4)
 

@@ -10,20 +10,20 @@ ROWS = np.random.default_rng(0).normal(size=(60, 3)) + np.arange(60)[:, None] % 
 LABELS = np.arange(60) % 3
 
 
-def test_equals_that_of_scikit_learn():
+def test_silhouettes_equal_those_of_scikit_learn():
     assert mean_silhouette(ROWS, LABELS) == pytest.approx(silhouette_score(ROWS, LABELS))
 
 
-def test_above_the_bound_a_fixed_sample_is_scored():
+def test_many_rows_are_scored_on_a_fixed_sample():
     positions, silhouettes = silhouette_sample(ROWS, LABELS, max_rows=30)
     assert len(positions) == len(silhouettes) == len(set(positions)) == 30
     np.testing.assert_array_equal(positions, silhouette_sample(ROWS, LABELS, max_rows=30)[0])
 
 
 @pytest.mark.parametrize("labels", [np.zeros(60, int), np.arange(60)], ids=["one", "each"])
-def test_undefined_is_minus_one(labels):
+def test_undefined_silhouettes_are_minus_one(labels):
     assert mean_silhouette(ROWS, labels) == -1
 
 
-def test_no_rows_are_minus_one():
+def test_the_mean_over_no_rows_is_minus_one():
     assert mean_silhouette(ROWS[:0], LABELS[:0]) == -1

@@ -9,14 +9,14 @@ def n_threads():
     return [library["num_threads"] for library in threadpool_info()]
 
 
-def test_one_thread_is_used_and_the_others_come_back():
+def test_one_thread_is_used_within_the_context_only():
     before = n_threads()
     with one_thread():
         assert set(n_threads()) == {1}
     assert n_threads() == before
 
 
-def test_many_rows_use_what_there_is():
+def test_many_rows_use_all_threads():
     before = n_threads()
     with one_thread_if_small(SMALL_UP_TO + 1):
         assert n_threads() == before

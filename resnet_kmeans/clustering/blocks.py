@@ -1,4 +1,4 @@
-"""Turns images into reduced rows, block by block within scikit-learn's `working_memory`."""
+"""Computes reduced rows of images, in blocks that fit in scikit-learn's `working_memory`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ def fit_reducer(
     new_reducer: Callable[[np.ndarray], Any],
     random_state: Any,
 ) -> tuple[Any, np.ndarray] | None:
-    """Fit a reducer on as many rows as fit in memory, and reduce all rows.
+    """Fit a reducer on as many rows as fit in memory, then reduce all rows.
 
     Parameters
     ----------
     sources : list of length n
-        Images, as the featurizer takes them.
+        Images, in any form that the featurizer accepts.
     featurizer : fitted transformer
-        Gives rows of NaN for images that cannot be read.
+        Returns rows of NaN for unreadable images.
     new_reducer : callable
-        Takes the readable rows of the fit and returns an unfitted reducer for them.
+        Called with the readable rows of the fit; returns an unfitted reducer for them.
     random_state : int, RandomState instance or None
-        Draws the rows of the fit where not all of them fit in memory.
+        Determines the sample of rows that the reducer is fitted on, if not all fit in memory.
 
     Returns
     -------
     (reducer, ndarray of shape (n, n_reduced), dtype float32) or None
-        The fitted reducer and all rows, NaN for images that cannot be read; None if no image
-        of the sample can be read.
+        The fitted reducer and the reduced rows, NaN for unreadable images. None if every
+        image of the sample is unreadable.
     """
+    # A random sample, not the first rows: those of a folder are sorted by name, so they would
+    # show a few groups only.
     sample = rows.sample(len(sources), _rows_in_memory(featurizer), random_state)
     features = rows.features_of(featurizer, [sources[i] for i in sample])
     readable = rows.select_readable(features, rows.is_readable(features))
@@ -45,7 +47,8 @@ def fit_reducer(
     first = rows.reduce(reducer, features)
     reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
     reduced[sample] = first
-    del features, readable, first  # before the next block comes
+    # Otherwise these stay in memory while the next block is computed.
+    del features, readable, first
     rest = np.setdiff1d(np.arange(len(sources)), sample)
     for start in range(0, len(rest), len(sample)):
         block = rest[start : start + len(sample)]
@@ -57,12 +60,12 @@ def fit_reducer(
 def reduce_blocks(
     sources: list[Any], featurizer: Any, reducer: Any, width: int
 ) -> Iterator[np.ndarray]:
-    """Yield the reduced rows of images, block by block; `width` is that of a row."""
+    """Yield the reduced rows of images in blocks; `width` is the number of columns."""
     for block in gen_batches(len(sources), _rows_in_memory(featurizer)):
         features = rows.features_of(featurizer, sources[block])
         yield rows.reduce(reducer, features, width)
 
 
 def _rows_in_memory(featurizer: Any) -> int:
-    # A featurizer of the user's own may not tell its width: take that of ResNet50.
+    # A custom featurizer may lack this attribute; 2048 is the width of ResNet50.
     return rows.n_in_memory(getattr(featurizer, "n_features_out_", 2048))

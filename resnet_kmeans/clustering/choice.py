@@ -1,4 +1,4 @@
-"""Scores what each number of clusters makes of rows, and chooses one."""
+"""Chooses the number of clusters by the modularity of the labels."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ from resnet_kmeans.clustering.shared_work import shared
 from resnet_kmeans.clustering.silhouette import silhouette_sample
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
 
-# Above 1, since modularity at 1 prefers few large clusters (Fortunato and Barthelemy 2007).
-# Measured over labelled sets: 1.5 and the best k err least, without a tolerance.
+# At resolution 1 modularity prefers few large clusters (Fortunato and Barthelemy 2007). Over
+# labelled sets, 1.5 with the plain maximum gave the smallest error in the number of clusters.
 RESOLUTION = 1.5
-N_NEIGHBORS = 15  # of the graph that numbers of clusters are judged by
-SCORE_NEIGHBORS = 3  # of the graph of `modularity_score`: folds are small
-LOWEST = -1.0  # what modularity cannot fall below at this resolution
-# Rows without any structure gave silhouettes within 0.015 to 0.017 of each other over
-# 2 to 30 clusters (600 rows of normal noise in 10 and 64 dimensions).
+N_NEIGHBORS = 15  # the learnt space uses as many
+# For scores of the folds of a cross-validation. A fold has few images of each cluster, so most
+# of 15 neighbours would belong to other clusters.
+SCORE_NEIGHBORS = 3
+LOWEST = -1.0  # returned where modularity is not defined
+# Noise gave silhouettes within 0.015 to 0.017 of each other over 2 to 30 clusters (600 rows of
+# the normal distribution, in 10 and in 64 dimensions).
 FLAT_SILHOUETTES = 0.02
 
 
 class NClustersScore(NamedTuple):
-    """What one number of clusters gives.
+    """Scores of one number of clusters.
 
     Parameters
     ----------
     n_clusters : int
-        The number.
+        Number of clusters.
     silhouette : float
-        Mean over the rows, in the space of the reducer; where that differs with the
-        number, in the space of ``reducer="pca"``.
+        Mean silhouette in the reduced space. If the reducer depends on `n_clusters`, in the
+        space of ``reducer="pca"`` instead, so that the rows of a table can be compared.
     inertia : float
         Sum of squared distances to the means of the clusters, in the same space.
     smallest_cluster : int
-        Images in the smallest cluster, of at most 10,000 images.
+        Number of images in the smallest cluster, out of at most 10,000 images.
     standard_error : float
-        Of the silhouette.
-    modularity : float
-        Of the labels on the graph of nearest neighbours, resolution 1.5.
+        Standard error of the mean silhouette.
+    modularity : float, default=nan
+        Modularity of the labels on the graph of 15 nearest neighbours, resolution 1.5.
     """
 
     n_clusters: int
@@ -57,18 +59,18 @@ class NClustersScore(NamedTuple):
 
 @dataclass(frozen=True)
 class NClustersChoice:
-    """A number of clusters, why it was chosen, and from what.
+    """The chosen number of clusters, with the scores of all candidates.
 
     Parameters
     ----------
     n_clusters : int
         The chosen number.
     reason : str
-        One sentence.
+        The reason for the choice, as a phrase.
     table : list of NClustersScore
-        One row for each number tried, in rising order.
+        Scores of each candidate, in ascending order of `n_clusters`.
     is_flat : bool
-        Whether the silhouettes are as close together as those of noise.
+        Whether the silhouettes differ as little as those of noise.
     """
 
     n_clusters: int
@@ -85,15 +87,26 @@ def choose(
     Parameters
     ----------
     features : ndarray of shape (n, d)
-        Of readable images.
+        Features of readable images.
     n_clusters : iterable of int
-        Numbers to try; those not below n are left out.
-    new_steps : function
-        Returns, for a number of clusters, the unfitted Pipeline from features to labels.
+        Candidates; those below 2, or not below n, are ignored.
+    new_steps : callable
+        Called with a number of clusters; returns the unfitted Pipeline from features to
+        labels.
 
     Returns
     -------
     NClustersChoice
+
+    Raises
+    ------
+    TooFewImagesError
+        If no candidate is left.
+
+    Warns
+    -----
+    FlatCurveWarning
+        If the silhouettes of three or more candidates differ as little as those of noise.
     """
     candidates = sorted({int(k) for k in n_clusters if 1 < k < len(features)})
     if not candidates:
@@ -109,9 +122,9 @@ def choose(
     is_flat = len(table) > 2 and max(silhouettes) - min(silhouettes) < FLAT_SILHOUETTES
     if is_flat:
         warnings.warn(
-            f"No number of clusters stands out: silhouettes are all within {FLAT_SILHOUETTES} "
-            f"of each other, as for noise. {best.n_clusters} has the highest modularity, which "
-            "noise has too; choose by what the clusters are for.",
+            f"No number of clusters stands out: all silhouettes are within {FLAT_SILHOUETTES} "
+            f"of each other, as for noise. {best.n_clusters} has the highest modularity, but "
+            "even noise has a maximum. Choose the number that suits your purpose.",
             FlatCurveWarning,
             stacklevel=3,
         )
@@ -120,22 +133,23 @@ def choose(
 
 
 def modularity_score(features: np.ndarray, labels: np.ndarray) -> float:
-    """Return the modularity of labels on the graph of the 3 nearest neighbours of features.
+    """Return the modularity of labels on the 3-nearest-neighbour graph of the features.
 
     Parameters
     ----------
     features : ndarray of shape (n, d)
     labels : ndarray of shape (n,), dtype int
+        Negative labels count as a cluster.
 
     Returns
     -------
     float
-        -1, the lowest, where there are fewer than 3 rows or one label only.
+        -1, the lowest score, if there are fewer than 3 rows or there is only one label.
     """
     if len(features) < 3 or len(np.unique(labels)) < 2:
         return LOWEST
     (neighbours,) = shared(_nearest, features, SCORE_NEIGHBORS)
-    # Noise is a cluster of its own here.
+    # `modularity` takes labels from 0 on; noise, which is negative, becomes a cluster.
     return modularity(neighbours, np.unique(labels, return_inverse=True)[1], RESOLUTION)
 
 
@@ -144,7 +158,8 @@ def _nearest(rows: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, ...]:
 
 
 def _comparable_rows(features: np.ndarray, steps: Pipeline) -> np.ndarray:
-    """Return rows of one space for all numbers of clusters, to compare silhouettes in."""
+    """Return rows in a space that is the same for all candidates."""
+    # Silhouettes are comparable within one space only.
     reducer = steps[:-1]
     if _differs(reducer):
         reducer = new_reducer("pca", features.shape, None, 0)
@@ -154,7 +169,7 @@ def _comparable_rows(features: np.ndarray, steps: Pipeline) -> np.ndarray:
 def _labels(features: np.ndarray, rows: np.ndarray, steps: Pipeline) -> np.ndarray:
     found = steps.fit(features) if _differs(steps[:-1]) else steps[-1].fit(rows)
     labels = found.predict(features if found is steps else rows)
-    return np.unique(labels, return_inverse=True)[1]  # noise is a cluster of its own here
+    return np.unique(labels, return_inverse=True)[1]  # from 0 on; noise becomes a cluster
 
 
 def _differs(reducer: Pipeline) -> bool:

@@ -1,4 +1,4 @@
-"""`ClusterDiscriminantAnalysis`: a space learnt from rows without labels."""
+"""Defines `ClusterDiscriminantAnalysis`, linear discriminant analysis without labels."""
 
 from __future__ import annotations
 
@@ -23,42 +23,43 @@ from resnet_kmeans.clustering.shared_work import shared
 from resnet_kmeans.clustering.spectral import n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
-PCA_COMPONENTS = 64
-ROWS_PER_COMPONENT = 5  # at least; a covariance of more dimensions is mostly noise
-BLOCK_ROWS = 4_096  # that are scaled at a time, 32 MiB for 2048 features
+PCA_COMPONENTS = 64  # measured over labelled sets
+# With fewer rows for each dimension, the estimated covariance is mostly noise.
+ROWS_PER_COMPONENT = 5
+BLOCK_ROWS = 4_096  # rows scaled at a time: 32 MiB for 2048 float32 features
 
 
 class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Learn the directions that tell the clusters of rows apart, without labels.
+    """Linear discriminant analysis with labels found by clustering.
 
-    Linear discriminant analysis on labels that the data give themselves, in two rounds.
-    Rows are scaled (square root of each feature, then unit length: the Hellinger kernel)
-    and shortened by PCA. First labels come from spectral clustering of the graph of
-    nearest neighbours. Expectation maximisation of a Gaussian mixture with one shared
-    covariance begins from these; rows are whitened by that covariance, and neighbours,
-    graph, labels and mixture computed once more, in the whitened space. What is left of
-    all this is one linear map, onto the directions in which the mixture's means differ.
+    The labels are found in two rounds. Rows are scaled by the Hellinger map (the square root
+    of each feature, then unit length), and their dimension is reduced by PCA. In the first
+    round, spectral clustering of the nearest-neighbour graph gives initial labels, from
+    which a mixture of Gaussians with a shared covariance is fitted. The second round repeats
+    both steps on rows whitened by that covariance. The directions in which the means of the
+    last mixture differ make the linear map that `transform` applies.
 
     Parameters
     ----------
     n_clusters : int, default=8
-        Number of clusters that the directions are to tell apart.
+        Number of clusters to separate.
     max_rows : int, default=5000
-        Rows that the map is learnt from; of more rows a sample, always the same. Time and
-        memory grow no further from there on.
+        Maximum number of rows to learn from. Of more rows, a fixed random sample is used, so
+        that time and memory no longer grow with the number of rows.
     random_state : int, RandomState instance or None, default=None
-        Of the starts of KMeans within spectral clustering. An int makes a fit repeatable.
+        Determines the initialisations of KMeans in spectral clustering. Use an int to make
+        the fit deterministic.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features_in_)
-        Directions, n_components = min(n_clusters - 1, 64) unless rows are few.
+        The directions; n_components is min(n_clusters - 1, 64), or less for few rows.
     intercept_ : ndarray of shape (n_components,)
-        Added to scaled rows times `components_`; it moves their mean to zero.
+        Added to the product of scaled rows and directions, so that its mean is zero.
     n_features_in_ : int
-        Number of features of the fit.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where `X` has names that are all strings.
+        Names of features seen during `fit`. Defined only if all names of `X` are strings.
 
     See Also
     --------
@@ -66,8 +67,9 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     Notes
     -----
-    Of the same rows, PCA and the first round's eigenvectors are computed once a process:
-    fits that differ in `n_clusters` alone share them.
+    PCA and the eigenvectors of the first round do not depend on `n_clusters`, up to a factor
+    of two in the number of eigenvectors. They are kept in memory, so that fits to the same
+    rows in one process share them.
 
     References
     ----------
@@ -109,29 +111,31 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> ClusterDiscriminantAnalysis:
-        """Learn the map.
+        """Learn the directions.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Features, as a network gives them.
+            Features of a network, for example.
         y : Ignored
             Not used, present for API consistency by convention.
 
         Returns
         -------
         ClusterDiscriminantAnalysis
-            Itself, fitted.
+            The fitted transformer itself.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         rows = select_training_rows(X, self.max_rows)
         n_clusters = min(self.n_clusters, len(rows))
         axes, mean, reduced, reference, vectors = first_round(rows, n_clusters)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with one_thread():  # products are of 64 columns
+        with one_thread():  # for products with 64 columns, threads cost more than they save
             labels = spectral_labels(reference, vectors, n_clusters, reference, seed)
             mixture = fit_tied_mixture(reduced, labels, n_clusters)
             again = spectrum(reduced @ mixture.whitening, n_vectors(n_clusters))
+            # The reference stays the graph of the first round: modularities on one graph only
+            # can be compared.
             labels = spectral_labels(*again, n_clusters, reference, seed)
             directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
@@ -145,12 +149,12 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Features, as for `fit`.
+            Rows with the features of `fit`.
 
         Returns
         -------
         ndarray of shape (n, n_components), dtype float32 or float64 as `X`
-            Their means are zero over the rows of the fit.
+            Projected rows; over the rows of the fit their mean is zero.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
@@ -170,7 +174,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
 
 
 def select_training_rows(features: np.ndarray, max_rows: int) -> np.ndarray:
-    """Return the rows that a space is learnt from: all, or a sample that is always the same."""
+    """Return at most `max_rows` rows, a fixed random sample if there are more."""
     if len(features) <= max_rows:
         return features
     drawn = np.random.RandomState(0).choice(len(features), max_rows, replace=False)
@@ -178,7 +182,7 @@ def select_training_rows(features: np.ndarray, max_rows: int) -> np.ndarray:
 
 
 def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
-    """Return what the first round computes of rows before it makes clusters of them.
+    """Return the part of the first round that precedes the labels.
 
     Parameters
     ----------
@@ -188,11 +192,13 @@ def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
     Returns
     -------
     axes : ndarray of shape (r, d)
-        Of PCA on scaled rows.
+        Principal axes of the scaled rows.
     mean : ndarray of shape (d,)
+        Mean of the scaled rows.
     reduced : ndarray of shape (n, r), dtype float64
+        Scaled rows in the space of the axes.
     neighbours, vectors : ndarray
-        As `spectrum` returns them.
+        Results of `spectrum` for the rows.
     """
     return shared(_compute_first_round, rows, n_vectors(n_clusters))
 
@@ -200,6 +206,7 @@ def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
 def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, ...]:
     scaled = _scaled(rows)
     n_components = max(1, min(PCA_COMPONENTS, rows.shape[1], len(rows) // ROWS_PER_COMPONENT))
+    # "auto" means 7 too, except for fewer than ten rows a component, where it means 4.
     pca = PCA(n_components, random_state=0, iterated_power=7)
     with one_thread_if_small(len(rows)):
         reduced = pca.fit_transform(scaled).astype(np.float64)
@@ -207,13 +214,16 @@ def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, 
 
 
 def _scaled(rows: np.ndarray) -> np.ndarray:
+    # Features behind a ReLU are never negative; those of other networks keep their sign.
     roots: np.ndarray = normalize(np.copysign(np.sqrt(np.abs(rows)), rows), copy=False)
     return roots
 
 
 def _directions(mixture: TiedMixture) -> np.ndarray:
-    """Return the directions in which the means differ, for whitened rows; shape (d, c)."""
+    """Return the directions in which the means of a mixture differ, of shape (d, c)."""
     weights, means, whitening = mixture
+    # After whitening within clusters, discriminant directions are the principal axes of the
+    # means (as `_solve_svd` of LinearDiscriminantAnalysis).
     spread = ((means - weights @ means) @ whitening) * np.sqrt(weights)[:, None]
     _, _, axes = np.linalg.svd(spread, full_matrices=False)
     directions: np.ndarray = whitening @ axes[: max(1, len(means) - 1)].T

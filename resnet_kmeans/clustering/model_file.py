@@ -1,4 +1,4 @@
-"""Writes arrays with a header to one safe file, reading it back."""
+"""Reads and writes the model file, which holds arrays with a header but no code."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from safetensors.numpy import save as to_safetensors
 from resnet_kmeans.exceptions import ModelFileError, printable
 
 FORMAT = 1
-MAX_BYTES = 2**30  # a model of 10,000 clusters takes 3 MB; what is larger is none
+MAX_BYTES = 2**30  # a model of 10,000 clusters takes 3 MB; larger files are not read
 
 
 def write_model(
     path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write a model file whole or not at all.
+    """Write a model file, completely or not at all.
 
-    The file is in safetensors' format; its metadata hold the header with the number of this
-    format as JSON, and a SHA-256 over all of it.
+    The format is safetensors. Its metadata contain the header as JSON, with a format number,
+    and a SHA-256 of header and arrays.
 
     Parameters
     ----------
     path : str or path-like
-        A file that is there already is replaced only if it is a model file.
+        An existing file is replaced only if it is a model file.
     header : mapping
-        What JSON can hold.
+        Values that JSON can represent.
     arrays : mapping of str to ndarray
 
     Raises
     ------
     ModelFileError
-        If another kind of file is at `path`, or its folder is not there.
+        If `path` is a file of another kind, or cannot be written, or `header` has a value
+        that JSON cannot represent.
     """
     path = Path(path)
     if path.exists() and _metadata(path) is None:
@@ -51,7 +52,7 @@ def write_model(
     text = json.dumps({"format": FORMAT, **header}, default=_plain)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {"resnet_kmeans": text, "sha256": _digest(text, contiguous)}
-    # Not by the process: its threads, and other machines, may save here at the same time.
+    # A random name, not the process id: other threads and machines may save here as well.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with open(beside, "wb") as file:
@@ -62,8 +63,8 @@ def write_model(
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise ModelFileError(
-            f"Expected a place for the model, got {printable(path)!r}: {error.strerror}. What "
-            "was there is unchanged. Choose another folder, or make room."
+            f"Expected a path that can be written, got {printable(path)!r}: {error.strerror}. "
+            "What was there is unchanged. Choose another folder, or free some space."
         ) from error
 
 
@@ -72,26 +73,26 @@ def _plain(value: Any) -> Any:
         return value.item()
     raise ModelFileError(
         f"Expected parameters that need no code, got {type(value).__name__}. Nothing was "
-        "written. Use joblib.dump(clusterer, path), for those who trust the file."
+        "written. Use joblib.dump(clusterer, path), and load such files only if you trust them."
     )
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return header and arrays of a model file; no code in it is run.
+    """Return the header and arrays of a model file, without running any code from it.
 
     Raises
     ------
     FileNotFoundError
         If there is no file at `path`.
     ModelFileError
-        If it is no model file, cut short, changed since it was written, or of a newer
-        format.
+        If the file is not a model file, is truncated, was changed after it was written, or
+        has a newer format.
     """
     path = Path(path)
     if not stat.S_ISREG((found := path.stat()).st_mode):
-        raise ModelFileError(_refusal(path, "what is no file"))
+        raise ModelFileError(_refusal(path, "something that is not a file"))
     if found.st_size > MAX_BYTES:
-        raise ModelFileError(_refusal(path, "a file of more than 1 GiB, larger than any model"))
+        raise ModelFileError(_refusal(path, "a file of more than 1 GiB, too large for a model"))
     metadata = _metadata(path)
     if metadata is None:
         raise ModelFileError(_refusal(path, _describe_defect(path, found.st_size)))
@@ -108,7 +109,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         )
     arrays = _arrays(path)
     if _digest(text, arrays) != metadata.get("sha256"):
-        raise ModelFileError(_refusal(path, "content that has changed since it was written"))
+        raise ModelFileError(_refusal(path, "contents that were changed after it was written"))
     return header, arrays
 
 
@@ -120,7 +121,8 @@ def _refusal(path: Path, got: str) -> str:
 
 
 def _describe_defect(path: Path, size: int) -> str:
-    """Return what is the matter with a file that safetensors does not take for ours."""
+    """Return why a file is not accepted as a model file."""
+    # A safetensors file starts with the length of its JSON header, 8 bytes, then the header.
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         begin = file.read(min(length, 2**20))
@@ -133,8 +135,8 @@ def _describe_defect(path: Path, size: int) -> str:
     expected = 8 + length + max(ends, default=0)
     if size < expected < MAX_BYTES:
         at_least = "" if ends else "at least "
-        return f"one that is cut short, {size} of {at_least}{expected} bytes"
-    return "one that is damaged"
+        return f"a truncated one, {size} of {at_least}{expected} bytes"
+    return "a damaged one"
 
 
 def _metadata(path: Path) -> dict[str, str] | None:
@@ -150,7 +152,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}
-    # AttributeError: safetensors looks for types in NumPy that it does not have, F8_E5M2 for one.
+    # AttributeError: safetensors looks up types that NumPy does not have, F8_E5M2 for example.
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(_refusal(path, f"arrays that cannot be read ({error})")) from error
 

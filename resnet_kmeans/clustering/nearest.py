@@ -1,4 +1,4 @@
-"""Makes a clusterer predict that cannot, by the nearest rows of its fit."""
+"""Adds `predict` to clusterers that lack it, by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.neighbors import KNeighborsClassifier
 
-N_NEIGHBORS = 5  # as KNeighborsClassifier's own default; a tie goes to the nearer ones
+N_NEIGHBORS = 5  # the default of KNeighborsClassifier
 
 
 class NearestLabels(ClusterMixin, BaseEstimator):
-    """Give new rows the label that weighs most among their nearest rows of the fit.
+    """Label new rows by a vote of the nearest rows of the fit, weighted by distance.
 
-    A row of the fit keeps its own label. Where most of the nearest rows are noise, a new row
-    is noise too.
+    Rows of the fit keep their labels. Noise takes part in the vote, so a new row can be
+    noise too.
 
     Parameters
     ----------
     clusterer : clusterer
-        Anything with `fit_predict`.
+        Any estimator with `fit_predict`.
 
     Attributes
     ----------
     clusterer_ : clusterer
-        The fitted clone.
+        The fitted clone of `clusterer`.
     labels_ : ndarray of shape (n,)
-        Of the rows of the fit; negative for noise.
+        Labels of the rows of the fit; negative for noise.
     """
 
     def __init__(self, clusterer: Any):
@@ -37,7 +37,7 @@ class NearestLabels(ClusterMixin, BaseEstimator):
         self.clusterer_ = clone(self.clusterer)
         self.labels_ = np.asarray(self.clusterer_.fit_predict(X))
         n_neighbors = min(N_NEIGHBORS, len(X))
-        # By distance, so that a row of the fit, at distance 0, outweighs all others.
+        # weights="distance" gives a row at distance 0 the whole vote.
         nearest = KNeighborsClassifier(n_neighbors, weights="distance", algorithm="brute")
         self.nearest_ = nearest.fit(X, self.labels_)
         return self

@@ -1,4 +1,4 @@
-"""Graphs of nearest neighbours, with what they say about a clustering."""
+"""Builds nearest-neighbour graphs to judge clusterings by."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from scipy.sparse import csr_matrix
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
-# Similarities that are held at a time, 4 bytes each: 32 MiB, for memory that does not grow
-# with the square of the rows.
+# Similarities held at a time, 4 bytes each: 32 MiB, so that memory does not grow with the
+# square of the number of rows.
 BLOCK_CELLS = 2**23
 
 
 def nearest(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
-    """Return the nearest other rows of each row by cosine, exactly.
+    """Return the nearest neighbours of each row by cosine similarity.
+
+    The search is exact. A row is not its own neighbour.
 
     Parameters
     ----------
     rows : ndarray of shape (n, d)
     n_neighbors : int
-        At most n - 1 are returned.
+        Number of neighbours; at most n - 1 are returned.
 
     Returns
     -------
     ndarray of shape (n, min(n_neighbors, n - 1)), dtype int32
-        Positions, the nearest first.
+        Positions of the neighbours of each row, the nearest first.
     """
     unit = normalize(rows.astype(np.float32, copy=False))
     n_rows, n_found = len(unit), min(n_neighbors, len(unit) - 1)
@@ -32,7 +34,8 @@ def nearest(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
     for block in gen_batches(n_rows, max(1, BLOCK_CELLS // max(1, n_rows))):
         far = -(unit[block] @ unit.T)
         own = np.arange(block.start, block.stop)
-        far[own - block.start, own] = np.inf  # a row is not its own neighbour
+        far[own - block.start, own] = np.inf
+        # Partitioning finds the neighbours in linear time; only these are sorted.
         first = np.argpartition(far, max(0, n_found - 1), axis=1)[:, :n_found]
         order = np.take_along_axis(far, first, axis=1).argsort(axis=1, kind="stable")
         found[block] = np.take_along_axis(first, order, axis=1)
@@ -40,56 +43,68 @@ def nearest(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
 
 
 def jaccard_graph(neighbours: np.ndarray) -> csr_matrix:
-    """Return the graph whose edges weigh what two rows' neighbourhoods have in common.
+    """Return the neighbour graph with the similarity of neighbourhoods as weights.
 
-    The weight is the Jaccard index of the neighbourhoods, rows themselves included (Levine
-    et al. 2015, PhenoGraph): an edge between groups, which have few neighbours in common,
-    weighs little.
+    The weight of an edge is the Jaccard index of the neighbourhoods of its two rows, the rows
+    included (Levine et al. 2015, PhenoGraph). Rows of different groups have few neighbours
+    in common, so the edge between them has a small weight.
 
     Parameters
     ----------
     neighbours : ndarray of shape (n, m)
-        As `nearest` returns them.
+        Result of `nearest`.
 
     Returns
     -------
     csr_matrix of shape (n, n)
-        Symmetric; a row is linked to itself with weight 1.
+        A symmetric matrix with ones on its diagonal.
     """
     n_rows = len(neighbours)
     around = np.column_stack([np.arange(n_rows, dtype=np.int32), neighbours])
     width = around.shape[1]
     weights = np.empty(around.shape)
     for block in gen_batches(n_rows, max(1, BLOCK_CELLS // width**3)):
+        # Each neighbour of a row is compared with each neighbour of its neighbours: shape
+        # (rows of the block, width, width, width).
         own, others = around[block, None, :, None], around[around[block]][:, :, None, :]
         shared = (own == others).sum(axis=(2, 3))
         weights[block] = shared / (2 * width - shared)
     starts = np.arange(0, around.size + 1, width)
     graph = csr_matrix((weights.ravel(), around.ravel(), starts), shape=(n_rows, n_rows))
+    # The Jaccard index is symmetric, being a neighbour is not.
     return graph.maximum(graph.T).tocsr()
 
 
 def modularity(neighbours: np.ndarray, labels: np.ndarray, resolution: float = 1.0) -> float:
-    """Return how many more edges lie within clusters than would by chance.
+    """Return the modularity of labels on a nearest-neighbour graph.
 
-    Newman and Girvan (2004), Finding and evaluating community structure in networks, with
-    the resolution of Reichardt and Bornholdt (2006).
+    Modularity is the share of edges within clusters, minus the share expected by chance.
 
     Parameters
     ----------
     neighbours : ndarray of shape (n, m)
-        As `nearest` returns them.
+        Result of `nearest`.
     labels : ndarray of shape (n,), dtype int
-        From 0 on.
+        Labels from 0 on.
     resolution : float, default=1
-        Above 1, more and smaller clusters are preferred.
+        Weight of the share expected by chance. Values above 1 favour more and smaller
+        clusters.
 
     Returns
     -------
     float
-        At most 1.
+        At most 1; higher is better.
+
+    References
+    ----------
+    M. E. J. Newman and M. Girvan (2004), Finding and evaluating community structure in
+    networks, Physical Review E 69.
+
+    J. Reichardt and S. Bornholdt (2006), Statistical mechanics of community detection,
+    Physical Review E 74: the resolution.
     """
     n_rows, n_neighbors = neighbours.shape
+    # A link counts at both of its ends.
     degrees = np.bincount(neighbours.ravel(), minlength=n_rows) + n_neighbors
     shares = np.bincount(labels, weights=degrees) / degrees.sum()
     inside = (labels[:, None] == labels[neighbours]).mean()

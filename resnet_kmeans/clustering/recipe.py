@@ -1,4 +1,4 @@
-"""The steps between features and labels: which by default, how they become arrays."""
+"""Makes the steps between features and labels, as arrays too."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from resnet_kmeans.clustering.discriminant import PCA_COMPONENTS, ClusterDiscrim
 from resnet_kmeans.clustering.nearest import NearestLabels
 from resnet_kmeans.exceptions import ModelFileError
 
-REDUCERS = {"auto", "discriminant", "pca", "umap"}  # by name
-# Measured over parts of labelled sets: fewer rows gain little in the mean, and clear groups of
-# 8 lose (64 drawn pictures, adjusted Rand index 0.82 for 1.00): most of 15 neighbours are others.
-LEARNT_FROM = 100  # rows
-LEARNT_FROM_PER_CLUSTER = 10  # rows
-N_INIT = 10  # starts of KMeans; one start loses 0.01 to 0.02 AMI in the mean
-MINI_BATCH_FROM = 100_000  # rows; from here on MiniBatchKMeans spares minutes
-KNOWN_REDUCERS = (  # that become arrays
+REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
+# Rows from which on "auto" learns a space. Measured over parts of labelled sets: fewer rows gain
+# little on average, and clear groups of 8 images lose (64 drawn pictures: adjusted Rand index
+# 0.82 instead of 1.00), since most of 15 neighbours belong to other groups.
+LEARNT_FROM = 100
+LEARNT_FROM_PER_CLUSTER = 10
+N_INIT = 10  # starts of KMeans; a single start loses 0.01 to 0.02 AMI on average
+MINI_BATCH_FROM = 100_000  # rows, from which on MiniBatchKMeans saves minutes
+KNOWN_REDUCERS = (  # types of the steps of reducers that can be saved as arrays
     [FunctionTransformer],
     [Normalizer],
     [Normalizer, PCA],
@@ -34,18 +35,23 @@ KNOWN_REDUCERS = (  # that become arrays
 def new_reducer(
     reducer: Any, shape: tuple[int, int], n_clusters: int | None, random_state: Any
 ) -> Any:
-    """Return an unfitted reducer for rows of this shape.
+    """Return an unfitted reducer for rows of a given shape.
 
     Parameters
     ----------
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None
-        As `ImageFolderClusterer` takes it. A transformer with a parameter `n_clusters` gets
-        it.
+        The parameter of `ImageFolderClusterer`. If a transformer has a parameter `n_clusters`,
+        it is set.
     shape : tuple of int
-        Number of rows, number of features.
+        Number of rows and number of features.
     n_clusters : int or None
-        None where the clusterer finds its own number: there is none to learn a space for.
+        Number of clusters; None if the clusterer finds it itself.
     random_state : int, RandomState instance or None
+
+    Raises
+    ------
+    ImportError
+        If the reducer is ``"umap"`` and umap-learn is not installed.
     """
     if reducer is None:
         return FunctionTransformer()
@@ -56,13 +62,13 @@ def new_reducer(
     if not isinstance(reducer, str):
         takes_number = n_clusters is not None and depends_on_n_clusters(reducer)
         return clone(reducer).set_params(**({"n_clusters": n_clusters} if takes_number else {}))
-    if min(shape) <= PCA_COMPONENTS:  # nothing to shorten
+    if min(shape) <= PCA_COMPONENTS:  # PCA has at most as many components
         return make_pipeline(Normalizer())
     return make_pipeline(Normalizer(), PCA(PCA_COMPONENTS, random_state=random_state))
 
 
 def depends_on_n_clusters(reducer: Any) -> bool:
-    """Return whether a reducer is made for one number of clusters."""
+    """Return whether a reducer has a parameter `n_clusters`."""
     return "n_clusters" in reducer.get_params(deep=False)
 
 
@@ -79,7 +85,9 @@ def _new_umap(n_rows: int, random_state: Any) -> Any:
     except ImportError as error:
         message = "reducer='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
         raise ImportError(message) from error
-    # min_dist 0 packs clusters tightly, as umap-learn's documentation advises for clustering.
+    # umap-learn's documentation recommends min_dist=0 for clustering. Its spectral
+    # initialisation needs n_components + 1 < n_rows. With a seed it uses one thread anyway and
+    # warns unless told so.
     return UMAP(
         n_components=min(10, max(2, n_rows - 2)),
         n_neighbors=min(15, n_rows - 1),
@@ -91,7 +99,19 @@ def _new_umap(n_rows: int, random_state: Any) -> Any:
 
 
 def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: Any) -> Any:
-    """Return an unfitted clusterer that can predict, with `n_clusters` where it takes a number."""
+    """Return an unfitted clusterer that has `predict`.
+
+    Parameters
+    ----------
+    clusterer : clusterer or None
+        The parameter of `ImageFolderClusterer`.
+    n_clusters : int
+        Number of clusters; ignored if the clusterer finds it itself.
+    n_rows : int
+        Number of rows to fit.
+    random_state : int, RandomState instance or None
+        Used only if `clusterer` is None.
+    """
     if clusterer is not None:
         new = with_n_clusters(clusterer, n_clusters)
         return new if hasattr(new, "predict") else NearestLabels(new)
@@ -103,30 +123,31 @@ def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: An
 
 
 def with_n_clusters(clusterer: Any, n_clusters: int) -> Any:
-    """Return a clone with another number of clusters, or as it is where it finds its own."""
+    """Return a clone with another number of clusters, unless it finds the number itself."""
     name = number_name(clusterer)
     return clone(clusterer).set_params(**({name: n_clusters} if name else {}))
 
 
 def number_name(clusterer: Any) -> str | None:
-    """Return the name of the parameter that is the number of clusters, None if there is none.
+    """Return the name of the parameter for the number of clusters, None if there is none.
 
-    AgglomerativeClustering and Birch find their own number where `n_clusters` is None.
+    There is none either if its value is None: AgglomerativeClustering and Birch find the
+    number themselves then.
     """
     parameters = clusterer.get_params()
     inner = "clusterer__" if isinstance(clusterer, NearestLabels) else ""
-    # SpectralClustering has both; its n_components are those of the embedding.
+    # SpectralClustering has both; n_components is the dimension of its embedding.
     names = [inner + name for name in ("n_clusters", "n_components") if inner + name in parameters]
     return names[0] if names and parameters[names[0]] is not None else None
 
 
 def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
-    """Return fitted default steps as arrays, from which `from_arrays` builds them again.
+    """Return the arrays of a fitted reducer and clusterer, for `from_arrays`.
 
     Raises
     ------
     ModelFileError
-        If a step is not one of the default ones.
+        If a step is a custom one, or has settings that `from_arrays` does not know.
     """
     steps = [step for _, step in reducer.steps] if isinstance(reducer, Pipeline) else [reducer]
     reducers = [type(step) for step in steps]
@@ -137,7 +158,7 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
         raise ModelFileError(
             "Expected the reducers 'auto', 'discriminant', 'pca' or None with KMeans or "
             f"MiniBatchKMeans, which can be saved without code, got {custom}. Nothing was "
-            "written. Use joblib.dump(clusterer, path), for those who trust the file."
+            "written. Use joblib.dump(clusterer, path), and load such files only if you trust them."
         )
     arrays = {
         "cluster_centers": clusterer.cluster_centers_.astype(np.float32),
@@ -153,18 +174,16 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
 
 
 def _is_default(step: Any) -> bool:
-    """Return whether `from_arrays` would build a step that does the same."""
+    """Return whether a step has the settings that `from_arrays` assumes."""
     settings = {"func": None, "norm": "l2", "whiten": False}
     parameters = step.get_params()
     return all(parameters.get(name, value) == value for name, value in settings.items())
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
-    """Return the fitted reducer and clusterer that `to_arrays` took apart.
-
-    Built by fitting and then setting public attributes alone, so that no version of
-    scikit-learn but the one at hand matters.
-    """
+    """Return the fitted reducer and clusterer whose arrays `to_arrays` returned."""
+    # Each step is fitted to a stand-in, then its public attributes are set. So private ones
+    # exist, whatever the version of scikit-learn.
     centers = arrays["cluster_centers"]
     clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
     if "components" in arrays:
@@ -189,7 +208,7 @@ def _new_fitted_discriminant(components: np.ndarray, intercept: np.ndarray) -> A
 
 
 def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:
-    """Return a KMeans fitted to just these centres.
+    """Return a fitted KMeans with given centres.
 
     Parameters
     ----------
@@ -197,6 +216,7 @@ def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:
     inertia : float
         Sum of squared distances of the rows of the fit to their centres.
     """
+    # `fit` may average centres that are equal, or move them by rounding.
     clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
     clusterer.cluster_centers_ = centers
     clusterer.inertia_ = inertia

@@ -1,4 +1,4 @@
-"""Works on rows block by block; a row of NaN stands for an image that cannot be read."""
+"""Reduces and labels rows, of which those of unreadable images are NaN."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from sklearn.utils import check_random_state, gen_batches
 from resnet_kmeans.cluster_names import NOISE, UNREADABLE
 from resnet_kmeans.clustering.nearest import NearestLabels
 
-# Of a block of features: itself, readable rows alone, normalised, centred by PCA.
+# Copies of a block of features that reducing it makes: the block, its readable rows, these
+# normalised, and these centred by PCA.
 COPIES = 4
-BLOCK_ROWS = 65_536  # reduced rows that are worked on at a time where that makes copies
+BLOCK_ROWS = 65_536  # reduced rows copied at a time
 
 
 def n_in_memory(width: int) -> int:
-    """Return how many rows of features scikit-learn's `working_memory` holds, with copies."""
+    """Return the number of float32 rows that scikit-learn's `working_memory` is enough for."""
     return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * 4 * width)))
 
 
 def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
-    """Return the positions of at most `n_drawn` rows, in rising order."""
+    """Return the positions of at most `n_drawn` random rows, in ascending order."""
     if n_rows <= n_drawn:
         return np.arange(n_rows)
     return np.sort(check_random_state(random_state).choice(n_rows, n_drawn, replace=False))
 
 
 def features_of(featurizer: Any, sources: list[Any]) -> np.ndarray:
-    """Return features as float32, since KMeans fitted on float32 refuses float64."""
+    """Return the features of images as float32."""
+    # KMeans fitted to float32 rows raises an error for float64 ones.
     return np.asarray(featurizer.transform(sources), dtype=np.float32)
 
 
 def is_readable(rows: np.ndarray) -> np.ndarray:
-    """Return which rows are no NaN."""
+    """Return a mask of the rows without NaN."""
     readable = np.empty(len(rows), dtype=bool)
     for block in gen_batches(len(rows), BLOCK_ROWS):
         readable[block] = ~np.isnan(rows[block]).any(axis=1)
@@ -43,12 +45,15 @@ def is_readable(rows: np.ndarray) -> np.ndarray:
 
 
 def select_readable(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
-    """Return the readable rows, without a copy where all of them are."""
+    """Return the readable rows; without a copy if all rows are readable."""
     return rows if readable.all() else rows[readable]
 
 
 def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Return reduced rows, NaN where the features are; `width` is for all of them NaN."""
+    """Return reduced rows as float32; rows of NaN stay NaN.
+
+    `width` is the number of columns if all rows are NaN.
+    """
     readable = is_readable(features)
     if not readable.any():
         return np.full((len(features), width or 1), np.nan, dtype=np.float32)
@@ -63,14 +68,15 @@ def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.n
 
 
 def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
-    """Return the labels of reduced rows as int32: `UNREADABLE` where they are NaN."""
+    """Return the labels of reduced rows as int32; those of rows of NaN are `UNREADABLE`."""
     readable = is_readable(reduced)
     found = clusterer.predict(select_readable(reduced, readable)) if readable.any() else []
     return _spread(found, readable)
 
 
 def labels_of_fit(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
-    """Return what `predict` would, without looking for each row of the fit among them all."""
+    """Return the labels of the rows of the fit; equal to those of `predict`."""
+    # Finding each row's nearest neighbours would take time with the square of the rows.
     if isinstance(clusterer, NearestLabels):
         return _spread(clusterer.labels_, is_readable(reduced))
     return predict(clusterer, reduced)
@@ -78,14 +84,14 @@ def labels_of_fit(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
 
 def _spread(found: Any, readable: np.ndarray) -> np.ndarray:
     labels = np.full(len(readable), UNREADABLE, dtype=np.int32)
-    # scikit-learn's label of noise is that of an unreadable image here.
+    # scikit-learn labels noise -1, which is the label of unreadable images here.
     labels[readable] = np.where(np.asarray(found) < 0, NOISE, found)
     return labels
 
 
 def centers_of(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return a clusterer's centres, or the means of the rows where it has none."""
-    for name in ("cluster_centers_", "means_"):  # the latter of mixtures
+    """Return the centres of a clusterer, or the means of its clusters if it has none."""
+    for name in ("cluster_centers_", "means_"):  # mixtures have the latter
         if hasattr(clusterer, name):
             return np.asarray(getattr(clusterer, name), dtype=np.float32)
     centers = np.full((max(labels.max() + 1, 0), reduced.shape[1]), np.nan, dtype=np.float32)
@@ -95,7 +101,7 @@ def centers_of(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.nd
 
 
 def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Return the distance of each row to each centre, float32, NaN where the row is."""
+    """Return the distances of rows to all centres as float32; those of rows of NaN are NaN."""
     found = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
     readable = is_readable(reduced)
     if readable.any() and len(centers):
@@ -104,7 +110,7 @@ def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
 
 def own_distances(reduced: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the distance of each row to the centre of its label, float32, NaN without one."""
+    """Return the distance of each row to its own centre as float32; NaN without a cluster."""
     found = np.full(len(reduced), np.nan, dtype=np.float32)
     for block in gen_batches(len(reduced), BLOCK_ROWS):
         rows = np.flatnonzero(labels[block] >= 0) + block.start

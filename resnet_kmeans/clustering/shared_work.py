@@ -1,4 +1,4 @@
-"""Keeps what was computed of some rows for the next fit on the same rows."""
+"""Caches results in memory, so that fits to the same rows share them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-# A grid search goes through all folds for one set of parameters, then for the next: what
-# is kept has to span the folds, of the fit and of the score.
+# GridSearchCV fits all folds with one set of parameters before the next set, so the results of
+# all folds must fit, those of fits and of scores.
 MAX_KEPT = 32
-MAX_BYTES = 2**27  # 128 MiB, for a process that clusters much else
+MAX_BYTES = 2**27  # 128 MiB
 
 _kept: OrderedDict[tuple[Any, ...], tuple[np.ndarray, ...]] = OrderedDict()
 _lock = threading.Lock()
@@ -22,29 +22,36 @@ _lock = threading.Lock()
 def shared(
     compute: Callable[..., tuple[np.ndarray, ...]], rows: np.ndarray, *parameters: Any
 ) -> tuple[np.ndarray, ...]:
-    """Return ``compute(rows, *parameters)``, from an earlier call where there was one.
+    """Return ``compute(rows, *parameters)``, cached by the content of the rows.
 
-    Rows are known again by their content. The arrays last used are kept, in this process
-    alone; they are read-only.
+    The cache is in the memory of this process. It evicts the results that were not used for
+    the longest time.
 
     Parameters
     ----------
     compute : function
-        Returns arrays that depend on nothing but its arguments.
+        A function of the module level. Its result must depend on its arguments alone.
     rows : ndarray
     *parameters
-        What else `compute` takes; hashable.
+        Further arguments of `compute`; they must be hashable.
+
+    Returns
+    -------
+    tuple of ndarray
+        The result, read-only.
     """
     key = (compute.__module__, compute.__qualname__, _digest(rows), parameters)
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
+    # Not under the lock: two threads may compute the same result, but none has to wait.
     found = compute(rows, *parameters)
     for array in found:
         array.setflags(write=False)
     with _lock:
         _kept[key] = found
+        # The result just computed is kept, whatever its size.
         while len(_kept) > MAX_KEPT or (len(_kept) > 1 and _n_bytes() > MAX_BYTES):
             _kept.popitem(last=False)
     return found

@@ -1,31 +1,32 @@
-"""Scores how well clusters are separated, without labels."""
+"""Computes silhouettes, on a sample of many rows."""
 
 from __future__ import annotations
 
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
-MAX_ROWS = 10_000  # silhouettes take time and memory with the square of the rows
+MAX_ROWS = 10_000  # the time of silhouettes grows with the square of the rows
 
 
 def silhouette_sample(
     rows: np.ndarray, labels: np.ndarray, max_rows: int = MAX_ROWS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return silhouettes of rows, of at most `max_rows` of them drawn at random.
+    """Return the silhouettes of rows, or of a fixed random sample of them.
 
     Parameters
     ----------
     rows : ndarray of shape (n, d)
     labels : ndarray of shape (n,)
     max_rows : int, default=10,000
+        Size of the sample.
 
     Returns
     -------
     positions : ndarray of int
-        Which rows were drawn; always the same ones for the same n.
+        The rows of the sample; the same for equal n.
     silhouettes : ndarray of float
-        From -1 to 1; all -1 where they are not defined, which is for one cluster only or
-        as many as rows.
+        From -1 to 1; all -1 if they are not defined, which is the case for one cluster or
+        as many clusters as rows.
     """
     positions = np.arange(len(rows))
     if len(rows) > max_rows:
@@ -38,6 +39,6 @@ def silhouette_sample(
 
 
 def mean_silhouette(rows: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean of `silhouette_sample`, -1 where it is not defined."""
+    """Return the mean silhouette, -1 if it is not defined."""
     _, silhouettes = silhouette_sample(rows, labels)
     return float(silhouettes.mean()) if len(silhouettes) else -1.0

@@ -1,4 +1,4 @@
-"""Clusters rows by the eigenvectors of their neighbour graph."""
+"""Clusters rows by the eigenvectors of their nearest-neighbour graph."""
 
 from __future__ import annotations
 
@@ -14,43 +14,47 @@ from sklearn.preprocessing import normalize
 from resnet_kmeans.clustering.neighbours import jaccard_graph, modularity, nearest
 from resnet_kmeans.clustering.threads import one_thread
 
-# Measured over labelled sets, as all constants of this module: 10 to 20 neighbours do alike.
-N_NEIGHBORS = 15
-POWER = 2  # of an eigenvalue, which damps eigenvectors that tell less of the groups
-SMOOTHED = 5  # rows, itself and the nearest, whose embeddings are averaged
+# The constants of this module were measured over labelled sets.
+N_NEIGHBORS = 15  # 10 to 20 give similar results
+POWER = 2  # exponent of the eigenvalues that scale eigenvectors; it damps later ones
+SMOOTHED = 5  # rows averaged in the embedding: a row and its nearest neighbours
 MAX_VECTORS = 64
-DENSE_UP_TO = 4 * MAX_VECTORS  # rows; ARPACK finds no more than some of all eigenvectors
-# Of two embeddings the one of more dimensions, unless its clusters have clearly less
-# modularity: two scenes in 120 crops of photos, of which each falls into parts.
+DENSE_UP_TO = 4 * MAX_VECTORS  # rows; ARPACK needs more rows than eigenvectors
+# The embedding of 2k dimensions is used if its modularity reaches this share of the other's. It
+# is clearly worse where clusters have parts of their own, as in 120 crops from two scenes.
 TOLERANCE = 0.98
 
 
 def n_vectors(n_clusters: int) -> int:
-    """Return how many eigenvectors serve for so many clusters; few different numbers."""
+    """Return the number of eigenvectors to compute for a number of clusters."""
+    # Only two different numbers, so that fits which differ in n_clusters share the vectors.
     return MAX_VECTORS if 4 * n_clusters > MAX_VECTORS else MAX_VECTORS // 2
 
 
 def spectrum(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return neighbours of rows, and the leading eigenvectors of their graph.
+    """Return the neighbours of rows and the leading eigenvectors of their graph.
 
-    The graph is that of the nearest neighbours, weighted by `jaccard_graph`; eigenvectors
-    are those of its random walk (Shi and Malik 2000; von Luxburg 2007), times their
-    eigenvalues to the power of two.
+    The weights of the graph are those of `jaccard_graph`. The eigenvectors are those of the
+    random walk on it (Shi and Malik 2000; von Luxburg 2007), each scaled by the square of its
+    eigenvalue.
 
     Parameters
     ----------
     rows : ndarray of shape (n, d)
     n_vectors : int
-        At most n are returned.
+        Number of eigenvectors; at most n are returned.
 
     Returns
     -------
     neighbours : ndarray of shape (n, m), dtype int32
+        Result of `nearest`.
     vectors : ndarray of shape (n, n_vectors), dtype float32
-        The leading one first.
+        Eigenvectors in descending order of the eigenvalues.
     """
     neighbours = nearest(rows, N_NEIGHBORS)
     graph = jaccard_graph(neighbours)
+    # The symmetric matrix has the same eigenvalues as the random walk, and eigenvectors that
+    # differ by the roots of the degrees.
     roots = np.sqrt(np.asarray(graph.sum(axis=1)).ravel())
     values, vectors = _leading(diags(1 / roots) @ graph @ diags(1 / roots), n_vectors)
     vectors = vectors / roots[:, None]
@@ -59,12 +63,12 @@ def spectrum(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _leading(matrix: csr_matrix, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest eigenvalues of a symmetric matrix, falling, with their vectors."""
+    """Return the largest eigenvalues of a symmetric matrix, in descending order, with vectors."""
     n_rows = matrix.shape[0]
     if n_rows <= DENSE_UP_TO:
         values, vectors = np.linalg.eigh(matrix.toarray())
     else:
-        begin = np.random.RandomState(0).rand(n_rows)  # ARPACK's own changes with each call
+        begin = np.random.RandomState(0).rand(n_rows)  # ARPACK's default start is random
         with one_thread():
             values, vectors = eigsh(matrix, k=n_vectors, which="LA", v0=begin, tol=1e-4)
     leading = np.argsort(-values, kind="stable")[:n_vectors]
@@ -72,19 +76,21 @@ def _leading(matrix: csr_matrix, n_vectors: int) -> tuple[np.ndarray, np.ndarray
 
 
 def embed(neighbours: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.ndarray:
-    """Return a spectral embedding: eigenvectors averaged over neighbours, of unit length.
+    """Return the spectral embedding, averaged over neighbours and scaled to unit length.
 
     Parameters
     ----------
     neighbours, vectors : ndarray
-        As `spectrum` returns them.
+        Results of `spectrum`.
     n_dimensions : int
+        Number of eigenvectors to use.
 
     Returns
     -------
     ndarray of shape (n, n_dimensions), dtype float32
     """
     leading = vectors[:, :n_dimensions]
+    # The sum has the direction of the mean, and the length does not matter.
     near = leading[neighbours[:, : SMOOTHED - 1]].sum(axis=1)
     embedded: np.ndarray = normalize(leading + near)
     return embedded
@@ -93,17 +99,21 @@ def embed(neighbours: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.
 def spectral_labels(
     neighbours: np.ndarray, vectors: np.ndarray, n_clusters: int, reference: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Return clusters of the embedding of 2k dimensions, or of k where those are better.
+    """Return the labels of spectral clustering into k clusters.
+
+    The embeddings of k and of 2k dimensions are both clustered. The latter is preferred
+    unless its clusters have clearly less modularity.
 
     Parameters
     ----------
     neighbours, vectors : ndarray
-        As `spectrum` returns them.
+        Results of `spectrum`.
     n_clusters : int
         k.
     reference : ndarray of shape (n, m)
-        Neighbours on which modularity says which embedding is the better one.
+        Neighbours for the modularity.
     seed : int
+        Random state of KMeans.
 
     Returns
     -------
@@ -112,7 +122,8 @@ def spectral_labels(
     widths = sorted({min(width, vectors.shape[1]) for width in (n_clusters, 2 * n_clusters)})
     kmeans = KMeans(n_clusters, n_init=10, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of rows that are all alike
+        # KMeans warns if fewer than k rows are distinct.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         found = [kmeans.fit(embed(neighbours, vectors, width)).labels_ for width in widths]
     scores = [modularity(reference, labels) for labels in found]
     labels: np.ndarray = found[-1] if scores[-1] >= TOLERANCE * max(scores) else found[0]

@@ -1,4 +1,4 @@
-"""One page, and the numbers behind it, that show the clusters."""
+"""The report, one HTML page that shows the clusters."""
 
 from resnet_kmeans.report.clusters import SET_ASIDE, SET_ASIDE_NAME
 from resnet_kmeans.report.corrections import ShownExport

@@ -1,4 +1,4 @@
-"""Sums each cluster up, with the images of it to show."""
+"""Summarises each cluster and selects the images of it to show."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ import numpy as np
 from resnet_kmeans.cluster_names import NOISE, NOISE_NAME
 from resnet_kmeans.exceptions import printable
 
-MAX_SHOWN = 1000  # images; above that a sample of each cluster
-SET_ASIDE = -3  # label of the images that a person took out of all clusters
+MAX_SHOWN = 1000  # images on the page; with more, a sample of each cluster
+SET_ASIDE = -3  # label of images that a person took out of their clusters
 SET_ASIDE_NAME = "_set_aside"
-# Groups of images that are no cluster but have a folder.
+# Groups of images that are not clusters, but have folders.
 _OTHERS = {NOISE: NOISE_NAME, SET_ASIDE: SET_ASIDE_NAME}
 
 
 @dataclass(frozen=True)
 class ClusterSummary:
-    """One cluster, or the images of noise, or those that were set aside.
+    """Summary of one cluster, of noise, or of the images that were set aside.
 
     Attributes
     ----------
-    label, size : int
-        Its number (-2 of noise, -3 of what was set aside), and that of its images.
+    label : int
+        The label; -2 for noise, -3 for images that were set aside.
+    size : int
+        Number of images.
     name : str
-        Fit to be printed.
+        Printable name.
     cohesion : float or None
-        Mean silhouette, from -1 to 1; None where it is not defined.
+        Mean silhouette, from -1 to 1; None if it is not defined.
     n_uncertain : int
-        Number of images known to be nearer to another cluster.
+        Number of images with a negative silhouette.
     shown : list of int
-        Positions of the images to show: the most typical first, then, where not all are
-        shown, the least certain.
+        Positions of the images to show: the most typical first, then, if not all are shown,
+        the least certain.
     n_typical : int
-        How many of `shown` are there for being typical.
+        Number of images in `shown` selected as typical.
     """
 
     label: int
@@ -48,14 +50,14 @@ class ClusterSummary:
 
 
 def in_folders(labels: np.ndarray) -> np.ndarray:
-    """Return a mask of the images that are in a cluster, of noise, or set aside."""
+    """Return a mask of the images that have a folder: clusters, noise, set aside."""
     return np.asarray((labels >= 0) | np.isin(labels, list(_OTHERS)))
 
 
 def join_equal_names(
     labels: np.ndarray, names: Sequence[str] | Mapping[int, str] | None
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Give clusters of one name one label, the lowest; return labels and the name of each."""
+    """Return labels in which clusters of equal names share the lowest, and the names by label."""
     given = dict(names) if isinstance(names, Mapping) else dict(enumerate(names or []))
     given = {**_OTHERS, **given}
     joined, first = labels.copy(), dict[str, int]()
@@ -68,24 +70,26 @@ def join_equal_names(
 def sum_up_clusters(
     labels: np.ndarray, names: Mapping[int, str], order: np.ndarray, silhouettes: np.ndarray
 ) -> list[ClusterSummary]:
-    """Sum the clusters up by label, then noise and what was set aside.
+    """Return summaries of the clusters in the order of labels, then of the other groups.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
     names : mapping of int to str
-        Of each label.
+        Name of each label.
     order : ndarray of shape (n,)
-        The lower, the more typical of its cluster is an image; NaN where unknown.
+        Sort key of images in their cluster, the most typical lowest; NaN if unknown.
     silhouettes : ndarray of shape (n,)
-        NaN where unknown.
+        NaN if unknown.
     """
     found, sizes = np.unique(labels[in_folders(labels)], return_counts=True)
     share = _share(sizes.tolist())
     clusters = []
     for label, size in zip(found.tolist(), sizes.tolist()):
         members = np.flatnonzero(labels == label)
-        typical = members[np.argsort(order[members], kind="stable")].tolist()  # NaN last
+        typical = members[np.argsort(order[members], kind="stable")].tolist()  # NaN come last
+        # Of a cluster that does not fit, up to a quarter of its share shows uncertain images:
+        # those are what a person wants to check.
         n_judged = int((~np.isnan(silhouettes[members])).sum())
         n_typical = size if size <= share else share - min(share // 4, n_judged)
         rest = np.array(typical[n_typical:], dtype=int)
@@ -106,7 +110,7 @@ def sum_up_clusters(
 
 
 def _share(sizes: list[int]) -> int:
-    """Return the most images that every cluster may show."""
+    """Return the largest number of images per cluster that keeps the page within its limit."""
     if sum(sizes) <= MAX_SHOWN:
         return max(sizes, default=1)
     share = 1
@@ -116,6 +120,6 @@ def _share(sizes: list[int]) -> int:
 
 
 def mean_silhouette(silhouettes: np.ndarray) -> float | None:
-    """Return the mean of the silhouettes that are known, None where none is."""
+    """Return the mean of the known silhouettes, None if there are none."""
     known = silhouettes[~np.isnan(silhouettes)]
     return float(known.mean()) if len(known) else None

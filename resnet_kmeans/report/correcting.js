@@ -1,6 +1,7 @@
 
-// Corrections: a log of steps, replayed to the state that the page shows. A group is a cluster
-// of the page, by the label of its section; a new one gets the next free label.
+// Corrections are a log of steps; replaying it gives the state that the page shows, so that undo
+// needs no inverse steps. A group is a cluster, identified by the label of its section; a new one
+// gets the next free label.
 const exported = JSON.parse($("corrections").textContent);
 const ASIDE = -3, NOISE = -2;
 const folders = new Map(exported.groups.map((group) => [group.label, group.folder]));
@@ -16,7 +17,7 @@ const plural = (n, word = "image") => `${n.toLocaleString("en")} ${word}${n === 
 
 let log = [], done = 0, saved = null, state = null;
 const picked = new Set();
-let anchor = null, focused = null, kept = true;
+let anchor = null, focused = null, canStore = true;
 
 function replay() {
   const state = { names: new Map(folders), home: new Map([...folders.keys()].map((g) => [g, g])), placed: new Map() };
@@ -63,13 +64,13 @@ function curation() {
 const text = () => JSON.stringify(curation(), null, 1) + "\n";
 const isChanged = () => text() !== (saved ?? unchanged);
 
-// What was changed, in sentences
+// The changes, in sentences
 function sentences() {
   const lines = [];
   for (const group of groups()) {
     const homes = [...state.home].filter(([, into]) => into === group).map(([home]) => home);
     const others = homes.filter((home) => folders.get(home) !== state.names.get(group)).map((home) => names.get(home));
-    if (homes.length > 1) lines.push(`${homes.map((home) => names.get(home)).join(" and ")} are one: ${shownName(group)}`);
+    if (homes.length > 1) lines.push(`${homes.map((home) => names.get(home)).join(" and ")} are merged as ${shownName(group)}`);
     else if (others.length) lines.push(`${others[0]} is now ${shownName(group)}`);
   }
   const counts = new Map();
@@ -203,60 +204,61 @@ function renderBar() {
   $("save").disabled = !lines.length;
   $("apply").hidden = !lines.length || isChanged();
 }
-function tell(words) { $("told").textContent = words; }
+function announce(words) { $("told").textContent = words; }
 
-// Steps, kept where the browser keeps anything. All pages of file:// may share one storage.
+// Steps are stored in the browser, if it allows that. All pages of file:// may share one storage, so
+// the key names the export.
 const key = "resnet-kmeans " + exported.id;
-function keep() {
+function store() {
   try {
     if (log.length) localStorage.setItem(key, JSON.stringify({ revision: exported.revision, log, done, saved, unsaved: isChanged() }));
     else localStorage.removeItem(key);
-    kept = true;
+    canStore = true;
   } catch {
-    if (kept) tell($("told").textContent + " This browser keeps nothing for this page: save before you leave it.");
-    kept = false;
+    if (canStore) announce($("told").textContent + " This browser cannot store your corrections: save before you leave the page.");
+    canStore = false;
   }
 }
-function recall() {
+function restore() {
   let found = null;
   try { found = JSON.parse(localStorage.getItem(key)); } catch { return ""; }
   if (!Array.isArray(found?.log) || !found.log.length) return "";
-  // What was saved has been applied since, perhaps.
-  if (found.revision !== exported.revision) return found.unsaved ? "The folders have changed since the corrections that this browser kept; those are left out." : "";
+  // Saved corrections have probably been applied, which changes the revision.
+  if (found.revision !== exported.revision) return found.unsaved ? "The folders have changed since your last corrections, which were discarded." : "";
   try {
     [log, done, saved] = [found.log, found.done, found.saved];
     state = replay();
     text();
-    return "Your corrections of this export are back.";
+    return "Your corrections of this export were restored.";
   } catch {
     [log, done, saved] = [[], 0, null];
     return "";
   }
 }
-function take(step, words) {
+function record(step, words) {
   log = [...log.slice(0, done), step];
   done = log.length;
   render();
-  tell(words);
-  keep();
+  announce(words);
+  store();
 }
 const said = (step) => step.said ?? "the last change";
 function undo() {
-  if (!done) return tell("Nothing to undo.");
+  if (!done) return announce("Nothing to undo.");
   done -= 1;
   render();
-  tell("Undone: " + said(log[done]));
-  keep();
+  announce("Undone: " + said(log[done]));
+  store();
 }
 function redo() {
-  if (done === log.length) return tell("Nothing to redo.");
+  if (done === log.length) return announce("Nothing to redo.");
   done += 1;
   render();
-  tell("Done again: " + said(log[done - 1]));
-  keep();
+  announce("Redone: " + said(log[done - 1]));
+  store();
 }
 
-// Names, as the command checks them
+// The rules for names are those of `resnet-kmeans apply`; a page without a server cannot ask it.
 const compared = (name) => name.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC");
 const DEVICES = /^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])$/;
 function reasonInvalid(name) {
@@ -277,43 +279,43 @@ const groupNamed = (name, except) => groups().find((group) => group !== except &
 const visible = () => items.filter((item) => !item.hidden);
 function pick(item, range) {
   const list = visible().filter((each) => !added.has(each)), from = list.indexOf(anchor), at = list.indexOf(item), n = picked.size;
-  if (added.has(item)) return tell(`${item.dataset.name} was put there by hand. Take it into the export with resnet-kmeans add, then it can be moved.`);
+  if (added.has(item)) return announce(`${item.dataset.name} was put there by hand. Take it into the export with resnet-kmeans add, then it can be moved.`);
   if (range && from >= 0) for (const each of list.slice(Math.min(from, at), Math.max(from, at) + 1)) picked.add(each);
   else if (!picked.delete(item)) picked.add(item);
   anchor = focused = item;
   renderBar();
-  tell(`${picked.size} selected` + (picked.size < n || range ? "" : `: ${item.dataset.name}`));
+  announce(`${picked.size} selected` + (picked.size < n || range ? "" : `: ${item.dataset.name}`));
 }
 function clear() {
   picked.clear();
   renderBar();
 }
 function pickAll(section) {
-  if (!section) return tell("Which cluster? Click one of its images first.");
+  if (!section) return announce("Which cluster? Click one of its images first.");
   for (const item of section.querySelectorAll(".grid li[data-name]")) if (!item.hidden && !added.has(item)) picked.add(item);
   renderBar();
   const missing = sizeNow(+section.id.slice(8)) - section.querySelectorAll(".grid li[data-name]").length;
-  tell(`${picked.size} selected` + (missing > 0 ? `; ${plural(missing)} of this cluster ${missing === 1 ? "is" : "are"} not on the page` : ""));
+  announce(`${picked.size} selected` + (missing > 0 ? `; ${plural(missing)} of this cluster ${missing === 1 ? "is" : "are"} not on the page` : ""));
 }
 function currentSection() {
   const section = document.activeElement?.closest?.(".cluster") ?? (focused?.isConnected ? focused.closest(".cluster") : null);
   return section && !section.hidden ? section : null;
 }
 
-// What can be done
+// Actions
 function moveTo(into, name) {
   const images = [...picked].filter((item) => now(item) !== into).map(idOf);
   const where = into === ASIDE ? "set aside" : `moved to ${name ?? shownName(into)}`;
-  if (!picked.size) return tell("Select images first.");
-  if (!images.length) return tell(into === ASIDE ? "They are set aside already." : `They are in ${shownName(into)} already.`);
+  if (!picked.size) return announce("Select images first.");
+  if (!images.length) return announce(into === ASIDE ? "They are already set aside." : `They are already in ${shownName(into)}.`);
   const words = `${plural(images.length)} ${where}.`;
   const step = { do: "move", images, into, said: words };
   if (name !== undefined) step.name = name;
-  take(step, words);
+  record(step, words);
   clear();
 }
 function askMove() {
-  if (!picked.size) return tell("Select images first.");
+  if (!picked.size) return announce("Select images first.");
   ask({
     title: `Move ${plural(picked.size)} to`, label: "A cluster below, or a new name", ok: "Move", options: groups(),
     then(choice) {
@@ -326,17 +328,17 @@ function askMove() {
 }
 function askName(section) {
   const group = section && +section.id.slice(8);
-  if (!section) return tell("Which cluster? Click one of its images first.");
-  if (group < 0) return tell("This is no cluster. Select its images and move them.");
+  if (!section) return announce("Which cluster? Click one of its images first.");
+  if (group < 0) return announce("This is not a cluster. Select its images to move them.");
   ask({
     title: `Rename ${shownName(group)}`, label: "New name", ok: "Rename", value: shownName(group),
-    note: "A name that another cluster has merges the two.",
+    note: "The name of another cluster merges the two.",
     then(name) {
       const other = groupNamed(name, group);
       if (other !== undefined) return merge([group], other);
-      if (name === state.names.get(group)) return tell("The name is the same.");
+      if (name === state.names.get(group)) return announce("The name is the same.");
       const words = `${shownName(group)} is now ${name}.`;
-      take({ do: "name", group, name, said: words }, words);
+      record({ do: "name", group, name, said: words }, words);
     },
   });
 }
@@ -344,22 +346,22 @@ function askMerge(section) {
   const chosen = section ? [section] : [...new Set([...picked].map((item) => item.closest(".cluster")))];
   if (!chosen.length && currentSection()) chosen.push(currentSection());
   const sources = chosen.map((each) => +each.id.slice(8)).filter((group) => group >= 0);
-  if (!sources.length) return tell("Which clusters? Click an image of each first.");
+  if (!sources.length) return announce("Which clusters? Click an image of each first.");
   const several = sources.length > 1, options = several ? sources : groups().filter((group) => group !== sources[0]);
-  if (!options.length) return tell("There is no other cluster.");
+  if (!options.length) return announce("There is no other cluster.");
   ask({
     title: several ? `Merge ${sources.map(shownName).join(" and ")}` : `Merge ${shownName(sources[0])} into`,
-    note: several ? "Which one keeps its name?" : "Whole clusters are merged, with images that are not shown.",
+    note: several ? "Which one keeps its name?" : "Whole clusters are merged, including images that are not shown.",
     options,
     then: (into) => merge(sources.filter((group) => group !== into), into),
   });
 }
 function merge(groups, into) {
   const words = `${groups.map(shownName).join(" and ")} merged into ${shownName(into)}, ${plural(sizeNow(into) + groups.reduce((sum, group) => sum + sizeNow(group), 0))}.`;
-  take({ do: "merge", groups, into, said: words }, words);
+  record({ do: "merge", groups, into, said: words }, words);
 }
 
-// One question for all of them
+// One dialog for all questions
 let question = null;
 function ask(asked) {
   question = { options: [], note: "", value: "", ...asked };
@@ -369,7 +371,7 @@ function ask(asked) {
   $("ask-label").querySelector("span").textContent = question.label ?? "";
   $("ask-name").value = question.value;
   $("ask-ok").textContent = question.ok ?? "";
-  wrong("");
+  showReason("");
   offer();
   $("ask").showModal();
   if (question.label) $("ask-name").select(); else $("ask-groups").querySelector("button").focus();
@@ -389,7 +391,7 @@ function offer() {
     return entry;
   }));
 }
-function wrong(reason) {
+function showReason(reason) {
   $("ask-wrong").textContent = reason ? `“${$("ask-name").value}” cannot be a folder’s name: ${reason}.` : "";
   $("ask-name").setAttribute("aria-invalid", !!reason);
 }
@@ -402,11 +404,11 @@ $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = $("ask-name").value, reason = reasonInvalid(name);
   if (!question.label) return;
-  wrong(reason);
+  showReason(reason);
   if (!reason) answer(name);
 });
 $("ask-name").addEventListener("input", () => {
-  wrong($("ask-name").value ? reasonInvalid($("ask-name").value) : "");
+  showReason($("ask-name").value ? reasonInvalid($("ask-name").value) : "");
   offer();
 });
 $("ask-cancel").addEventListener("click", () => $("ask").close());
@@ -425,7 +427,7 @@ $("ask").addEventListener("keydown", (event) => {
 
 // Saving
 function save() {
-  if (!sentences().length) return tell("There are no changes to save.");
+  if (!sentences().length) return announce("There are no changes to save.");
   const content = text(), link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
   link.download = "curation.json";
@@ -434,8 +436,8 @@ function save() {
   saved = content;
   $("apply").querySelector("code").textContent = exported.command;
   renderBar();
-  tell("Changes saved as curation.json.");
-  keep();
+  announce("Changes saved as curation.json.");
+  store();
 }
 window.addEventListener("beforeunload", (event) => { if (isChanged()) event.preventDefault(); });
 
@@ -453,7 +455,7 @@ function correct(on) {
 }
 $("correct").addEventListener("click", () => {
   correct(!isCorrecting());
-  if (isCorrecting()) tell("Select images, or merge and rename clusters at their headings.");
+  if (isCorrecting()) announce("Select images, or merge and rename clusters at their headings.");
 });
 // Before the listener that opens an image.
 document.addEventListener("click", (event) => {
@@ -494,7 +496,7 @@ function goBy(item, key) {
 }
 const acts = {
   m: () => askMerge(), r: () => askName(currentSection()), v: askMove, x: () => moveTo(ASIDE), Delete: () => moveTo(ASIDE),
-  a: () => pickAll(currentSection()), u: undo, Escape: () => { clear(); tell("Nothing selected."); },
+  a: () => pickAll(currentSection()), u: undo, Escape: () => { clear(); announce("Nothing selected."); },
 };
 function press(event) {
   const item = event.target.closest?.(".grid li[data-name]"), control = event.ctrlKey || event.metaKey;
@@ -507,7 +509,7 @@ function press(event) {
   if (item && letter === "Enter") return show(item), true;
   if (item && letter.startsWith("Arrow")) return goBy(item, letter), true;
   if (/^[0-9]$/.test(letter)) {
-    if (groups().includes(+letter)) moveTo(+letter); else tell(`No cluster has the digit ${letter}.`);
+    if (groups().includes(+letter)) moveTo(+letter); else announce(`No cluster has the digit ${letter}.`);
     return true;
   }
   return acts[letter] && (acts[letter](), true);
@@ -522,8 +524,8 @@ state = replay();
 const unchanged = text();
 for (const item of added) item.classList.add("added");
 for (const section of sections) addActs(section, +section.id.slice(8));
-const recalled = recall();
-if (recalled) correct(true);
+const restored = restore();
+if (restored) correct(true);
 $("apply").querySelector("code").textContent = exported.command;
 render();
-if (recalled) tell(recalled);
+if (restored) announce(restored);

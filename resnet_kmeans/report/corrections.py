@@ -1,4 +1,4 @@
-"""Tells a page what of an export it can correct."""
+"""Collects the data that a page needs to correct an export."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ class ShownExport(NamedTuple):
     Attributes
     ----------
     id : str
-        Kept in every ``curation.json``, so that it is applied to no other export.
+        Identifier of the export. Every ``curation.json`` contains it, so that it cannot be
+        applied to another export.
     folder : str or path-like
-        That of the export.
+        Folder of the export.
     paths : sequence of str or None, of length n
-        Where each image lies in `folder`, with ``/``; None for an image that is not there.
+        Path of each image in `folder`, with ``/``; None for an image that is not there.
     added : collection of str, default=()
-        Which of `paths` are of files that the export knows nothing of, so that it can
-        rename and merge their folders, but not move them.
+        Those of `paths` that were added by hand. Their folders can be renamed and merged, but
+        the files themselves cannot be moved.
     differences : sequence of str, default=()
-        What is not as it was written, a sentence each.
+        Sentences that describe changes to the folder since it was written.
     """
 
     id: str
@@ -40,18 +41,19 @@ class ShownExport(NamedTuple):
 
 
 def read_corrections(summary: ClusteringSummary, export: ShownExport) -> dict[str, Any]:
-    """Return what the page's script needs to record corrections.
+    """Return the data of the script that records corrections, in a form fit for JSON.
 
     Raises
     ------
     ValueError
-        If the clusters are not the folders of the export.
+        If the clusters do not correspond to the folders of the export.
     """
     folders = _folders(summary, export)
     shown = [i for cluster in summary.clusters for i in cluster.shown]
     return {
         "id": export.id,
-        # Corrections that a browser keeps are those of the folders as they were then.
+        # A browser keeps corrections between visits. If this value has changed since, they
+        # refer to folders that are no longer the same.
         "revision": _hash([export.id, summary.labels.tolist(), list(export.paths)]),
         "command": _command(export.folder),
         "groups": [
@@ -71,7 +73,7 @@ def _folders(summary: ClusteringSummary, export: ShownExport) -> dict[int, str]:
     labels = {cluster.label for cluster in summary.clusters}
     if len(export.paths) != len(summary.labels) or not len(pairs) == len(folders) == len(labels):
         raise ValueError(
-            f"Expected {len(summary.labels)} paths in an export with one folder a cluster, got "
+            f"Expected {len(summary.labels)} paths in an export with one folder per cluster, got "
             f"{len(export.paths)} paths in {len({folder for _, folder in pairs})} folders for "
             f"{len(labels)} clusters. Nothing was written. Pass the paths of this clustering, "
             "in the order of the labels."
@@ -80,6 +82,7 @@ def _folders(summary: ClusteringSummary, export: ShownExport) -> dict[int, str]:
 
 
 def _command(folder: str | os.PathLike[str]) -> str:
+    # Quoted for the shell of the system, since people paste it into a terminal.
     words = ["resnet-kmeans", "apply", printable(os.path.abspath(folder)), "curation.json"]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 

@@ -1,4 +1,4 @@
-"""Draws what all displays of a clustering have in common."""
+"""Defines the base class of the displays of a clustering."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from resnet_kmeans.report.fitted import read_clusterer
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_tile
 
-TILE = 124  # pixels, side of an image
-PALETTE = "tab20"  # matplotlib's widest one of plain colours; beyond 20 it repeats
+TILE = 124  # side of an image, in pixels
+# matplotlib's qualitative palette with the most colours; they repeat after 20 clusters.
+PALETTE = "tab20"
 
 
 class ClusteringDisplay:
-    """Draws a ClusteringSummary on `ax_` of `figure_`; subclasses say how."""
+    """Base class of displays that draw a `ClusteringSummary`.
 
-    _projection: str | None = None
+    Subclasses define `plot`, which sets `ax_` and `figure_`.
+    """
+
+    _projection: str | None = None  # no map unless a subclass draws one
     plot: Any
 
     def __init__(self, summary: ClusteringSummary):
@@ -28,15 +32,22 @@ class ClusteringDisplay:
     def from_estimator(
         cls, estimator: Any, X: Sequence[Any] | None = None, *, ax: Any = None, **options: Any
     ) -> Any:
-        """Draw what a fitted clusterer found.
+        """Draw the clusters of a fitted clusterer.
 
         Parameters
         ----------
         estimator : fitted ImageFolderClusterer
         X : sequence of length n, default=None
-            The images of the fit, where they were in memory; None takes `image_paths_`.
-        ax, **options
-            As `plot` takes them; without axes a figure is made.
+            The images of the fit, needed if they were in memory; None uses `image_paths_`.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a figure.
+        **options
+            Passed to `plot`.
+
+        Returns
+        -------
+        ClusteringDisplay
+            The display.
         """
         summary = summarize(**read_clusterer(estimator, X), projection=cls._projection)
         return cls(summary).plot(ax, **options)
@@ -53,37 +64,45 @@ class ClusteringDisplay:
         ax: Any = None,
         **options: Any,
     ) -> Any:
-        """Draw images and the labels that they were given.
+        """Draw the clusters given by labels.
 
         Parameters
         ----------
         images : sequence of length n
             Paths, bytes, PIL images or uint8 arrays.
         labels : array-like of int, of shape (n,)
-            -1 for an image that belongs to no cluster, -2 for noise.
+            Label of each image; -1 for an unreadable one, -2 for noise.
         features : ndarray of shape (n, d), default=None
-            The rows that were clustered; only a contact sheet does without them.
+            The rows that were clustered. Only a contact sheet can be drawn without them.
         distances : array-like of shape (n,), default=None
-            To the centre of the cluster; None computes them from `features`.
+            Distance of each image to its centre; None computes them from `features`.
         names : sequence of str, or mapping of int to str, default=None
-            The name of each label; clusters of one name are drawn as one.
-        ax, **options
-            As `plot` takes them; without axes a figure is made.
+            Name of each label; clusters of equal names are drawn as one.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a figure.
+        **options
+            Passed to `plot`.
+
+        Returns
+        -------
+        ClusteringDisplay
+            The display.
         """
         known: dict[str, Any] = {"features": features, "distances": distances, "names": names}
         summary = summarize(images, labels, **known, projection=cls._projection)
         return cls(summary).plot(ax, **options)
 
     def check_features(self, known: Any) -> None:
+        """Raise an error if the summary lacks what only features can provide."""
         if not known:
             raise ValueError(
                 f"Expected the features that were clustered, got none that {type(self).__name__} "
-                "could draw. Nothing was drawn. Pass features=, for two clusters or more."
+                "can draw. Nothing was drawn. Pass features=, with two or more clusters."
             )
 
 
 def take_axes(display: Any, ax: Any, size: tuple[float, float]) -> Any:
-    """Let a display draw on `ax`, or on a figure of this size in inches."""
+    """Set `ax_` and `figure_` of a display; without axes, create a figure of a size in inches."""
     if ax is None:
         try:
             import matplotlib.pyplot as plt
@@ -96,15 +115,17 @@ def take_axes(display: Any, ax: Any, size: tuple[float, float]) -> Any:
 
 
 def colour(number: int) -> Any:
+    """Return the colour of a cluster as RGBA."""
     import matplotlib
 
     palette = matplotlib.colormaps[PALETTE]
-    # Strong colours first: the palette alternates strong and pale.
+    # The palette alternates between strong and pale colours; the strong ones come first.
     order = [*range(0, palette.N, 2), *range(1, palette.N, 2)]
     return palette(order[number % palette.N])
 
 
 def pin(ax: Any, point: np.ndarray, image: Any, edge: Any) -> None:
+    """Draw an image at a point of the axes, in a frame of a given colour."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     frame = {"edgecolor": edge, "linewidth": 2, "boxstyle": "square,pad=0.05"}

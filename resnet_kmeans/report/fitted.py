@@ -1,4 +1,4 @@
-"""Reads from a fitted clusterer what a summary of it needs."""
+"""Reads the results of a fitted clusterer."""
 
 from __future__ import annotations
 
@@ -11,33 +11,37 @@ import numpy as np
 from resnet_kmeans.cluster_names import UNREADABLE
 from resnet_kmeans.versions import library_versions
 
-BLOCK = 4096  # images whose features are held together
+BLOCK = 4096  # images whose unreduced features are in memory at a time
 
 
 def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> dict[str, Any]:
-    """Return what a fitted clusterer knows of its images, as `summarize` takes it.
+    """Return the results of a fitted clusterer, as arguments of `summarize`.
 
     Parameters
     ----------
     clusterer : fitted ImageFolderClusterer
-        Or whatever else has `labels_`; `image_paths_`, `distances_`, `unreadable_`,
-        `cluster_names_` and `pipeline_` are used where they are.
+        Another clusterer needs the attribute `labels_` only. The attributes `image_paths_`,
+        `distances_`, `unreadable_`, `cluster_names_` and `pipeline_` are used if they exist.
     images : sequence of length n, default=None
-        The images of the fit, where they lay in memory or lie elsewhere now.
+        The images of the fit, needed if they were in memory or have been moved.
     features : ndarray of shape (n, d), default=None
         The rows that were clustered; None computes them.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
     ValueError
-        If it knows no labels.
+        If the clusterer has no labels.
     """
     if not hasattr(clusterer, "labels_"):
         raise ValueError(
-            "Expected a clusterer that knows the labels of its images, got a "
+            "Expected a clusterer with the labels of its images, got a "
             f"{type(clusterer).__name__} without labels_: it was not fitted, or was loaded from "
-            "a model file. Nothing was drawn. Fit it, or pass images and "
-            "labels=clusterer.predict(images)."
+            "a model file. Nothing was drawn. Fit it, or pass the images and "
+            "clusterer.predict(images)."
         )
     names = {
         "images": "image_paths_",
@@ -56,7 +60,7 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
 
 
 def read_features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> np.ndarray:
-    """Return the rows that the last step of a pipeline sees; NaN for unreadable images."""
+    """Return the input of the last step of a pipeline; rows of NaN for unreadable images."""
     readable = np.flatnonzero(np.asarray(labels) != UNREADABLE)
     blocks = [readable[start : start + BLOCK] for start in range(0, len(readable), BLOCK)]
     rows = [pipeline[:-1].transform([images[i] for i in block]) for block in blocks]
@@ -66,7 +70,7 @@ def read_features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> n
 
 
 def read_facts(clusterer: Any) -> dict[str, str]:
-    """Return how a clustering was made: parameters, fitted steps, network, versions."""
+    """Return a description of a clustering: parameters, fitted steps, network, versions."""
     facts: dict[str, Any] = {"Clusters": len(getattr(clusterer, "cluster_centers_", [])) or None}
     if hasattr(clusterer, "pipeline_"):
         featurizer, *steps = (step for _, step in clusterer.pipeline_.steps)

@@ -1,4 +1,4 @@
-"""Writes one HTML page that shows the clusters."""
+"""Writes the HTML page that shows the clusters."""
 
 from __future__ import annotations
 
@@ -34,51 +34,51 @@ def write_report(
     facts: Mapping[str, Any] | None = None,
     projection: str = "auto",
 ) -> Path:
-    """Write one self-contained HTML page that shows the clusters.
+    """Write a self-contained HTML page that shows the clusters.
 
-    It opens from disk, without a server or a connection. Of at most 1,000 images it embeds
-    a thumbnail each, of more those of a sample of each cluster.
+    The page opens from disk, without a server or a network connection. It embeds a thumbnail
+    of each image; of more than 1,000 images, it shows a sample of each cluster.
 
     Parameters
     ----------
     clustering : fitted ImageFolderClusterer, or array-like of int, of shape (n,)
-        Or the labels alone, -1 for an image that belongs to no cluster, -2 for noise. All
-        else that a clusterer knows is taken from it unless it is given.
+        The clusterer, whose results are used unless other parameters replace them; or labels,
+        -1 for an unreadable image, -2 for noise.
     path : str or path-like
-        The page, ``report.html`` for example. An older report there is replaced, any other
-        file is not.
+        The file to write, such as ``report.html``. An older report is replaced, any other file
+        is an error.
     images : sequence of length n, default=None
-        Paths, bytes, PIL images or uint8 arrays, in the order of the labels. Names link to
-        the files, as they lie from `path` on.
+        Paths, bytes, PIL images or uint8 arrays, in the order of the labels. Paths become
+        links, relative to the folder of `path`.
     features : ndarray of shape (n, d), default=None
-        The rows that were clustered; without them labels get neither cohesion nor map. A
-        clusterer computes them, from its feature cache where it has one.
+        The rows that were clustered. A clusterer computes them if they are None; with labels,
+        the page then has neither cohesion nor map.
     distances : array-like of shape (n,), default=None
-        To the centre of the cluster: the nearest image is the most typical one.
+        Distance of each image to its centre. The nearest image is the most typical one.
     reasons : mapping of str to str, default=None
-        Why images belong to no cluster, by path.
+        Reason for each unreadable image, by path.
     names : sequence of str, or mapping of int to str, default=None
-        The name of each label; clusters of one name are shown as one.
+        Name of each label; clusters of equal names are shown as one.
     export : ShownExport, default=None
-        The export that the images lie in. With it the page can be corrected: clusters
-        renamed and merged, images moved and set aside. It saves ``curation.json`` for
-        ``resnet-kmeans apply``. Without it the page only shows.
+        The export that contains the images. With it, the page can correct the export: rename
+        and merge clusters, move images and set them aside. Corrections are saved as
+        ``curation.json``, for ``resnet-kmeans apply``.
     facts : mapping of str, default=None
-        How the clustering was made, to be told at the foot of the page.
+        Description of the clustering, shown at the foot of the page.
     projection : {"auto", "pca", "tsne", "umap"}, default="auto"
-        How the map is drawn; ``"auto"`` is t-SNE.
+        Method that computes the map; ``"auto"`` uses t-SNE, or PCA for fewer than 10 images.
 
     Returns
     -------
     Path
-        The page.
+        `path`.
 
     Raises
     ------
     FileExistsError
-        If `path` is a file that is no report; nothing is written then.
+        If `path` is a file but not a report. Nothing is written then.
     ValueError
-        If lengths differ, labels are no integers, or a clusterer knows no labels.
+        If lengths differ, labels are not integers, or a clusterer has no labels.
 
     Examples
     --------
@@ -118,15 +118,19 @@ def render(
     folder: str | os.PathLike[str] = ".",
     export: ShownExport | None = None,
 ) -> str:
-    """Return a summary as an HTML page that will lie in `folder`.
+    """Return the HTML page of a summary.
 
     Parameters
     ----------
     summary : ClusteringSummary
     folder : str or path-like, default="."
-        Links to images are relative to it.
+        The folder of the page; links to images are relative to it.
     export : ShownExport, default=None
-        That the page can correct.
+        The export that the page can correct.
+
+    Returns
+    -------
+    str
     """
     corrections = read_corrections(summary, export) if export else None
     shown = [i for cluster in summary.clusters for i in cluster.shown]
@@ -146,24 +150,26 @@ def render(
         corrections=corrections,
         differences=list(map(printable, export.differences)) if export else [],
         generator=GENERATOR,
-        # Only our own script may run, whatever a file name manages to say.
+        # The page's security policy admits scripts with this random value only, so nothing in
+        # a file name can run.
         nonce=secrets.token_urlsafe(16),
     )
 
 
 def _link(image: Any, folder: str | os.PathLike[str]) -> str | None:
-    """Return a relative link; quoted, no name can be a scheme such as javascript:."""
+    """Return the link to an image, None for an image in memory."""
     if not isinstance(image, (str, os.PathLike)):
         return None
     try:
         relative = os.path.relpath(image, folder)
-    except ValueError:  # on another drive
+    except ValueError:  # the image is on another drive
         return Path(image).resolve().as_uri()
+    # Quoting also escapes colons, so that no name can start with a scheme (javascript:).
     return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
 def _points(summary: ClusteringSummary) -> list[list[Any]]:
-    """Return what the map needs of each image: x, y, label, position, name."""
+    """Return the points of the map: x, y, label, position and name of each image."""
     labels, names = summary.labels, summary.names
     return [
         [round(float(x), 4), round(float(y), 4), int(labels[i]), int(i), names[i]]
@@ -174,16 +180,18 @@ def _points(summary: ClusteringSummary) -> list[list[Any]]:
 def _check_free(page: Path) -> None:
     if not os.path.lexists(page):
         return
+    # The mark stands in the page's head, so its first 1,000 bytes suffice.
     mark = f'content="{GENERATOR}"'.encode()
     if page.is_file() and mark in page.read_bytes()[:1000]:
         return
     raise FileExistsError(
         f"Expected a new file or an older report, got {printable(page)}, which is something "
-        "else. Nothing was written or overwritten. Choose another name."
+        "else. Nothing was written. Choose another name."
     )
 
 
 def _write_whole(page: Path, text: str) -> None:
+    # Renaming is atomic: a reader sees the older report or the new one.
     part = page.with_name(f".{page.name}.resnet-kmeans.part")
     part.write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(part, page)

@@ -1,4 +1,4 @@
-"""Lays rows out as a map in two dimensions."""
+"""Projects rows onto a map in two dimensions."""
 
 from __future__ import annotations
 
@@ -6,34 +6,42 @@ import numpy as np
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-MIN_TSNE = 10  # points; t-SNE of fewer shows nothing that PCA does not
+MIN_TSNE = 10  # rows; for fewer, t-SNE shows no more than PCA
 
 
 def project(rows: np.ndarray, projection: str = "auto") -> tuple[np.ndarray, str]:
-    """Return rows as points of a map, and in words how that was made.
+    """Return the points of a map, with a caption that names the method.
 
     Parameters
     ----------
     rows : ndarray of shape (n, d)
     projection : {"auto", "pca", "tsne", "umap"}, default="auto"
-        ``"auto"`` is t-SNE, or PCA below 10 rows.
+        ``"auto"`` uses t-SNE, or PCA for fewer than 10 rows. Fewer than 3 rows or columns
+        always use PCA.
 
     Returns
     -------
     points : ndarray of shape (n, 2)
-        From 0 to 1, in the middle of the square, proportions kept.
-    words : str
+        Coordinates from 0 to 1. The aspect ratio is kept, and the shorter side is centred.
+    caption : str
+
+    Raises
+    ------
+    ImportError
+        If `projection` is ``"umap"`` and umap-learn is not installed.
+    ValueError
+        If `projection` is unknown.
     """
     if projection not in ("auto", "pca", "tsne", "umap"):
         raise ValueError(
-            f"Expected a projection of 'auto', 'pca', 'tsne' or 'umap', got {projection!r}. "
-            "Nothing was drawn."
+            f"Expected projection to be 'auto', 'pca', 'tsne' or 'umap', got {projection!r}. "
+            "Nothing was drawn. Choose one of these."
         )
     if min(rows.shape) < 3 or (projection == "auto" and len(rows) < MIN_TSNE):
         projection = "pca"
     points, words = {"umap": _umap, "pca": _pca}.get(projection, _tsne)(rows)
     points = points - points.min(axis=0)
-    points = points / max(float(points.max()), 1e-9)
+    points = points / max(float(points.max()), 1e-9)  # equal rows are all at 0
     return points + (1 - points.max(axis=0)) / 2, words
 
 
@@ -42,14 +50,15 @@ def _pca(rows: np.ndarray) -> tuple[np.ndarray, str]:
     points = np.zeros((len(rows), 2))
     if len(rows) > 1:
         points[:, :n_components] = PCA(n_components).fit_transform(rows)
-    return points, "PCA: the two directions in which the images differ most"
+    return points, "PCA: the two directions of greatest variance"
 
 
 def _tsne(rows: np.ndarray) -> tuple[np.ndarray, str]:
     from sklearn.manifold import TSNE
 
-    perplexity = min(30.0, (len(rows) - 1) / 3)  # scikit-learn's default, fewer for few rows
-    # Its threads wait for each other in a loop: on a busy machine 28 s instead of 4 s.
+    # 30 is scikit-learn's default; the perplexity must be smaller than the number of rows.
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    # OpenMP threads wait in busy loops, so that on a loaded machine t-SNE took 28 s, not 4 s.
     with threadpool_limits(1, user_api="openmp"):
         points = TSNE(perplexity=perplexity, random_state=0).fit_transform(rows)
     return points, "t-SNE: neighbours stay together, distances between groups mean little"

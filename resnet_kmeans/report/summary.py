@@ -1,4 +1,4 @@
-"""Sums a clustering up in plain dataclasses."""
+"""Summarises a clustering in dataclasses."""
 
 from __future__ import annotations
 
@@ -21,38 +21,42 @@ from resnet_kmeans.report.clusters import (
 )
 from resnet_kmeans.report.projection import project
 
-MAX_MAPPED = 2500  # points; t-SNE of these takes about 10 s on one core
+MAX_MAPPED = 2500  # points of the map; t-SNE then takes about 10 s on one core
 
 
 @dataclass(frozen=True)
 class ClusteringSummary:
-    """A clustering of n images.
+    """Summary of a clustering of n images.
 
     Attributes
     ----------
     images : list of length n
+        The images, as given.
     names : list of str, of length n
-        Paths from `folder` on, fit to be printed.
+        Printable paths, relative to `folder`.
     folder : str
-        The folder that all images lie in, fit to be printed; empty for images in memory.
+        The folder that contains all images, printable; empty for images in memory.
     labels : ndarray of shape (n,)
-        -1 for an image without a folder, -2 for noise, -3 for one that was set aside.
+        Label of each image; -1 for an unreadable one, -2 for noise, -3 for one set aside.
     silhouettes : ndarray of shape (n,)
-        Below 0 where another cluster is nearer; NaN where unknown, which above 10,000
-        images is all but a sample.
+        Silhouette of each image; NaN if unknown, as outside a sample of 10,000 images.
     rivals : ndarray of shape (n,)
-        The nearest other cluster of each shown image; -1 where unknown.
+        Label of the nearest other cluster for images that are shown; -1 if unknown.
     cohesion : float or None
+        Mean silhouette; None without features.
     clusters : list of ClusterSummary
-        Those of equal names are one; noise and what was set aside come last.
+        Clusters in the order of labels, those of equal names merged, then noise and images
+        that were set aside.
     unreadable : dict of str to str
-        Name and reason of each image without a cluster.
+        Reason for each unreadable image, by name.
     mapped : ndarray of int
-        Which images are on the map.
+        Positions of the images on the map.
     positions : ndarray of shape (len(mapped), 2)
-        Where, from 0 to 1.
-    projection, facts
-        In words, how the map and the clustering were made.
+        Coordinates of these images on the map, from 0 to 1.
+    projection : str
+        Caption of the map, empty without one.
+    facts : dict of str to str
+        Description of the clustering.
     """
 
     images: list[Any]
@@ -71,7 +75,7 @@ class ClusteringSummary:
 
     @property
     def uncertain(self) -> np.ndarray:
-        """Mask of shape (n,): the images that are nearer to another cluster."""
+        """Mask of shape (n,) of the images with a negative silhouette."""
         return np.asarray(self.silhouettes < 0)
 
     @property
@@ -81,7 +85,7 @@ class ClusteringSummary:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters, without noise and what was set aside."""
+        """Number of clusters, excluding noise and images that were set aside."""
         return sum(cluster.label >= 0 for cluster in self.clusters)
 
 
@@ -96,33 +100,36 @@ def summarize(
     facts: Mapping[str, Any] | None = None,
     projection: str | None = "auto",
 ) -> ClusteringSummary:
-    """Sum a clustering up.
+    """Summarise a clustering.
 
     Parameters
     ----------
     images : sequence of length n
         Paths, bytes, PIL images or uint8 arrays.
     labels : array-like of int, of shape (n,)
-        -1 for an image that belongs to no cluster, -2 for noise, -3 for one set aside.
+        Label of each image; -1 for an unreadable one, -2 for noise, -3 for one set aside.
     features : ndarray of shape (n, d), default=None
         The rows that were clustered; without them there is neither cohesion nor map.
     distances : array-like of shape (n,), default=None
-        To the centre of the cluster; None computes them from `features`.
+        Distance of each image to its centre; None computes them from `features`.
     reasons : mapping of str to str, default=None
-        Why images belong to no cluster.
+        Reason for each unreadable image, by path.
     names : sequence of str, or mapping of int to str, default=None
-        The name of each label, ``cluster_0``, … where there is none. Clusters of one name
-        are summed up as one.
+        Name of each label, by default ``cluster_0``, …; clusters of equal names are merged.
     facts : mapping of str, default=None
-        How the clustering was made, to be told.
+        Description of the clustering.
     projection : {"auto", "pca", "tsne", "umap"} or None, default="auto"
-        How rows become a map; ``"auto"`` is t-SNE, None makes no map. Of 1,319 rows of 64
-        t-SNE took 3 s on two cores and UMAP, with its import, 72 s.
+        Method that computes the map; ``"auto"`` uses t-SNE, None computes no map. For 1,319
+        rows of 64 columns t-SNE took 3 s on two cores; UMAP, including its import, 72 s.
+
+    Returns
+    -------
+    ClusteringSummary
 
     Raises
     ------
     ValueError
-        If lengths differ, or labels are no integers.
+        If lengths differ, or labels are not integers.
     """
     images, labels = list(images), _check(images, labels, features, distances)
     labels, named = join_equal_names(labels, names)
@@ -160,9 +167,9 @@ def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray
     lengths = [len(x) for x in (images, labels, features, distances) if x is not None]
     if len(set(lengths)) != 1 or not lengths[0] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            "Expected as many images, integer labels, features and distances, at least one, "
-            f"got {lengths}, labels of {labels.dtype}. Nothing was summed up. Pass them in one "
-            "order, with the label -1 for an image that belongs to no cluster."
+            "Expected equal numbers of images, integer labels, features and distances, at least "
+            f"one each, got {lengths}, labels of {labels.dtype}. Nothing was computed. Pass one "
+            "of each per image, in one order, with the label -1 for an unreadable image."
         )
     return labels
 
@@ -170,7 +177,7 @@ def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray
 def _judge(
     features: np.ndarray | None, labels: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return silhouettes, and distances to the own centre; NaN where unknown."""
+    """Return silhouettes and distances to the own centre; NaN if unknown."""
     silhouettes, distances = np.full((2, len(labels)), np.nan)
     if features is None:
         return silhouettes, distances
@@ -188,7 +195,7 @@ def _centers(features: np.ndarray, labels: np.ndarray, found: np.ndarray) -> np.
 
 
 def _rivals(features: np.ndarray | None, labels: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Return the nearest other cluster of each shown image, -1 for the others."""
+    """Return the nearest other cluster of the images that are shown, -1 for all others."""
     rivals, found = np.full(len(labels), -1), np.unique(labels[labels >= 0])
     if features is not None and len(found) > 1:
         gaps = euclidean_distances(features[shown], _centers(features, labels, found))
@@ -202,6 +209,7 @@ def _draw_map(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     if features is None or projection is None:
         return rows[:0], np.empty((0, 2)), ""
+    # All images of the page are on the map, and a random sample of the others.
     others = np.random.RandomState(0).permutation(np.setdiff1d(rows, shown))
     mapped = np.sort(np.concatenate([shown, others[: max(0, MAX_MAPPED - len(shown))]]))
     return mapped, *project(features[mapped], projection)

@@ -1,4 +1,4 @@
-"""Draws images small."""
+"""Makes thumbnails of images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from PIL import Image, ImageOps
 from resnet_kmeans.exceptions import DecodeError
 from resnet_kmeans.images import open_upright, read_file
 
-# Width and height in pixels to try in turn, until a thumbnail is small enough: a photo's is
-# at the first one, noise's at the third.
+# Maximum width and height in pixels, tried in turn until the file is small enough: photos need
+# the first, random noise the third.
 THUMBNAIL_SIZES = ((320, 224), (240, 168), (160, 112), (80, 56))
-QUALITY = 72  # of the JPEG; below it, edges begin to ring at this size
-# 1,000 of these stay under 20 MB: base64 makes four bytes of three.
+QUALITY = 72  # of the JPEG; with less, ringing at edges becomes visible
+# Keeps a page of 1,000 thumbnails under 20 MB: base64 takes four bytes for three.
 MAX_THUMBNAIL_BYTES = 14_000
 
 
@@ -32,15 +32,16 @@ class Thumbnail(NamedTuple):
 
 
 def make_thumbnails(images: Sequence[Any]) -> list[Thumbnail | None]:
-    """Return a thumbnail of each image, None where it cannot be read."""
-    # Pillow lets go of the GIL; it warns of damaged metadata, which no thumbnail shows.
+    """Return a thumbnail of each image, None for an unreadable one."""
+    # Threads suffice, since Pillow releases the GIL. It warns about damaged metadata, which a
+    # thumbnail does not need.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return list(pool.map(make_thumbnail, images))
 
 
 def make_thumbnail(image: Any) -> Thumbnail | None:
-    """Return a thumbnail of at most `MAX_THUMBNAIL_BYTES`, None if it cannot be read."""
+    """Return a thumbnail of at most `MAX_THUMBNAIL_BYTES`, None for an unreadable image."""
     try:
         picture = _open(image, THUMBNAIL_SIZES[0])
     except DecodeError:
@@ -56,13 +57,13 @@ def make_thumbnail(image: Any) -> Thumbnail | None:
 
 
 def make_tile(image: Any, side: int) -> Image.Image:
-    """Return the middle of an image as a square of `side` pixels, grey if it cannot be read."""
+    """Return the centre of an image as a square of `side` pixels, grey if it is unreadable."""
     size = (side, side)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
             return ImageOps.fit(_open(image, size), size)
-    except DecodeError:  # gone since the fit
+    except DecodeError:  # deleted since the fit, for example
         return Image.new("RGB", size, "lightgrey")
 
 
