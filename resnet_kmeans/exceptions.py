@@ -277,3 +277,15 @@ class MissingImagesWarning(UserWarning):
         (paths,) = self.args
         listed = list_reasons(dict.fromkeys(paths, "gone"), SHOWN)
         return f"{len(paths)} images are no longer in the folder and were skipped:\n{listed}"
+
+
+class EditedCopiesWarning(UserWarning):
+    """Copies in an export differ from their sources, so undoing it leaves them."""
+
+    def __init__(self, paths: Sequence[str]):
+        super().__init__(list(paths))
+
+    def __str__(self) -> str:
+        (paths,) = self.args
+        listed = list_reasons(dict.fromkeys(paths, "differs from its source"), SHOWN)
+        return f"{len(paths)} copies were edited and stay in the folder:\n{listed}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def add_images(
     # Before the network runs: an interrupted command has its plan in the journal already.
     if not dry_run and (done := finish_adding(folder, request)) is not None:
         return done
-    model = _load(folder, featurizer_params)
+    model = load_kept_model(folder, featurizer_params)
     is_folder = isinstance(images, (str, os.PathLike))
     found = require_images(images) if is_folder else as_sources(images)
     paths = select_new(folder, [os.fspath(path) for path in found])
@@ -146,9 +146,9 @@ def split_cluster(
         return done
     state = read_export(folder)
     named = require_folder(state, cluster)
-    model = _load(folder, featurizer_params)
+    model = load_kept_model(folder, featurizer_params)
     places = [i.exported_path for i in state.images if i.exported_path and i.name == named]
-    reduced = _reduced(model, [os.path.join(folder, place) for place in places])
+    reduced = reduced_rows(model, [os.path.join(folder, place) for place in places])
     readable = rows.is_readable(reduced)
     if readable.sum() < n_clusters:
         raise TooFewImagesError(int(readable.sum()), n_clusters)
@@ -177,7 +177,16 @@ def _input_of(images: Any) -> str:
     return f"{len(images)} images {digest[:16]}"
 
 
-def _load(folder: str | os.PathLike[str], featurizer_params: Any) -> ImageFolderClusterer:
+def load_kept_model(
+    folder: str | os.PathLike[str], featurizer_params: Mapping[str, Any]
+) -> ImageFolderClusterer:
+    """Return the model that an export keeps.
+
+    Raises
+    ------
+    OutputFolderError
+        If the export keeps none.
+    """
     file = kept_model(folder)
     if file is None:
         raise OutputFolderError(
@@ -199,7 +208,7 @@ def find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> N
     return NewImages(paths, nearest.tolist(), distances.min(axis=1).tolist(), reasons)
 
 
-def _reduced(model: ImageFolderClusterer, paths: list[str]) -> np.ndarray:
+def reduced_rows(model: ImageFolderClusterer, paths: Sequence[Any]) -> np.ndarray:
     """Return the rows in which the model measures distances, NaN for unreadable images."""
     featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
     width = model.cluster_centers_.shape[1]

@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_files
 
 import resnet_kmeans
+from resnet_kmeans import export_clusters
 from resnet_kmeans.cli import demo, main
 from resnet_kmeans.network import store
 
@@ -267,9 +268,9 @@ def test_a_report_shows_the_exported_images_wherever_they_came_from(
     assert capsys.readouterr().out.endswith(f"Report: {page}\n")
     assert run("report", tmp_path / "out") == 2
     assert "replace it with --force" in capsys.readouterr().err
-    assert run("report", tmp_path / "out", "--force") == 0
+    assert run("report", tmp_path / "out", "--force", "--quiet") == 0
     assert "cluster_0/" in page.read_text()
-    assert "<canvas" not in page.read_text()
+    assert "<canvas" in page.read_text()
 
 
 def test_a_report_tells_what_hands_have_changed_and_shows_what_is_there(
@@ -296,6 +297,34 @@ def test_a_report_tells_what_hands_have_changed_and_shows_what_is_there(
     assert all((out / link).is_file() for link in links)
     assert '"name">cats</span>' in page
     assert "cluster_0/" not in re.sub(r'<details class="notice".*?</details>', "", page, flags=re.S)
+
+
+def test_a_report_without_a_usable_model_says_why_it_has_no_map(
+    pictures, tmp_path, network, tiny_network, capsys
+):
+    paths, out = sorted(pictures.iterdir()), tmp_path / "labels"
+    export_clusters(paths, [i // 12 for i in range(24)], out)
+    assert run("report", out, "--quiet") == 0
+    assert "The report has no map: the export keeps no model" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert "<canvas" not in page
+    assert "none: the export keeps no model" in page
+    out, own = tmp_path / "out", shutil.copy(tiny_network, tmp_path / "own.keras")
+    assert run("cluster", pictures, out, *network, "--weights", own, "--cache", "none") == 0
+    own.unlink()
+    assert run("report", out, "--quiet") == 0
+    assert "The report has no map: Expected a file of weights" in capsys.readouterr().out
+    assert "<canvas" not in (out / "report.html").read_text()
+
+
+def test_an_unreadable_file_added_by_hand_is_reported_with_its_reason(pictures, tmp_path, network):
+    out = tmp_path / "out"
+    assert run("cluster", pictures, out, *network) == 0
+    (out / "cluster_0" / "broken.png").touch()
+    assert run("report", out, "--quiet") == 0
+    page = (out / "report.html").read_text()
+    assert "<canvas" in page
+    assert "broken.png</dt><dd>the file is empty" in page
 
 
 def test_force_replaces_our_report_and_no_other_page(pictures, tmp_path, network, capsys):

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from resnet_kmeans.exceptions import OutputFolderError
-from resnet_kmeans.export import exporter
+from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
+from resnet_kmeans.export import NewImages, add_to_export, exporter
 from resnet_kmeans.export.actions import ACTIONS, PART
 from resnet_kmeans.export.execution import carry_out
 from resnet_kmeans.export.exporter import export_clusters, finish_export
@@ -440,11 +440,24 @@ def test_undo_of_an_interrupted_export_removes_unchanged_copies_and_links(images
     assert not out.exists()
 
 
-def test_undo_of_an_interrupted_export_leaves_a_copy_that_was_edited(images, out):
+def test_undo_of_an_interrupted_export_leaves_edited_copies_and_names_them(images, out):
     interrupt(images, out)
     (out / "cluster_0" / "a.png").write_bytes(b"edited")
-    undo_export(out)
+    with pytest.warns(EditedCopiesWarning, match=r"1 copies(?s:.*)cluster_0/a\.png: differs from"):
+        undo_export(out)
     assert contents(out) == {"cluster_0/a.png": b"edited"}
+
+
+def test_undo_of_a_move_leaves_an_edited_copy_that_was_added(images, out):
+    before = contents(images[0].parent)
+    export_clusters(images[:3], [0, 1, 0], out, action="move")
+    new = NewImages([str(images[3])], [0], [1.0], {})
+    add_to_export(out, new, action="copy", set_aside=False, request={"command": "add"})
+    (out / "cluster_0" / "c.png").write_bytes(b"edited")
+    with pytest.warns(EditedCopiesWarning, match=r"cluster_0/c\.png"):
+        undo_export(out)
+    assert contents(images[0].parent) == before
+    assert contents(out) == {"cluster_0/c.png": b"edited"}
 
 
 @pytest.mark.parametrize(

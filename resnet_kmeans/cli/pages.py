@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from resnet_kmeans.cli.options import run_params
 from resnet_kmeans.cluster_names import NOISE, NOISE_NAME, UNREADABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export import REPORT, ExportedImage, ExportState, folder_of, read_export
-from resnet_kmeans.images import IMAGE_EXTENSIONS
+from resnet_kmeans.exceptions import OutputFolderError, ResNetKMeansError, printable
+from resnet_kmeans.export import (
+    REPORT,
+    ExportedImage,
+    ExportState,
+    folder_of,
+    kept_model,
+    read_export,
+)
+from resnet_kmeans.exports import load_kept_model, reduced_rows
+from resnet_kmeans.images import IMAGE_EXTENSIONS, reason_unreadable
 from resnet_kmeans.report import (
     SET_ASIDE,
     SET_ASIDE_NAME,
     ShownExport,
     read_facts,
-    read_features,
     write_report,
 )
 
@@ -33,21 +42,25 @@ def report(args: argparse.Namespace) -> None:
     if page.exists() and not args.force:  # the one that `cluster --report` wrote knows more
         raise OutputFolderError(
             f"Expected no report yet, got {printable(page)}. Nothing was written. Open it, or "
-            "replace it with --force. One that `cluster --report` wrote has a map and "
-            "silhouettes too; the new one will not."
+            "replace it with --force."
         )
-    write_page(output)
+    write_page(output, **run_params(args))
 
 
-def write_page(output: Path, model: ImageFolderClusterer | None = None) -> None:
-    """Write the page of an export; say where it is, and what hands have changed in the folder.
+def write_page(
+    output: Path, model: ImageFolderClusterer | None = None, **featurizer_params: Any
+) -> None:
+    """Write the page of an export; print its path, and what was changed by hand in the folder.
 
     Parameters
     ----------
     output : Path
         The folder of the export.
     model : ImageFolderClusterer, default=None
-        What clustered its images, for the map and the silhouettes.
+        The fitted clusterer, for the map and the silhouettes. None uses the model that the
+        export keeps.
+    **featurizer_params
+        Parameters of `ResNetFeaturizer` with which the kept model runs here.
     """
     state = read_export(output)
     rows = state.images + [_added(path) for path in state.added if _is_shown(path)]
@@ -55,19 +68,23 @@ def write_page(output: Path, model: ImageFolderClusterer | None = None) -> None:
     labels, names = _label(state, rows)
     images = [output / path if path else row.source_path for path, row in zip(paths, rows)]
     differences = describe_differences(state)
-    known: dict[str, Any] = {}
-    if model is not None:
-        known["features"] = read_features(model.pipeline_, images, labels)
-        known["facts"] = read_facts(model)
+    reasons = {row.source_path: row.reason or "in none of the folders" for row in rows}
+    features, facts = _features_and_facts(output, images, labels, model, featurizer_params)
+    if features is not None:
+        # Files that were added by hand, or edited, may be unreadable.
+        for i in np.flatnonzero(np.isnan(features).any(axis=1) & (labels != UNREADABLE)).tolist():
+            labels[i], paths[i] = UNREADABLE, None
+            reasons[str(images[i])] = reason_unreadable(images[i]) or "the network returns NaN"
     page = write_report(
         labels,
         output / REPORT,
         images=images,
         distances=[np.nan if row.distance is None else row.distance for row in rows],
-        reasons={row.source_path: row.reason or "in none of the folders" for row in rows},
+        reasons=reasons,
+        features=features,
         names=names,
         export=ShownExport(state.id, output, paths, set(state.added), differences),
-        **known,
+        facts=facts,
     )
     if differences:
         print(f"The folder is not as it was written: {len(differences)} differences.")
@@ -76,6 +93,32 @@ def write_page(output: Path, model: ImageFolderClusterer | None = None) -> None:
     if len(differences) > SHOWN:
         print(f"  and {len(differences) - SHOWN} more; the page has all of them")
     print(f"Report: {printable(page)}")
+
+
+def _features_and_facts(
+    output: Path,
+    images: list[Any],
+    labels: np.ndarray,
+    model: ImageFolderClusterer | None,
+    featurizer_params: Mapping[str, Any],
+) -> tuple[np.ndarray | None, dict[str, str]]:
+    """Return the reduced features of the images and facts about the model.
+
+    Without a model that works here, the features are None, and a fact says why.
+    """
+    placed = np.flatnonzero(labels != UNREADABLE)
+    try:
+        if model is None and kept_model(output) is None:
+            raise OutputFolderError("the export keeps no model")
+        model = model or load_kept_model(output, featurizer_params)
+        # The features are those of the fit, from the cache; the network sees new images alone.
+        rows = reduced_rows(model, [images[i] for i in placed])
+    except ResNetKMeansError as error:
+        print(f"The report has no map: {error}")
+        return None, {"Map": f"none: {error}"}
+    features = np.full((len(labels), rows.shape[1]), np.nan, dtype=np.float32)
+    features[placed] = rows
+    return features, read_facts(model)
 
 
 def describe_differences(state: ExportState) -> list[str]:

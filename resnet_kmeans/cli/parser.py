@@ -154,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     report = command(pages.report)
     report.add_argument("output", metavar="OUT", help="folder of an export")
     report.add_argument("--force", action="store_true", help="replace the report that is there")
+    _add_run_options(report)
+    report.add_argument("--weights", metavar="W", help="where the weights are on this machine")
 
     show = command(demo.demo)
     show.add_argument("output", metavar="OUT", help="new or empty folder")
