@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_kmeans import export_clusters, write_report
-from resnet_kmeans.cli import main
+from resnet_kmeans import ImageFolderClusterer, export_clusters, write_report
+from resnet_kmeans.cli import clusters, main
 from resnet_kmeans.cluster_names import reason_invalid
 from resnet_kmeans.report import SET_ASIDE, ShownExport
+from tests import commands_in_forks
 from tests.test_cluster_names import INVALID, VALID
+from tests.test_exporter import contents
 
 SHIFT, CONTROL, ENTER, ESCAPE = "\ue008", "\ue009", "\ue007", "\ue00c"
 RIGHT, DOWN = "\ue014", "\ue015"
@@ -636,3 +638,52 @@ def test_what_the_page_saves_is_what_the_command_applies(desk, pictures, tmp_pat
     assert desk.names(SET_ASIDE) == [moved[1]]
     assert desk.find("#cluster-0 .name").text == "cats"
     assert desk.find("#cluster-0 .size").text == "17 images"
+
+
+def draw_shades(folder, colours, n_each):
+    """Draw small pictures, each of one colour, none of them equal."""
+    folder.mkdir()
+    for number in range(n_each):
+        for name, colour in colours.items():
+            tone = tuple(min(255, channel + 3 * number) for channel in colour)
+            Image.new("RGB", (8, 8), tone).save(folder / f"{folder.name}_{name}_{number}.png")
+
+
+def test_undo_after_corrections_a_split_and_additions_restores_every_source(
+    desk, tmp_path, monkeypatch, capsys
+):
+    def run(*arguments):
+        capsys.readouterr()
+        assert main([*map(str, arguments)]) == 0
+        return capsys.readouterr().out
+
+    # The mean colour stands in for the network, and for that a model file is a pickle.
+    monkeypatch.setattr(clusters, "_featurizer", lambda args: commands_in_forks.MeanColour())
+    monkeypatch.setattr(ImageFolderClusterer, "save", commands_in_forks.save)
+    monkeypatch.setattr(ImageFolderClusterer, "load", commands_in_forks.load)
+    photos, more, out = (tmp_path / name for name in ("photos", "more", "out"))
+    draw_shades(photos, {"dark": (0, 0, 0), "red": (200, 0, 0), "green": (0, 200, 0)}, 8)
+    draw_shades(more, {"black": (1, 1, 1), "rose": (201, 1, 1)}, 25)
+    before = {"photos": contents(photos), "more": contents(more)}
+    run("cluster", photos, out, "-k", 3, "--action", "move", "--report", "--quiet")
+    assert contents(photos) == {}
+
+    desk.open(out / "report.html").push("#correct")
+    desk.push("#cluster-0 [data-act=rename]")
+    desk.press("first" + ENTER)
+    desk.push("#cluster-1 [data-act=merge]")
+    desk.press("2")
+    desk.save()
+    printed = run("apply", out, desk.downloads / "curation.json")
+    assert "cluster_2  16 images\nfirst  8 images\n" in printed
+
+    assert "first_1  " in run("split", out, "first", "--quiet")
+    assert "50 images added to" in run("add", out, more, "--quiet")
+    assert "50 images were passed over" in run("add", out, more, "--quiet")
+    folders = {path.name: len(list(path.iterdir())) for path in out.glob("[!.]*/")}
+    assert set(folders) == {"cluster_2", "first_1", "first_2"}
+    assert sum(folders.values()) == 24 + 50
+
+    assert "24 images are back" in run("undo", out)
+    assert {"photos": contents(photos), "more": contents(more)} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["downloads", "more", "photos"]
