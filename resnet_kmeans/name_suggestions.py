@@ -28,8 +28,9 @@ def suggest_cluster_names(
     The classification layer of the network turns the features of each image into
     probabilities of the 1,000 ImageNet classes, which are averaged over each cluster. Among
     the classes that reach `min_probability`, the one is chosen whose mean probability, times
-    its share of the sum over all clusters, is highest. In our tests, most suggestions from
-    0.3 on were right, and most below 0.3 wrong.
+    its share of the sum over all clusters, is highest. ImageNet does not have every class:
+    on 25 categories of Caltech 101, 31 of 37 suggestions from 0.3 on were right, and the others
+    named a similar class (ostrich for emus). Most suggestions below 0.3 were wrong.
 
     Parameters
     ----------

@@ -273,7 +273,7 @@ def test_a_report_shows_the_exported_images_wherever_they_came_from(
     assert "<canvas" in page.read_text()
 
 
-def test_a_report_tells_what_hands_have_changed_and_shows_what_is_there(
+def test_a_report_lists_changes_by_hand_and_shows_the_present_folder(
     pictures, tmp_path, network, capsys
 ):
     out = tmp_path / "out"
@@ -286,11 +286,11 @@ def test_a_report_tells_what_hands_have_changed_and_shows_what_is_there(
     capsys.readouterr()
     assert run("report", out) == 0
     said = capsys.readouterr().out
-    assert "The folder is not as it was written: 4 differences." in said
+    assert "The folder was changed by hand: 4 differences." in said
     assert "in cats now, no longer in cluster_0" in said
     assert "1 image is in cluster_2 now, no longer in cluster_1" in said
-    assert f"cluster_1/{first[0]} is gone; it came from {pictures / first[0]}" in said
-    assert "cats/new.png was put there by hand" in said
+    assert f"cluster_1/{first[0]} is missing; it came from {pictures / first[0]}" in said
+    assert "cats/new.png was added by hand" in said
     page = (out / "report.html").read_text()
     links = re.findall(r'<a id="image-[0-9]+" href="([^"]+)"', page)
     assert len(links) == 24

@@ -596,7 +596,7 @@ def test_files_that_were_put_there_by_hand_are_shown_and_not_moved(desk, export,
     shown = ShownExport("5", tmp_path, export["paths"], {"cluster_0/a1.png"}, sentences)
     page = write_report(export["labels"], tmp_path / "r.html", images=images, export=shown)
     desk.open(page).push("#correct")
-    assert desk.find(".notice summary").text.startswith("The folder is not as it was written: 2 ")
+    assert desk.find(".notice summary").text.startswith("The folder was changed by hand: 2 ")
     assert "<b>cluster_1/gone.png</b> is gone" in desk.find(".notice ul").text
     desk.click("a1.png")
     assert "was put there by hand" in desk.said()
@@ -679,7 +679,7 @@ def test_undo_after_corrections_a_split_and_additions_restores_every_source(
 
     assert "first_1  " in run("split", out, "first", "--quiet")
     assert "50 images added to" in run("add", out, more, "--quiet")
-    assert "50 images were passed over" in run("add", out, more, "--quiet")
+    assert "50 images were skipped" in run("add", out, more, "--quiet")
     folders = {path.name: len(list(path.iterdir())) for path in out.glob("[!.]*/")}
     assert set(folders) == {"cluster_2", "first_1", "first_2"}
     assert sum(folders.values()) == 24 + 50

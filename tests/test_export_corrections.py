@@ -87,7 +87,7 @@ def test_an_edited_image_is_returned_with_its_edits(out, images):
     assert images[1].read_bytes() == b"edited"
 
 
-def test_what_hands_did_is_told_and_nothing_is_written(out):
+def test_changes_by_hand_are_reported_and_nothing_is_written(out):
     (out / "cluster_0").rename(out / "cats")
     (out / "cluster_1" / "b.png").rename(out / "cluster_2" / "b.png")
     (out / "cluster_2" / "c.png").unlink()

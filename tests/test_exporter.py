@@ -376,7 +376,7 @@ def test_file_systems_without_locks_are_supported(images, out, monkeypatch):
     assert len(rows_of(out)) == 4
 
 
-def test_undo_brings_moved_images_back_and_leaves_no_folder(images, out):
+def test_undo_returns_moved_images_and_removes_the_folder(images, out):
     before = contents(images[0].parent)
     export_clusters(images, [0, 1, 0, 1], out, action="move")
     shutil.rmtree(images[0].parent)  # empty by now

@@ -103,7 +103,7 @@ def test_ctrl_c_says_what_was_done_and_what_to_do_next(
     with monkeypatch.context() as patch:
         patch.setattr(clusters, "export_clusters", stop)
         assert run(*command, "move") == 130
-    assert "no image was touched. Run it again" in capsys.readouterr().err
+    assert "No image was touched. Run the command again" in capsys.readouterr().err
     interrupt(5, *command, "move")
     said = capsys.readouterr().err
     assert f"resnet-kmeans finish {out}, or undo it: resnet-kmeans undo {out}" in said
@@ -112,6 +112,6 @@ def test_ctrl_c_says_what_was_done_and_what_to_do_next(
         patch.setattr(clusters, "write_page", stop)
         assert run(*command, "copy", "--report") == 130
     assert (
-        f"is whole. For a page that shows it: resnet-kmeans report {out}" in capsys.readouterr().err
+        f"is complete. To write its report: resnet-kmeans report {out}" in capsys.readouterr().err
     )
     assert exporter.interrupted_request(out) is None

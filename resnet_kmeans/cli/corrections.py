@@ -21,7 +21,7 @@ from resnet_kmeans.export import (
 from resnet_kmeans.exports import add_images, split_cluster
 from resnet_kmeans.images import require_images
 
-SHOWN = 20  # lines of a dry run before it only counts
+SHOWN = 20  # moves that a dry run prints; it only counts the others
 
 
 def apply(args: argparse.Namespace) -> None:
@@ -64,9 +64,8 @@ def add(args: argparse.Namespace) -> None:
         aside = f"; they are in {SET_ASIDE}" if args.set_aside else ""
         print(f"{n_far} images fit badly: {POOR_FIT}{aside}")
     if not is_resumed and args.action != "move":
-        print(
-            f"{len(require_images(args.input)) - len(rows)} images were passed over: held already"
-        )
+        n_skipped = len(require_images(args.input)) - len(rows)
+        print(f"{n_skipped} images were skipped: they are in the export already")
     done = "would be added" if args.dry_run else "added"
     print(f"{len(placed)} images {done} to {printable(output)}")
 

@@ -24,13 +24,13 @@ from resnet_kmeans.export import (
     undo_export,
 )
 
-# Options that change neither which images are exported nor where to.
+# Options that affect neither which images are exported nor where.
 NO_RECIPE = ("worker", "cache", "jobs", "quiet", "report", "save_model", "dry_run", "output")
-LISTED = 10  # files that a message names before it only counts
+LISTED = 10  # files that a message names; it only counts the others
 
 
 def undo(args: argparse.Namespace) -> None:
-    """Bring moved images back."""
+    """Return the images of an export to where they came from."""
     back = undo_export(args.output)
     if back:
         print(f"{len(back)} images are back at their sources")
@@ -52,7 +52,7 @@ def finish(args: argparse.Namespace) -> None:
 
 
 def request_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what a command is asked for: what shapes its result, then what follows it."""
+    """Return the parameters of a command that determine its result, and what it does afterwards."""
     follows = {"report": getattr(args, "report", False), "save_model": None}
     if getattr(args, "save_model", None):
         follows["save_model"] = os.path.abspath(args.save_model)
@@ -64,46 +64,46 @@ def request_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def finish_interrupted(args: argparse.Namespace) -> bool:
-    """Go on with an interrupted export where the same one is asked for; return whether it was."""
+    """Finish an interrupted export if the same one is requested; return whether it was."""
     output = Path(args.output)
     asked = interrupted_request(output)
     if asked is None or args.dry_run:
         return False
     rows = resume(output, args.request)
-    print(f"Finished the interrupted export to {printable(output)}, as it was planned.")
+    print(f"Finished the interrupted export to {printable(output)} as planned.")
     then = {name: value or args.request["then"][name] for name, value in asked["then"].items()}
     finish_follow_up(output, rows or [], then)
     return True
 
 
 def finish_follow_up(output: Path, rows: list[ExportedImage], then: dict[str, Any]) -> None:
-    """Make what a command that was interrupted was asked to make besides."""
+    """Write the model and the report that an interrupted command was asked for."""
     print_clusters(rows, output)
     kept, wanted = kept_model(output), then.get("save_model")
-    if kept and wanted and not os.path.exists(wanted):  # it was saved before the interruption
+    if kept and wanted and not os.path.exists(wanted):  # else it was saved before the interruption
         ImageFolderClusterer.load(kept).save(wanted)
     if then.get("report") and not (output / REPORT).exists():
         write_page(output)
 
 
 def after_interrupt(args: argparse.Namespace) -> str:
-    """Return what is true of an export, and what can be done, once Ctrl-C has stopped a command."""
+    """Return what Ctrl-C has left of an export, and what to do next."""
     output = getattr(args, "output", None)
     place = printable(output)
     if output is None or not os.path.exists(Path(output, JOURNAL)):
-        return "stopped; no image was touched. Run it again to go on."
+        return "stopped. No image was touched. Run the command again to continue."
     asked = interrupted_request(output)
     if asked is None:
-        return f"stopped; {place} is whole. For a page that shows it: resnet-kmeans report {place}"
+        return f"stopped. {place} is complete. To write its report: resnet-kmeans report {place}"
     back = f", or undo it: resnet-kmeans undo {place}" if asked["action"] == "move" else ""
     return (
-        "stopped; every image is whole, where it was or where it went. Run it again to go on, or "
-        f"finish it: resnet-kmeans finish {place}{back}"
+        "stopped. No image was lost; each is complete at its old or new path. Run the command "
+        f"again to continue, or finish it: resnet-kmeans finish {place}{back}"
     )
 
 
 def print_unreadable(rows: list[ExportedImage], where: str = "") -> None:
-    """Name the images that could not be read on stderr; `where` says where all are listed."""
+    """Print the unreadable images to stderr; `where` says where all are listed."""
     reasons = {row.source_path: row.reason for row in rows if not row.exported_path}
     if reasons:
         listed = list_reasons(reasons, LISTED, where)

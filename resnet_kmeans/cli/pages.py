@@ -32,7 +32,7 @@ from resnet_kmeans.report import (
     write_report,
 )
 
-SHOWN = 10  # differences that are printed; the page has all of them
+SHOWN = 10  # differences that are printed; the page lists all of them
 
 
 def report(args: argparse.Namespace) -> None:
@@ -87,11 +87,11 @@ def write_page(
         facts=facts,
     )
     if differences:
-        print(f"The folder is not as it was written: {len(differences)} differences.")
+        print(f"The folder was changed by hand: {len(differences)} differences.")
     for line in differences[:SHOWN]:
         print(f"  {printable(line)}")
     if len(differences) > SHOWN:
-        print(f"  and {len(differences) - SHOWN} more; the page has all of them")
+        print(f"  and {len(differences) - SHOWN} more; the page lists all of them")
     print(f"Report: {printable(page)}")
 
 
@@ -122,14 +122,14 @@ def _features_and_facts(
 
 
 def describe_differences(state: ExportState) -> list[str]:
-    """Return a sentence for each way in which a folder is not as it was written."""
+    """Return a sentence for each change by hand in the folder of an export."""
     pairs = [(folder_of(old), folder_of(new), old, new) for old, new in state.moved.items()]
     moved = Counter((before, now) for before, now, _, _ in pairs if before != now)
     return [
         *(_moved(before, now, n) for (before, now), n in moved.items()),
         *(f"{old} is {new} now" for before, now, old, new in pairs if before == now),
-        *(f"{path} is gone; it came from {source}" for path, source in state.missing.items()),
-        *(f"{path} was put there by hand" for path in state.added),
+        *(f"{path} is missing; it came from {source}" for path, source in state.missing.items()),
+        *(f"{path} was added by hand" for path in state.added),
     ]
 
 

@@ -79,10 +79,10 @@ def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> l
     with lock(folder):
         journal, found = open_export(folder, read_journal(folder))
         journal = with_contents(journal, folder, found)
-    held = [r for r, place in zip(journal.records, found.places) if place]
+    present = [r for r, place in zip(journal.records, found.places) if place]
     # A moved image has left its source, so a file at that path is another one.
-    sources = {r.image.source_path for r in held if r.action != "move"}
-    digests = {r.content.digest for r in held if r.content}
+    sources = {r.image.source_path for r in present if r.action != "move"}
+    digests = {r.content.digest for r in present if r.content}
     outside = [
         p for p in map(os.path.abspath, paths) if not Path(p).resolve().is_relative_to(folder)
     ]

@@ -210,10 +210,10 @@ def _resolved_moves(
     position |= {p: i for i, r in enumerate(journal.records) if (p := r.image.exported_path)}
     position |= {place: i for i, place in enumerate(found.places) if place}
     _refuse_unknown("images", [path for path in moves if path not in position])
-    gone = [path for path in moves if found.places[position[path]] is None]
-    if gone:
-        warnings.warn(MissingImagesWarning(gone), stacklevel=6)
-    return {position[path]: name for path, name in moves.items() if path not in gone}
+    missing = [path for path in moves if found.places[position[path]] is None]
+    if missing:
+        warnings.warn(MissingImagesWarning(missing), stacklevel=6)
+    return {position[path]: name for path, name in moves.items() if path not in missing}
 
 
 def _refuse_unknown(kind: str, unknown: Sequence[str]) -> None:
