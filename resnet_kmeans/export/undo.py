@@ -61,15 +61,8 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
     places = survey(folder, journal).places
     pairs = list(zip(journal.records, places))
     if journal.command != "undo" or journal.finished:
-        # The plan of an interrupted command is dropped: each image stays where it is until it
-        # returns. Folders that the plan emptied or made would be forgotten with it.
-        planned = [(r.before, r.image.exported_path) for r in journal.records]
-        remove_emptied(folder, (path for pair in planned for path in pair if path))
-        records = [_found_at(record, place) for record, place in pairs]
-        journal = journal._replace(command="undo", finished=False, staged=False, strays=[])
-        journal = journal._replace(records=records)
-        write_journal(folder, journal)
-    edited = [path for r, place in pairs if (path := _edited_copy(folder, r, place))]
+        journal = _drop_plan(folder, journal, places)
+    edited = {path for r, place in pairs if (path := _edited_copy(folder, r, place))}
     stuck = {
         place: reason
         for r, place in pairs
@@ -82,7 +75,7 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
         move(str(folder / place), source, source.with_name(PART))
     remove_emptied(folder, (place for _, place in back))
     if edited:
-        warnings.warn(EditedCopiesWarning(edited), stacklevel=4)
+        warnings.warn(EditedCopiesWarning(sorted(edited)), stacklevel=4)
     stuck |= {
         str(r.image.exported_path): f"not found; it came from {r.image.source_path}"
         for r, place in pairs
@@ -100,6 +93,18 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
         )
     remove_own_files(folder, journal)
     return [r.image.source_path for r, _ in back if r.action == "move"]
+
+
+def _drop_plan(folder: Path, journal: Journal, places: list[str | None]) -> Journal:
+    """Record that an export is being undone, with each image where it is now."""
+    # Folders that an interrupted plan made or emptied would be forgotten with the plan.
+    planned = [(r.before, r.image.exported_path) for r in journal.records]
+    remove_emptied(folder, (path for pair in planned for path in pair if path))
+    records = [_found_at(record, place) for record, place in zip(journal.records, places)]
+    journal = journal._replace(command="undo", finished=False, staged=False, strays=[])
+    journal = journal._replace(records=records)
+    write_journal(folder, journal)
+    return journal
 
 
 def _found_at(record: Record, place: str | None) -> Record:
