@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.cluster import DBSCAN
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
 from resnet_kmeans.report.clusters import MAX_SHOWN
@@ -263,6 +264,17 @@ def test_an_older_report_is_replaced_but_no_other_file(tmp_path):
     with pytest.raises(FileExistsError, match=r"Expected a new file .* Nothing was written"):
         write_report([0], page, images=[grey(0)])
     assert page.read_text() == "my own page"
+
+
+def test_noise_of_a_scikit_learn_clusterer_is_shown_as_noise(tmp_path):
+    features = np.array([[0.0], [0.1], [5.0], [5.1], [99.0]])
+    clusterer = DBSCAN(eps=1, min_samples=2).fit(features)
+    assert clusterer.labels_.tolist() == [0, 0, 1, 1, -1]
+    paths = [f"{i}.png" for i in range(5)]
+    write_report(clusterer, tmp_path / "report.html", images=paths, features=features)
+    text = (tmp_path / "report.html").read_text()
+    assert "1 image labelled noise" in text
+    assert "reason unknown" not in text
 
 
 def test_labels_without_images_raise_an_error(tmp_path):

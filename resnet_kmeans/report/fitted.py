@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.cluster_names import UNREADABLE
+from resnet_kmeans.cluster_names import NOISE, UNREADABLE
 from resnet_kmeans.versions import library_versions
 
 BLOCK = 4096  # images whose unreduced features are in memory at a time
@@ -20,8 +20,9 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
     Parameters
     ----------
     clusterer : fitted ImageFolderClusterer
-        Another clusterer needs the attribute `labels_` only. The attributes `image_paths_`,
-        `distances_`, `unreadable_`, `cluster_names_` and `pipeline_` are used if they exist.
+        Another clusterer needs the attribute `labels_` only, in which negative labels are
+        noise. The attributes `image_paths_`, `distances_`, `unreadable_`, `cluster_names_` and
+        `pipeline_` are used if they exist.
     images : sequence of length n, default=None
         The images of the fit, needed if they were in memory or have been moved.
     features : ndarray of shape (n, d), default=None
@@ -51,6 +52,9 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
         "names": "cluster_names_",
     }
     known = {n: getattr(clusterer, name) for n, name in names.items() if hasattr(clusterer, name)}
+    if "reasons" not in known:
+        # scikit-learn labels noise -1, which is the label of unreadable images here.
+        known["labels"] = np.where(np.asarray(known["labels"]) < 0, NOISE, known["labels"])
     if images is not None:
         known["images"] = images
     images = known.get("images")

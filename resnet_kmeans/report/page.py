@@ -43,7 +43,8 @@ def write_report(
     ----------
     clustering : fitted ImageFolderClusterer, or array-like of int, of shape (n,)
         The clusterer, whose results are used unless other parameters replace them; or labels,
-        -1 for an unreadable image, -2 for noise.
+        -1 for an unreadable image, -2 for noise. In the labels of a scikit-learn clusterer,
+        such as DBSCAN, -1 is noise.
     path : str or path-like
         The file to write, such as ``report.html``. An older report is replaced, any other file
         is an error.
