@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -15,7 +15,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,15 +23,16 @@ from resnet_kmeans.cluster_names import UNREADABLE, default_cluster_names, renam
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
+    NClustersChoice,
     choose,
     fit_reducer,
     modularity_score,
     new_clusterer,
     new_reducer,
-    number_name,
     one_thread_if_small,
     reduce_blocks,
     rows,
+    takes_number,
 )
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
@@ -175,27 +176,75 @@ class ImageFolderClusterer(
         ConstantFeaturesError
             If all images have the same features.
         """
-        sources = self._sources(X)
-        n_clusters = self._number(sources)
+        sources = _images_of(X)
+        n_clusters = self._n_clusters_for(sources)
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
-        fitted = fit_reducer(
-            sources,
-            featurizer,
-            lambda features: self._reducer_for(features, n_clusters),
-            self.random_state,
-        )
+
+        def reducer_for(features: np.ndarray) -> Any:
+            if n_clusters != 1 and len(features) > 1 and (features == features[0]).all():
+                raise ConstantFeaturesError(len(features))
+            return self._new_reducer(features.shape, n_clusters)
+
+        fitted = fit_reducer(sources, featurizer, reducer_for, self.random_state)
         if fitted is None:
             raise UnreadableImagesError(_reasons(sources))
         reducer, reduced = fitted
-        readable, clusterer = self._to_cluster(reduced, n_clusters)
-        if number_name(clusterer) and len(readable) < n_clusters:
+        readable = rows.select_readable(reduced, rows.is_readable(reduced))
+        clusterer = self._new_clusterer(len(readable), n_clusters)
+        if takes_number(clusterer) and len(readable) < n_clusters:
             raise TooFewImagesError(len(readable), n_clusters)
         with one_thread_if_small(len(readable)):
             clusterer.fit(readable)
-        self._cluster_names = None
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
-        self._describe(sources, reduced)
+        self._cluster_names = None
+        self._set_results(sources, reduced)
         return self
+
+    def _n_clusters_for(self, sources: list[Any]) -> int:
+        """Return the number of clusters to look for."""
+        if not isinstance(self.n_clusters, str):
+            return self.n_clusters
+        if not takes_number(self.clusterer):
+            return 2  # not used, since the clusterer finds the number itself
+        return self._choose(sources, range(2, MAX_CHOSEN + 1)).n_clusters
+
+    def _choose(self, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
+        """Choose a number of clusters for images, or a sample of many; see `choose_n_clusters`."""
+        sources = _images_of(X)
+        sampled = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
+        featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sampled)
+        features = rows.features_of(featurizer, sampled)
+        features = rows.select_readable(features, rows.is_readable(features))
+        if not len(features):
+            raise UnreadableImagesError(_reasons(sources))
+
+        def new_steps(n_clusters: int) -> Pipeline:
+            reducer = self._new_reducer(features.shape, n_clusters)
+            return make_pipeline(reducer, self._new_clusterer(len(features), n_clusters))
+
+        return choose(features, n_clusters, new_steps)
+
+    def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
+        # Without a number to look for, there are no directions to learn.
+        known = n_clusters if takes_number(self.clusterer) else None
+        return new_reducer(self.reducer, shape, known, self.random_state)
+
+    def _new_clusterer(self, n_rows: int, n_clusters: int) -> Any:
+        return new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
+
+    def _set_results(self, sources: list[Any], reduced: np.ndarray) -> None:
+        """Set the attributes that describe the images of the fit and their clusters."""
+        self.image_paths_ = [
+            source if isinstance(source, (str, os.PathLike)) else source_name(source, i)
+            for i, source in enumerate(sources)
+        ]
+        clusterer = self.pipeline_["clusterer"]
+        self.labels_ = rows.labels_of_fit(clusterer, reduced)
+        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ == UNREADABLE))
+        self.cluster_centers_ = rows.centers_of(clusterer, reduced, self.labels_)
+        self.distances_ = rows.own_distances(reduced, self.cluster_centers_, self.labels_)
+        # Only KMeans and its variants have an inertia.
+        self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the cluster of each image.
@@ -217,8 +266,7 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         clusterer = self.pipeline_["clusterer"]
-        reduced = self._reduced(X)
-        return np.concatenate([rows.predict(clusterer, block) for block in reduced])
+        return np.concatenate([rows.predict(clusterer, block) for block in self._reduced(X)])
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the distances of images to the centres of all clusters.
@@ -236,6 +284,12 @@ class ImageFolderClusterer(
         check_is_fitted(self)
         centers = self.cluster_centers_
         return np.concatenate([rows.distances(block, centers) for block in self._reduced(X)])
+
+    def _reduced(self, X: Any) -> Iterator[np.ndarray]:
+        """Yield the reduced rows of images, in blocks."""
+        featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
+        width = self.cluster_centers_.shape[1]
+        return reduce_blocks(_images_of(X), featurizer, reducer, width)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the modularity of the predicted labels.
@@ -258,28 +312,15 @@ class ImageFolderClusterer(
             From -1 to 1, higher is better; -1 if there is only one label, or fewer than 3
             images.
         """
-        return modularity_score(*self.features_and_labels(X))
+        return modularity_score(*self._features_and_labels(X))
 
-    def features_and_labels(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features and labels of readable images, of at most 10,000 drawn at random.
-
-        Parameters
-        ----------
-        X : str, path-like or sequence of length n
-            As for `fit`.
-
-        Returns
-        -------
-        features : ndarray of shape (n_readable, d), dtype float32
-            What the network makes of them.
-        labels : ndarray of shape (n_readable,), dtype int32
-            As `predict` returns them.
-        """
+    def _features_and_labels(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features and predicted labels of the readable images, or a sample of many."""
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
-        sources = self._sources(X)
-        drawn = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
-        features = rows.features_of(featurizer, drawn)
+        sources = _images_of(X)
+        sampled = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
+        features = rows.features_of(featurizer, sampled)
         labels = rows.predict(clusterer, rows.reduce(reducer, features))
         readable = labels != UNREADABLE
         return features[readable], labels[readable]
@@ -364,99 +405,6 @@ class ImageFolderClusterer(
         model._cluster_names = saved.names
         return model
 
-    def _sources(self, X: Any) -> list[Any]:
-        if not isinstance(X, (str, os.PathLike)):
-            return as_sources(X)
-        return list(require_images(X))
-
-    def features_to_choose_by(self, X: Any) -> np.ndarray:
-        """Return the features of readable images, of at most 10,000 drawn at random.
-
-        Parameters
-        ----------
-        X : str, path-like or sequence of length n
-            As for `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_readable, d), dtype float32
-            What the network makes of them.
-        """
-        sources = self._sources(X)
-        drawn = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
-        features = rows.features_of(
-            prepare_featurizer(self.featurizer, self.unreadable).fit(drawn), drawn
-        )
-        readable = rows.select_readable(features, rows.is_readable(features))
-        if not len(readable):
-            raise UnreadableImagesError(_reasons(sources))
-        return readable
-
-    def new_steps(self, shape: tuple[int, int], n_clusters: int) -> Pipeline:
-        """Return the unfitted steps from features of this shape to labels.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Number of rows, number of features.
-        n_clusters : int
-            Number of clusters, in place of that of the parameters.
-
-        Returns
-        -------
-        Pipeline
-            Of the steps ``reducer`` and ``clusterer``.
-        """
-        reducer = self._new_reducer(shape, n_clusters)
-        clusterer = new_clusterer(self.clusterer, n_clusters, shape[0], self.random_state)
-        return Pipeline([("reducer", reducer), ("clusterer", clusterer)])
-
-    def _number(self, sources: list[Any]) -> int:
-        """Return the number of clusters, chosen where it is "auto"."""
-        if not isinstance(self.n_clusters, str):
-            return self.n_clusters
-        if not self._takes_number():
-            return 2  # the clusterer finds its own
-        features = self.features_to_choose_by(sources)
-        candidates = range(2, MAX_CHOSEN + 1)
-        return choose(features, candidates, lambda k: self.new_steps(features.shape, k)).n_clusters
-
-    def _to_cluster(self, reduced: np.ndarray, n_clusters: int) -> tuple[np.ndarray, Any]:
-        """Return the readable rows and the unfitted clusterer for so many."""
-        readable = rows.select_readable(reduced, rows.is_readable(reduced))
-        n_rows = len(readable)
-        return readable, new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
-
-    def _reducer_for(self, features: np.ndarray, n_clusters: int) -> Any:
-        """Return an unfitted reducer for features, unless they are all the same."""
-        if n_clusters != 1 and len(features) > 1 and (features == features[0]).all():
-            raise ConstantFeaturesError(len(features))
-        return self._new_reducer(features.shape, n_clusters)
-
-    def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
-        known = n_clusters if self._takes_number() else None
-        return new_reducer(self.reducer, shape, known, self.random_state)
-
-    def _takes_number(self) -> bool:
-        return self.clusterer is None or number_name(self.clusterer) is not None
-
-    def _reduced(self, X: Any) -> Iterator[np.ndarray]:
-        featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
-        width = self.cluster_centers_.shape[1]
-        return reduce_blocks(self._sources(X), featurizer, reducer, width)
-
-    def _describe(self, sources: list[Any], reduced: np.ndarray) -> None:
-        self.image_paths_ = [
-            source if isinstance(source, (str, os.PathLike)) else source_name(source, i)
-            for i, source in enumerate(sources)
-        ]
-        clusterer = self.pipeline_["clusterer"]
-        self.labels_ = rows.labels_of_fit(clusterer, reduced)
-        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ == UNREADABLE))
-        self.cluster_centers_ = rows.centers_of(clusterer, reduced, self.labels_)
-        self.distances_ = rows.own_distances(reduced, self.cluster_centers_, self.labels_)
-        self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
-
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
@@ -467,6 +415,12 @@ class ImageFolderClusterer(
         tags.input_tags.string = True
         tags.input_tags.allow_nan = False
         return tags
+
+
+def _images_of(X: Any) -> list[Any]:
+    if isinstance(X, (str, os.PathLike)):
+        return list(require_images(X))
+    return as_sources(X)
 
 
 def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:

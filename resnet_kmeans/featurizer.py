@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -25,11 +22,9 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
-from resnet_kmeans.features import Extraction, FeatureCache, networks_folder
-from resnet_kmeans.images import as_sources, require_images, source_name
-from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec, network_of
-
-SILENT_SECONDS = 2  # before a progress bar appears if all features come from the cache
+from resnet_kmeans.features import Extraction, FeatureCache, networks_folder, progress_bar
+from resnet_kmeans.images import as_sources, source_name
+from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec
 
 
 class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -202,7 +197,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         self._validate_params()
         sources = as_sources(X)
-        with FeatureCache(self.cache) as cache, _progress(len(sources), self.verbose) as report:
+        with FeatureCache(self.cache) as cache, progress_bar(len(sources), self.verbose) as report:
             extraction = Extraction(self.network_spec(), cache, self.n_jobs, report)
             fitted = getattr(self, "fingerprint_", extraction.fingerprint)
             if fitted != extraction.fingerprint:
@@ -267,49 +262,3 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.input_tags.string = True
         tags.requires_fit = False
         return tags
-
-
-def features_of_folder(
-    folder: str | os.PathLike[str], model: Any, input_shape: tuple[int, int]
-) -> tuple[np.ndarray, list[str]]:
-    """Return the features of a folder's readable images from any Keras model, with the paths."""
-    paths = [os.fspath(path) for path in require_images(folder)]
-    spec = NetworkSpec(pooling=None, input_shape=input_shape, precision="float32")
-    extraction = Extraction(spec, FeatureCache(None), network=network_of(model, spec))
-    rows = extraction.run(paths)
-    if extraction.reasons:
-        reasons = {paths[i]: why for i, why in extraction.reasons.items()}
-        warnings.warn(UnreadableImagesWarning(reasons), stacklevel=3)
-    kept = [i for i in range(len(paths)) if i not in extraction.reasons]
-    return rows[kept], [paths[i] for i in kept]
-
-
-@contextlib.contextmanager
-def _progress(n_images: int, verbose: int) -> Iterator[Callable[[int, bool], None]]:
-    """Show a progress bar on stderr, with images per second and the time left."""
-    if not verbose:
-        yield lambda n_done, computed: None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    class Speed(progress.ProgressColumn):
-        def render(self, task: progress.Task) -> str:
-            return f"{task.finished_speed or task.speed or 0:.0f} images/s"
-
-    console = Console(stderr=True)
-    columns = (*progress.Progress.get_default_columns(), progress.MofNCompleteColumn(), Speed())
-    bar = progress.Progress(*columns, console=console, disable=not console.is_terminal)
-    task, begun = bar.add_task("Features", total=n_images), time.monotonic()
-
-    def advance(n_done: int, computed: bool) -> None:
-        # A run reads the same features several times. Further bars, which the cache fills at
-        # once, would only confuse.
-        if computed or time.monotonic() - begun > SILENT_SECONDS:
-            bar.start()  # has no effect on a bar that was started before
-        bar.advance(task, n_done)
-
-    try:
-        yield advance
-    finally:
-        bar.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.exceptions import UnreadableImagesWarning
 from resnet_kmeans.export import check_output_folder, export_clusters
-from resnet_kmeans.featurizer import features_of_folder
+from resnet_kmeans.features import Extraction, FeatureCache
+from resnet_kmeans.images import require_images
+from resnet_kmeans.network import NetworkSpec, network_of
 
 
 def extract_features(
@@ -41,7 +45,17 @@ def extract_features(
     FolderNotFoundError, NoImagesError
         If the folder does not exist or contains no image.
     """
-    return features_of_folder(folder_path, model, input_shape)
+    paths = [os.fspath(path) for path in require_images(folder_path)]
+    # pooling=None flattens the output. No cache: the model has no file whose contents could
+    # identify it.
+    spec = NetworkSpec(pooling=None, input_shape=input_shape, precision="float32")
+    extraction = Extraction(spec, FeatureCache(None), network=network_of(model, spec))
+    rows = extraction.run(paths)
+    if extraction.reasons:
+        reasons = {paths[i]: reason for i, reason in extraction.reasons.items()}
+        warnings.warn(UnreadableImagesWarning(reasons), stacklevel=2)
+    readable = [i for i in range(len(paths)) if i not in extraction.reasons]
+    return rows[readable], [paths[i] for i in readable]
 
 
 def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
@@ -117,12 +131,11 @@ def find_and_cluster_images(
     # Checked before the work of clustering, not only by the export after it.
     check_output_folder(Path(output_folder), inside=Path(input_folder))
     clusterer = ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder)
-    reasons = clusterer.unreadable_
     export_clusters(
         clusterer.image_paths_,
         clusterer.labels_,
         output_folder,
         distances=clusterer.distances_,
-        reasons=reasons,
+        reasons=clusterer.unreadable_,
         model=clusterer,
     )

@@ -69,11 +69,15 @@ def choose_n_clusters(
     """
     given = ImageFolderClusterer(random_state=0) if estimator is None else estimator
     if isinstance(given, Pipeline):
-        features = np.asarray(clone(given[0]).fit_transform(X))
-        features = select_readable(features, is_readable(features))
-        return choose(features, n_clusters, lambda k: _new_steps(given[1:], k))
-    features = clone(given).features_to_choose_by(X)
-    return choose(features, n_clusters, lambda k: given.new_steps(features.shape, k))
+        return _choose_for_pipeline(given, X, n_clusters)
+    choice: NClustersChoice = clone(given)._choose(X, n_clusters)
+    return choice
+
+
+def _choose_for_pipeline(pipeline: Pipeline, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
+    features = np.asarray(clone(pipeline[0]).fit_transform(X))
+    features = select_readable(features, is_readable(features))
+    return choose(features, n_clusters, lambda k: _new_steps(pipeline[1:], k))
 
 
 def _new_steps(pipeline: Pipeline, n_clusters: int) -> Pipeline:
@@ -141,7 +145,7 @@ def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 
 def _features_and_labels(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(estimator, Pipeline):
-        features, labels = estimator.features_and_labels(X)
+        features, labels = estimator._features_and_labels(X)
         return features, labels
     features = np.asarray(estimator[0].transform(X))
     readable = select_readable(features, is_readable(features))

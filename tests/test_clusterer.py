@@ -311,7 +311,7 @@ def test_auto_finds_the_number_of_clusters(given):
 
 
 def test_auto_chooses_no_number_if_the_clusterer_finds_it(monkeypatch):
-    monkeypatch.setattr(ImageFolderClusterer, "features_to_choose_by", None)
+    monkeypatch.setattr(ImageFolderClusterer, "_choose", None)
     clusterer = ImageFolderClusterer("auto", featurizer=Numbers(2), clusterer=DBSCAN(eps=0.4))
     assert set(clusterer.fit_predict(NAMES[:40])) == {0, 1}
 

@@ -30,7 +30,7 @@ ALLOWED = {
     "model_selection": {"clustering", "clusterer"},
     "name_suggestions": {"images", "network", "clustering", "featurizer"},
     "exports": {"images", "clustering", "clusterer", "export"},
-    "functions": {"clusterer", "export", "featurizer"},
+    "functions": {"images", "network", "features", "clusterer", "export"},
     "spark": {"images", "network", "clustering", "featurizer", "clusterer"},
 }
 FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))

@@ -126,7 +126,7 @@ def choose(
             f"of each other, as for noise. {best.n_clusters} has the highest modularity, but "
             "even noise has a maximum. Choose the number that suits your purpose.",
             FlatCurveWarning,
-            stacklevel=3,
+            stacklevel=4,  # the caller of `choose_n_clusters`
         )
     reason = f"the highest modularity, {best.modularity:.2f}"
     return NClustersChoice(best.n_clusters, reason, table, is_flat)

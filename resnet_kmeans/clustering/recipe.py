@@ -128,6 +128,11 @@ def with_n_clusters(clusterer: Any, n_clusters: int) -> Any:
     return clone(clusterer).set_params(**({name: n_clusters} if name else {}))
 
 
+def takes_number(clusterer: Any) -> bool:
+    """Return whether a clusterer, or the default one, takes the number of clusters."""
+    return clusterer is None or number_name(clusterer) is not None
+
+
 def number_name(clusterer: Any) -> str | None:
     """Return the name of the parameter for the number of clusters, None if there is none.
 
