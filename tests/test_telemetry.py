@@ -63,3 +63,29 @@ def test_others_can_import_the_reporter_afterwards():
         "assert 'openvino_telemetry' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+FIRST_USES = """
+import sys, threading
+from resnet_kmeans.network.telemetry import import_openvino
+
+sys.setswitchinterval(1e-6)
+openvino = import_openvino()
+start = threading.Barrier(4)
+
+def use():
+    start.wait()
+    openvino.Type.u8.to_dtype()
+
+threads = [threading.Thread(target=use) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_several_threads_can_use_openvino_first(attempt):
+    # Without a use at import, half of such processes hang.
+    subprocess.run([sys.executable, "-c", FIRST_USES], check=True, timeout=60)

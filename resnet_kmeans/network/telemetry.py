@@ -20,6 +20,9 @@ def import_openvino() -> Any:
     """
     with _without_reporter():
         import openvino
+    # OpenVINO builds its table of types at first use. Two threads that do so at once deadlock:
+    # one waits for the table with the interpreter's lock, which the other needs to build it.
+    openvino.Type.u8.to_dtype()
     return openvino
 
 
