@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
-from resnet_kmeans.network import backbone, store
+from resnet_kmeans.network import backbone, running, store, weights
 from resnet_kmeans.network.backbone import load_network, network_of
 from resnet_kmeans.network.quantizing import calibration_pictures
+from resnet_kmeans.network.running import _fingerprint
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
-PIXELS = np.stack(calibration_pictures((32, 32))[::9])
+PIXELS = np.stack(calibration_pictures((32, 32))[::16])
 
 
 @pytest.fixture
@@ -50,6 +51,17 @@ def test_calibration_pictures_are_the_same_every_time_and_of_the_shape_asked_for
     np.testing.assert_array_equal(first, second)
     assert first.shape[1:] == (40, 32, 3)
     assert first.dtype == np.uint8
+
+
+def test_another_calibration_is_another_network(spec, exact, monkeypatch):
+    def keys(spec):
+        return spec.identity(), _fingerprint(spec, "weights")
+
+    before, before_exact = keys(spec), keys(exact)
+    for module in (weights, running):
+        monkeypatch.setattr(module, "INT8_VERSION", 0)
+    assert all(new != old for new, old in zip(keys(spec), before))
+    assert keys(exact) == before_exact
 
 
 def test_without_nncf_the_error_names_the_extra(spec, tmp_path, monkeypatch):

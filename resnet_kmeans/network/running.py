@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from resnet_kmeans.network.weights import NetworkSpec
+from resnet_kmeans.network.weights import INT8_VERSION, NetworkSpec
 
 
 class Network(ABC):
@@ -79,5 +79,5 @@ def _fingerprint(spec: NetworkSpec, weights_hash: str) -> str:
     shape: tuple[object, ...]
     shape = (spec.layer, spec.pooling, spec.input_shape, spec.resize, spec.preprocess)
     if spec.precision == "int8":
-        shape = (*shape, spec.precision)
+        shape = (*shape, spec.precision, INT8_VERSION)
     return hashlib.sha256(f"{weights_hash} {shape!r}".encode()).hexdigest()

@@ -44,6 +44,7 @@ IMAGENET_MD5 = {
     "resnet152": "ee4c566cf9a93f14d82f913c2dc6dd0c",
 }
 COMPILED_ENDING = ".network"  # extension of the files of `network.store`
+INT8_VERSION = 2  # to be raised whenever `quantizing` changes, because int8 features then do too
 MIN_SIDE = 32  # pixels; minimum in keras/src/applications/resnet.py
 DOWNLOAD_TIMEOUT = 20  # seconds without data after which a download fails
 
@@ -110,6 +111,8 @@ class NetworkSpec:
             # the modification time; the change time cannot be set.
             state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         versions = library_versions(*["nncf"] * (self.precision == "int8"))
+        if self.precision == "int8":
+            versions["calibration"] = str(INT8_VERSION)
         device = "GPU" if may_have_gpu() else "processor"  # their features differ in the last bits
         return repr((astuple(self)[1:], state, versions, device, platform.node()))
 
