@@ -120,7 +120,7 @@ def test_equal_names_merge_and_keep_every_image(out):
     assert [row["name"] for row in rows_of(out)] == [row.name for row in rows]
 
 
-def test_images_move_to_folders_new_or_not_or_aside(out):
+def test_images_move_to_present_or_new_folders_or_are_set_aside(out):
     moves = {"cluster_0/a.png": "cluster_1", "cluster_0/a_2.png": "dogs", "cluster_1/b.png": None}
     rows = apply_curation(out, {"format": 1, "moves": moves})
     assert [(row.cluster, row.exported_path) for row in rows[:3]] == [
@@ -219,7 +219,7 @@ def test_missing_images_are_listed_and_the_others_moved(out):
     assert (out / "cats" / "b.png").exists()
 
 
-def test_a_dry_run_returns_what_would_be_and_does_nothing(out):
+def test_a_dry_run_returns_the_plan_and_does_nothing(out):
     before, curation = contents(out), {"names": {"cluster_0": "cats"}}
     planned = apply_curation(out, curation, dry_run=True)
     assert contents(out) == before

@@ -267,7 +267,7 @@ def test_parts_of_merged_clusters_replace_the_centres_of_all(export, tmp_path):
     assert len(joblib.load(kept_model(out)).cluster_centers_) == 3
 
 
-def test_a_dry_run_of_either_writes_nothing(export, tmp_path):
+def test_a_dry_run_of_adding_or_splitting_writes_nothing(export, tmp_path):
     out = export()
     draw(tmp_path / "new", [1], "new_")
     before = contents(tmp_path)
