@@ -160,24 +160,24 @@ def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journa
     present = _folders(journal, found)
     # "Cats" and "cats" are one folder on some systems: the present spelling is kept.
     kept = {folder for folder in present if folder not in names}
-    spelled = {name_key(folder): folder for folder in sorted(kept)}
+    spelling = {name_key(folder): folder for folder in sorted(kept)}
     targets = [*names.values(), *(SET_ASIDE if f is None else f for f in moves.values())]
     check_folders([name for name in targets if name not in present])
     for name in targets:
-        spelled.setdefault(name_key(name), name)
-    goals: dict[int, str] = {}
+        spelling.setdefault(name_key(name), name)
+    new_folders: dict[int, str] = {}
     for i, place in enumerate(found.places):
         if place is not None:
             now = folder_of(place)
             name = (moves[i] or SET_ASIDE) if i in moves else names.get(now, now)
-            goals[i] = spelled.get(name_key(name), name)
-    folders = [spelled[name_key(names[f])] if f in names else f for f in journal.folders]
+            new_folders[i] = spelling.get(name_key(name), name)
+    folders = [spelling[name_key(names[f])] if f in names else f for f in journal.folders]
     strays = {
-        path: spelled[name_key(names[f])]
+        path: spelling[name_key(names[f])]
         for path in found.others
         if (f := folder_of(path)) in names
     }
-    return plan_moves(journal._replace(folders=folders), found, goals, strays)
+    return plan_moves(journal._replace(folders=folders), found, new_folders, strays)
 
 
 def _folders(journal: Journal, found: Survey) -> set[str]:

@@ -102,9 +102,10 @@ def export_clusters(
     Notes
     -----
     ``sklearn.datasets.load_files`` and ``torchvision.datasets.ImageFolder`` read the folder
-    as a labelled data set. Hugging Face's ``imagefolder`` takes folders or files with words
-    like "train" and "test" in their names for splits and then skips all others. This reads
-    every image, whatever its name::
+    as a labelled data set, in which ``noise`` and ``_set_aside`` are labels like any other.
+    Hugging Face's ``imagefolder`` takes folders and files with words like "train" and "test"
+    in their names for splits, and then skips all others. This reads every image, whatever its
+    name::
 
         load_dataset("imagefolder", data_dir="clusters", data_files="**", split="train",
                      drop_labels=False)

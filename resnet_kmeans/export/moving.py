@@ -15,7 +15,7 @@ from resnet_kmeans.export.survey import Survey
 def plan_moves(
     journal: Journal,
     found: Survey,
-    goals: Mapping[int, str],
+    new_folders: Mapping[int, str],
     strays: Mapping[str, str] | None = None,
 ) -> Journal:
     """Plan moves of images to other folders, under names that are free there.
@@ -26,7 +26,7 @@ def plan_moves(
         The journal of a finished export, with the new folder of each label.
     found : Survey
         The present paths.
-    goals : mapping of int to str
+    new_folders : mapping of int to str
         New folder of each image, by its position in the journal.
     strays : mapping of str to str, default=None
         New folder of files that are not part of the export, by present path.
@@ -37,14 +37,14 @@ def plan_moves(
         With the planned paths; nothing on the disk has changed.
     """
     strays = {path: name for path, name in (strays or {}).items() if folder_of(path) != name}
-    moving = {i for i, name in goals.items() if folder_of(str(found.places[i])) != name}
+    moving = {i for i, name in new_folders.items() if folder_of(str(found.places[i])) != name}
     # The path of a missing image stays reserved: the user may put the image back.
     paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
     stay = [path for i, path in enumerate(paths) if path and i not in moving]
     taken = {name_key(path): 1 for path in [*stay, *found.others] if path not in strays}
     folders, records = list(journal.folders), list(journal.records)
     for i in sorted(moving):
-        records[i] = _moved(records[i], str(found.places[i]), goals[i], folders, taken)
+        records[i] = _moved(records[i], str(found.places[i]), new_folders[i], folders, taken)
     after = [(path, _free(name, path, taken)) for path, name in strays.items()]
     return journal._replace(folders=folders, records=records, strays=after)
 
