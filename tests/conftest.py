@@ -7,6 +7,9 @@ from pathlib import Path
 
 # Before TensorFlow is imported: its own start-up lines would bury what a test prints.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Before NumPy is imported: on the few rows of a test, threads wait longer than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -15,6 +18,9 @@ from PIL import Image
 from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.cli.pictures import crop_photos, draw_pictures
 from resnet_kmeans.network import store
+
+# Whether to kill at every step, and to compile the largest networks, instead of a part of both.
+TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,9 @@ from resnet_kmeans.network.compiled import CompiledNetwork
 from resnet_kmeans.network.compiling import compile_model
 from resnet_kmeans.network.device import cpu_has_bfloat16
 from resnet_kmeans.network.weights import NetworkSpec
+from tests.conftest import TEST_ALL
 
+LARGE = pytest.mark.skipif(not TEST_ALL, reason="RESNET_KMEANS_TEST_ALL is not set")
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 
 
@@ -23,7 +25,9 @@ def spec(**changes):
     return NetworkSpec(**{**given, **changes})
 
 
-@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
+@pytest.mark.parametrize(
+    "name", ["ResNet50", *(pytest.param(f"ResNet{n}", marks=LARGE) for n in (101, 152))]
+)
 def test_equals_keras_applications(keras, name):
     model = getattr(keras.applications, name)(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"

@@ -32,18 +32,6 @@ def assert_close(rows, expected):
     np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
-def test_equals_keras_applications_with_its_own_preprocessing(keras, name):
-    model = getattr(keras.applications, name)(
-        weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
-    )
-    random_statistics(keras, model)
-    prepared = keras.applications.resnet.preprocess_input(PIXELS.astype(np.float32))
-    rows = features(model, preprocess="caffe")
-    assert (rows.shape, rows.dtype) == ((3, 2048), np.float32)
-    assert_close(rows, np.asarray(model(prepared, training=False)))
-
-
 @pytest.mark.parametrize("preprocess", ["caffe", "tf", "torch"])
 def test_equals_keras_for_a_whole_model_and_every_preprocessing(keras, tiny, preprocess):
     scale = keras.applications.imagenet_utils.preprocess_input

@@ -51,6 +51,8 @@ def session(request, tmp_path_factory):
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setattr(driver, "N_STARTS", 1)  # for speed
+        # As is this: the first compiler of Java alone, and one thread that collects garbage.
+        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         cluster = _start_cluster(folder) if request.param == "standalone" else []
         master = cluster[0].url if cluster else request.param
         try:

@@ -1,8 +1,16 @@
 """Small computations keep to one thread, and give it back."""
 
-from threadpoolctl import threadpool_info
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from resnet_kmeans.clustering.threads import SMALL_UP_TO, one_thread, one_thread_if_small
+
+
+@pytest.fixture(autouse=True)
+def _two_threads():
+    """Have more than one thread, whatever the machine."""
+    with threadpool_limits(2):
+        yield
 
 
 def n_threads():
@@ -11,6 +19,7 @@ def n_threads():
 
 def test_one_thread_is_used_within_the_context_only():
     before = n_threads()
+    assert set(before) == {2}
     with one_thread():
         assert set(n_threads()) == {1}
     assert n_threads() == before
