@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_samples, silhouette_score
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_info
 
 from resnet_kmeans import (
     ClusterDiscriminantAnalysis,
@@ -140,11 +141,27 @@ def test_a_reducer_without_n_clusters_is_fitted_once():
     assert len(fits) == 1
 
 
+def test_few_rows_are_clustered_on_one_thread():
+    seen = []
+
+    class Watched(KMeans):
+        def fit(self, X, y=None, sample_weight=None):
+            seen.extend(library["num_threads"] for library in threadpool_info())
+            return super().fit(X)
+
+    estimator = ImageFolderClusterer(featurizer=Numbers(5), clusterer=Watched(n_init=1))
+    choose_n_clusters(NAMES, [4, 5], estimator=estimator)
+    assert set(seen) == {1}
+
+
 def test_noise_warns_that_no_number_stands_out():
     estimator = ImageFolderClusterer(featurizer=Noise(), random_state=0)
-    with pytest.warns(FlatCurveWarning, match="No number of clusters stands out"):
-        choice = choose_n_clusters(NAMES, range(2, 9), estimator=estimator)
-    assert choice.is_flat
+    pipeline = Pipeline([("n", Noise()), ("k", KMeans(n_init=3, random_state=0))])
+    for given in (estimator, pipeline):
+        with pytest.warns(FlatCurveWarning, match="No number of clusters stands out") as warned:
+            choice = choose_n_clusters(NAMES, range(2, 9), estimator=given)
+        assert choice.is_flat
+        assert warned[0].filename == __file__  # the line of the caller is shown
 
 
 def test_two_candidates_never_warn_of_a_flat_curve():

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from resnet_kmeans.clustering.neighbours import modularity, nearest
+from resnet_kmeans.clustering.neighbours import modularity, shared_nearest
 from resnet_kmeans.clustering.recipe import depends_on_n_clusters, new_reducer
-from resnet_kmeans.clustering.shared_work import shared
 from resnet_kmeans.clustering.silhouette import silhouette_sample
+from resnet_kmeans.clustering.threads import one_thread_if_small
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
 
 # At resolution 1 modularity prefers few large clusters (Fortunato and Barthelemy 2007). Over
 # labelled sets, 1.5 with the plain maximum gave the smallest error in the number of clusters.
 RESOLUTION = 1.5
-N_NEIGHBORS = 15  # the learnt space uses as many
+N_NEIGHBORS = 15  # as many as the learnt space uses, so that both share the graph
 # For scores of the folds of a cross-validation. A fold has few images of each cluster, so most
 # of 15 neighbours would belong to other clusters.
 SCORE_NEIGHBORS = 3
@@ -111,12 +111,13 @@ def choose(
     candidates = sorted({int(k) for k in n_clusters if 1 < k < len(features)})
     if not candidates:
         raise TooFewImagesError(len(features), 3)
-    neighbours = nearest(features, N_NEIGHBORS)
-    rows = _comparable_rows(features, new_steps(candidates[-1]))
+    neighbours = shared_nearest(features, N_NEIGHBORS)
     table = []
-    for k in candidates:
-        labels = _labels(features, rows, new_steps(k))
-        table.append(_score(k, rows, labels, modularity(neighbours, labels, RESOLUTION)))
+    with one_thread_if_small(len(features)):
+        rows = _comparable_rows(features, new_steps(candidates[-1]))
+        for k in candidates:
+            labels = _labels(features, rows, new_steps(k))
+            table.append(_score(k, rows, labels, modularity(neighbours, labels, RESOLUTION)))
     best = max(table, key=lambda score: score.modularity)
     silhouettes = [score.silhouette for score in table]
     is_flat = len(table) > 2 and max(silhouettes) - min(silhouettes) < FLAT_SILHOUETTES
@@ -148,13 +149,9 @@ def modularity_score(features: np.ndarray, labels: np.ndarray) -> float:
     """
     if len(features) < 3 or len(np.unique(labels)) < 2:
         return LOWEST
-    (neighbours,) = shared(_nearest, features, SCORE_NEIGHBORS)
+    neighbours = shared_nearest(features, SCORE_NEIGHBORS)
     # `modularity` takes labels from 0 on; noise, which is negative, becomes a cluster.
     return modularity(neighbours, np.unique(labels, return_inverse=True)[1], RESOLUTION)
-
-
-def _nearest(rows: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, ...]:
-    return (nearest(rows, n_neighbors),)
 
 
 def _comparable_rows(features: np.ndarray, steps: Pipeline) -> np.ndarray:
@@ -167,8 +164,9 @@ def _comparable_rows(features: np.ndarray, steps: Pipeline) -> np.ndarray:
 
 
 def _labels(features: np.ndarray, rows: np.ndarray, steps: Pipeline) -> np.ndarray:
-    found = steps.fit(features) if _differs(steps[:-1]) else steps[-1].fit(rows)
-    labels = found.predict(features if found is steps else rows)
+    reducer, clusterer = steps[:-1], steps[-1]
+    reduced = reducer.fit_transform(features) if _differs(reducer) else rows
+    labels = clusterer.fit(reduced).predict(reduced)
     return np.unique(labels, return_inverse=True)[1]  # from 0 on; noise becomes a cluster
 
 

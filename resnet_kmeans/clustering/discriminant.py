@@ -19,8 +19,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
+from resnet_kmeans.clustering.neighbours import nearest, shared_nearest
 from resnet_kmeans.clustering.shared_work import shared
-from resnet_kmeans.clustering.spectral import n_vectors, spectral_labels, spectrum
+from resnet_kmeans.clustering.spectral import N_NEIGHBORS, n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
 PCA_COMPONENTS = 64  # measured over labelled sets
@@ -133,10 +134,11 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         with one_thread():  # for products with 64 columns, threads cost more than they save
             labels = spectral_labels(reference, vectors, n_clusters, reference, seed)
             mixture = fit_tied_mixture(reduced, labels, n_clusters)
-            again = spectrum(reduced @ mixture.whitening, n_vectors(n_clusters))
+            neighbours = nearest(reduced @ mixture.whitening, N_NEIGHBORS)
+            vectors = spectrum(neighbours, n_vectors(n_clusters))
             # The reference stays the graph of the first round: modularities on one graph only
             # can be compared.
-            labels = spectral_labels(*again, n_clusters, reference, seed)
+            labels = spectral_labels(neighbours, vectors, n_clusters, reference, seed)
             directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
         self.components_ = components.astype(X.dtype)
@@ -197,20 +199,29 @@ def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
         Mean of the scaled rows.
     reduced : ndarray of shape (n, r), dtype float64
         Scaled rows in the space of the axes.
-    neighbours, vectors : ndarray
-        Results of `spectrum` for the rows.
+    neighbours : ndarray of shape (n, m), dtype int32
+        Result of `nearest` for the rows.
+    vectors : ndarray of shape (n, n_vectors), dtype float32
+        Result of `spectrum` for the neighbours.
     """
     return shared(_compute_first_round, rows, n_vectors(n_clusters))
 
 
 def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, ...]:
+    with one_thread_if_small(len(rows)):
+        # Shared again, since fits that need more eigenvectors differ in these alone.
+        axes, mean, reduced = shared(_compute_pca, rows)
+        neighbours = shared_nearest(rows, N_NEIGHBORS)
+        return axes, mean, reduced, neighbours, spectrum(neighbours, n_vectors)
+
+
+def _compute_pca(rows: np.ndarray) -> tuple[np.ndarray, ...]:
     scaled = _scaled(rows)
     n_components = max(1, min(PCA_COMPONENTS, rows.shape[1], len(rows) // ROWS_PER_COMPONENT))
     # "auto" means 7 too, except for fewer than ten rows a component, where it means 4.
     pca = PCA(n_components, random_state=0, iterated_power=7)
-    with one_thread_if_small(len(rows)):
-        reduced = pca.fit_transform(scaled).astype(np.float64)
-        return pca.components_, pca.mean_, reduced, *spectrum(rows, n_vectors)
+    reduced = pca.fit_transform(scaled).astype(np.float64)
+    return pca.components_, pca.mean_, reduced
 
 
 def _scaled(rows: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from scipy.sparse import csr_matrix
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
+from resnet_kmeans.clustering.shared_work import shared
+
 # Similarities held at a time, 4 bytes each: 32 MiB, so that memory does not grow with the
 # square of the number of rows.
 BLOCK_CELLS = 2**23
@@ -40,6 +42,16 @@ def nearest(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
         order = np.take_along_axis(far, first, axis=1).argsort(axis=1, kind="stable")
         found[block] = np.take_along_axis(first, order, axis=1)
     return found
+
+
+def shared_nearest(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
+    """Return `nearest`, cached in memory for later calls with the same rows."""
+    (neighbours,) = shared(_compute_nearest, rows, n_neighbors)
+    return neighbours
+
+
+def _compute_nearest(rows: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, ...]:
+    return (nearest(rows, n_neighbors),)
 
 
 def jaccard_graph(neighbours: np.ndarray) -> csr_matrix:

@@ -11,11 +11,11 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
 
-from resnet_kmeans.clustering.neighbours import jaccard_graph, modularity, nearest
+from resnet_kmeans.clustering.neighbours import jaccard_graph, modularity
 from resnet_kmeans.clustering.threads import one_thread
 
 # The constants of this module were measured over labelled sets.
-N_NEIGHBORS = 15  # 10 to 20 give similar results
+N_NEIGHBORS = 15  # of the graph; 10 to 20 give similar results
 POWER = 2  # exponent of the eigenvalues that scale eigenvectors; it damps later ones
 SMOOTHED = 5  # rows averaged in the embedding: a row and its nearest neighbours
 MAX_VECTORS = 64
@@ -31,8 +31,8 @@ def n_vectors(n_clusters: int) -> int:
     return MAX_VECTORS if 4 * n_clusters > MAX_VECTORS else MAX_VECTORS // 2
 
 
-def spectrum(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the neighbours of rows and the leading eigenvectors of their graph.
+def spectrum(neighbours: np.ndarray, n_vectors: int) -> np.ndarray:
+    """Return the leading eigenvectors of a nearest-neighbour graph.
 
     The weights of the graph are those of `jaccard_graph`. The eigenvectors are those of the
     random walk on it (Shi and Malik 2000; von Luxburg 2007), each scaled by the square of its
@@ -40,18 +40,16 @@ def spectrum(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
+    neighbours : ndarray of shape (n, m)
+        Result of `nearest`.
     n_vectors : int
         Number of eigenvectors; at most n are returned.
 
     Returns
     -------
-    neighbours : ndarray of shape (n, m), dtype int32
-        Result of `nearest`.
-    vectors : ndarray of shape (n, n_vectors), dtype float32
+    ndarray of shape (n, n_vectors), dtype float32
         Eigenvectors in descending order of the eigenvalues.
     """
-    neighbours = nearest(rows, N_NEIGHBORS)
     graph = jaccard_graph(neighbours)
     # The symmetric matrix has the same eigenvalues as the random walk, and eigenvectors that
     # differ by the roots of the degrees.
@@ -59,7 +57,8 @@ def spectrum(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
     values, vectors = _leading(diags(1 / roots) @ graph @ diags(1 / roots), n_vectors)
     vectors = vectors / roots[:, None]
     vectors *= np.maximum(values, 0) ** POWER / np.linalg.norm(vectors, axis=0)
-    return neighbours, vectors.astype(np.float32)
+    scaled: np.ndarray = vectors.astype(np.float32)
+    return scaled
 
 
 def _leading(matrix: csr_matrix, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,8 +79,10 @@ def embed(neighbours: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.
 
     Parameters
     ----------
-    neighbours, vectors : ndarray
-        Results of `spectrum`.
+    neighbours : ndarray of shape (n, m)
+        Result of `nearest`.
+    vectors : ndarray of shape (n, n_vectors)
+        Result of `spectrum`.
     n_dimensions : int
         Number of eigenvectors to use.
 
@@ -106,8 +107,10 @@ def spectral_labels(
 
     Parameters
     ----------
-    neighbours, vectors : ndarray
-        Results of `spectrum`.
+    neighbours : ndarray of shape (n, m)
+        Result of `nearest`.
+    vectors : ndarray of shape (n, n_vectors)
+        Result of `spectrum`.
     n_clusters : int
         k.
     reference : ndarray of shape (n, m)
