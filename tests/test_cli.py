@@ -67,7 +67,7 @@ def test_unreadable_images_are_listed_with_their_reason(pictures, tmp_path, netw
     (tmp_path / "in" / "bad\x1b[31m.png").touch()
     assert run("cluster", tmp_path / "in", tmp_path / "out", "-k", 3, *network) == 0
     printed = capsys.readouterr()
-    assert "1 images could not be read" in printed.err
+    assert "1 image could not be read" in printed.err
     assert "bad\\x1b[31m.png: the file is empty" in printed.err
     assert "\x1b" not in printed.err + printed.out
     with open(tmp_path / "out" / "clusters.csv", newline="") as file:
@@ -88,9 +88,11 @@ def test_assign_puts_new_images_into_the_same_clusters(pictures, tmp_path, netwo
 
 
 def test_a_dry_run_writes_nothing(pictures, tmp_path, network, capsys):
-    assert run("cluster", pictures, tmp_path / "out", "--dry-run", *network) == 0
-    assert "would be" in capsys.readouterr().out
+    model = ["--save-model", tmp_path / "model"]
+    assert run("cluster", pictures, tmp_path / "out", "--dry-run", *model, *network) == 0
+    assert "24 images would be in 5 clusters" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "model").exists()
 
 
 def test_move_and_undo_leave_the_folder_as_it_was(pictures, tmp_path, network, capsys):
@@ -139,7 +141,7 @@ def test_cache_shows_and_forgets_compiled_networks(pictures, tmp_path, network, 
     run("cluster", pictures, tmp_path / "out", *network, *where)
     capsys.readouterr()
     run("cache", *where)
-    assert f"{tmp_path / 'cache' / 'networks'}: 1 networks, 0." in capsys.readouterr().out
+    assert f"{tmp_path / 'cache' / 'networks'}: 1 network, 0." in capsys.readouterr().out
     run("cache", "--clear", *where)
     assert ": 0 networks" in capsys.readouterr().out
     assert not list((tmp_path / "cache" / "networks").iterdir())
@@ -161,8 +163,8 @@ def test_weights_are_listed(capsys):
     lines = capsys.readouterr().out.splitlines()
     *resnets, lite = lines
     assert [line.split()[0] for line in resnets] == ["resnet50", "resnet101", "resnet152"]
-    assert all("not there" in line for line in resnets)
-    assert lite.startswith("efficientnet_lite0  there")
+    assert all("missing" in line for line in resnets)
+    assert lite.startswith("efficientnet_lite0  available")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,10 @@ def test_weights_are_listed(capsys):
         ),
         (["cluster", "{pictures}", "{tmp}/out", "--weights", "gone.h5"], "Four ways out"),
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
-        (["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"], "No such file"),
+        (
+            ["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"],
+            "Expected a usable file or folder, got {tmp}/gone: No such file or directory. Check",
+        ),
         (["undo", "{tmp}/empty"], "journal"),
         (["assign", "{tmp}/empty", "{pictures}", "{tmp}/out"], "Check the path"),
         (["report", "{tmp}/reported"], "Expected no report yet"),
@@ -199,7 +204,7 @@ def test_bad_input_gives_one_message_exit_2_and_writes_nothing(
         arguments += network if "--weights" not in arguments else ["--quiet"]
     assert run(*arguments) == 2
     printed = capsys.readouterr()
-    assert message in printed.err
+    assert message.format(tmp=tmp_path) in printed.err
     assert printed.err.startswith("resnet-kmeans: error: ")
     assert printed.out == ""
     assert not (tmp_path / "out").exists()
@@ -215,6 +220,8 @@ def test_bad_input_gives_one_message_exit_2_and_writes_nothing(
         ["choose-k", "a", "--max", "1"],
         ["cluster", "a", "b", "--jobs", "0"],
         ["cluster", "a", "b", "--seed", "-1"],
+        ["cluster", "", "b"],
+        ["cluster", "a", ""],
     ],
     ids=str,
 )
@@ -396,7 +403,7 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(library):
         "sys.exit(main(['weights']))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stderr == "resnet-kmeans: stopped; nothing was done yet.\n"
+    assert done.stderr == "resnet-kmeans: stopped. Nothing was done yet.\n"
     assert (done.returncode, done.stdout) == (130, "")
 
 
@@ -447,23 +454,69 @@ def test_a_link_stops_a_move_before_the_network_runs(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_is_not_written_over(pictures, tmp_path, network, capsys, monkeypatch):
-    (tmp_path / "model").write_bytes(b"mine")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--save-model", "mine"],
+            "Expected a new file for the model, got {tmp}/mine, which exists",
+        ),
+        (["--save-model", "gone/model"], "got {tmp}/gone/model, whose folder does not exist"),
+        (["--save-model", "mine/model"], "got {tmp}/mine/model, whose folder does not exist"),
+        (["--save-model", "fixed/model"], "got {tmp}/fixed/model, whose folder is not writable"),
+        (["--save-model", "out/model"], "Expected a file outside the output folder for the model"),
+        (["-k", "25"], "Expected at least n_clusters=25 readable images, got 24"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_impossible_options_are_refused_before_the_network_runs(
+    pictures, tmp_path, network, capsys, monkeypatch, options, message
+):
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "fixed").mkdir()
+    access = os.access
+    monkeypatch.setattr(  # root may write everywhere
+        os, "access", lambda path, mode: Path(path).name != "fixed" and access(path, mode)
+    )
     monkeypatch.setattr(resnet_kmeans.ImageFolderClusterer, "fit", None)
-    model = ["--save-model", tmp_path / "model"]
-    assert run("cluster", pictures, tmp_path / "out", *model, *network) == 2
-    assert "Expected a new file for the model" in capsys.readouterr().err
-    assert (tmp_path / "model").read_bytes() == b"mine"
+    monkeypatch.chdir(tmp_path)
+    assert run("cluster", pictures, "out", *options, *network) == 2
+    printed = capsys.readouterr().err
+    assert message.format(tmp=tmp_path).replace(f"{tmp_path}/", "") in printed
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_line_says_that_work_begins(pictures, tmp_path, network, capsys):
-    assert run("cluster", pictures, tmp_path / "out", "-k", 2, *network[:-1]) == 0
-    assert capsys.readouterr().err.startswith(f"Looking at 24 images with {network[1]} …\n")
+    loud, out, model = network[:-1], tmp_path / "out", tmp_path / "model"
+    assert run("cluster", pictures, out, "-k", 2, "--save-model", model, *loud) == 0
+    line = f"Looking at 24 images with {network[1]}"
+    assert capsys.readouterr().err.startswith(f"{line} …\n")
+    assert run("assign", model, pictures, tmp_path / "assigned") == 0
+    assert capsys.readouterr().err.startswith(f"{line} …\n")
+    assert run("choose-k", pictures, "--max", 3, *loud) == 0
+    assert capsys.readouterr().err.startswith(f"{line}, in 2 to 3 clusters …\n")
+    assert run("add", out, pictures) == 0
+    assert capsys.readouterr().err.startswith(f"Adding the images of {pictures} …\n")
+    assert run("split", out, 0) == 0
+    assert capsys.readouterr().err.startswith("Splitting 0 into 2 clusters …\n")
+
+
+def test_choose_k_lists_unreadable_images(pictures, tmp_path, network, capsys):
+    folder = with_unreadable(pictures, tmp_path / "in", 1)
+    assert run("choose-k", folder, "--max", 3, *network) == 0
+    bad = f"  {folder / 'bad_00.png'}: the file is empty\n"
+    assert capsys.readouterr().err == f"1 image could not be read:\n{bad}"
+
+
+def test_a_disabled_cache_is_called_that(capsys):
+    assert run("cache", "--cache", "none") == 0
+    assert capsys.readouterr().out == "The cache is disabled.\n"
 
 
 def test_the_cache_is_shown_without_being_made(tmp_path, capsys):
     assert run("cache", "--cache", tmp_path / "new") == 0
-    assert "features.sqlite3: not there, 0 images" in capsys.readouterr().out
+    assert "features.sqlite3: does not exist" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
 
 

@@ -9,11 +9,23 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; Ctrl-C may come while the libraries are still being imported."""
+    """Run the command and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        Arguments; None uses those of the process.
+
+    Returns
+    -------
+    int
+        0 on success, 2 after an error, 130 after Ctrl-C, 141 if the reader of a pipe closed it.
+    """
+    # Imported here, because Ctrl-C may come during the seconds that the libraries take.
     try:
         from resnet_kmeans.cli.parser import main as run
 
         return run(argv)
     except KeyboardInterrupt:
-        print("resnet-kmeans: stopped; nothing was done yet.", file=sys.stderr)
+        print("resnet-kmeans: stopped. Nothing was done yet.", file=sys.stderr)
         return 130

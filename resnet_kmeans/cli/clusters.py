@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.cli.exports import finish_interrupted, print_clusters, request_of
 from resnet_kmeans.cli.options import cache_of, run_params, weights_of
 from resnet_kmeans.cli.pages import write_page
+from resnet_kmeans.cli.wording import announce, count
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.exceptions import ModelFileError, printable
+from resnet_kmeans.exceptions import (
+    ModelFileError,
+    TooFewImagesError,
+    UnreadableImagesWarning,
+    printable,
+)
 from resnet_kmeans.export import (
     ExportedImage,
     check_images,
@@ -33,16 +39,17 @@ from resnet_kmeans.name_suggestions import (
 
 
 def cluster(args: argparse.Namespace) -> None:
-    """Group the images of a folder into folders."""
+    """Cluster the images of a folder; write one folder per cluster."""
     output = Path(args.output)
     args.request = request_of(args)
     if finish_interrupted(args):
         return
     check_output_folder(output, inside=Path(args.input))
-    _check_first(args)
+    _check_cluster(args)
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and (args.report or args.names or args.n_clusters == "auto"):
-            args.cache = own  # features are needed twice, the network runs once
+            # Features are needed twice; a temporary cache lets the network run once.
+            args.cache = own
         clusterer = _clusterer(args)
         if args.n_clusters == "auto":
             choice = choose_n_clusters(args.input, estimator=clusterer)
@@ -54,7 +61,7 @@ def cluster(args: argparse.Namespace) -> None:
             found = suggest_cluster_names(clusterer)
             clusterer.set_cluster_names(folder_names(clusterer.cluster_names_, found))
             print_names(clusterer.cluster_names_, found)
-        if args.save_model:
+        if args.save_model and not args.dry_run:
             clusterer.save(args.save_model)
         paths, reasons = clusterer.image_paths_, clusterer.unreadable_
         _export(args, paths, clusterer.labels_, clusterer.distances_, reasons, clusterer)
@@ -62,62 +69,85 @@ def cluster(args: argparse.Namespace) -> None:
             write_page(output, clusterer)
 
 
-def _check_first(args: argparse.Namespace) -> None:
-    """Refuse before the network runs what would be refused after it; say that work begins."""
-    if args.save_model and os.path.lexists(args.save_model):
-        raise ModelFileError(
-            f"Expected a new file for the model, got {printable(args.save_model)}, which is there. "
-            "Nothing was done. Choose another name, or move it away first."
-        )
+def _check_cluster(args: argparse.Namespace) -> None:
+    """Raise, before the network runs, the errors that need only the arguments and the paths."""
+    if args.save_model:
+        _check_model_file(Path(args.save_model), Path(args.output))
     paths = [os.path.abspath(path) for path in require_images(args.input)]
-    # What cannot be read is listed later, and never moved.
+    if args.n_clusters != "auto" and args.n_clusters > len(paths):
+        raise TooFewImagesError(len(paths), args.n_clusters)
+    # Unreadable files are reported later and never moved.
     readable = [path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)]
     planned = [ExportedImage(0, "", "", path) for path in readable]
     check_images(planned, Path(args.output), args.action)
+    featurizer = _featurizer(args)
     if args.names:
-        head_of_featurizer(_featurizer(args))  # fetched now, or known to be none
-    if not args.quiet:
-        print(f"Looking at {len(paths)} images with {_network_name(args)} …", file=sys.stderr)
+        head_of_featurizer(featurizer)  # raises if the network has no known head
+    announce(args, _looking_at(paths, featurizer))
+
+
+def _check_model_file(file: Path, output: Path) -> None:
+    folder = Path(os.path.abspath(file)).parent
+    if os.path.lexists(file):
+        expected, problem = "a new file", f"{file}, which exists"
+        advice = "Choose another name, or move the file away first."
+    elif folder.is_relative_to(os.path.abspath(output)):
+        # The export needs an empty folder, and its model exists before it.
+        expected, problem = "a file outside the output folder", str(file)
+        advice = "Choose another folder."
+    elif not (folder.is_dir() and os.access(folder, os.W_OK)):
+        state = "is not writable" if folder.is_dir() else "does not exist"
+        expected, problem = "a file in a writable folder", f"{file}, whose folder {state}"
+        advice = "Choose another folder, or create it."
+    else:
+        return
+    raise ModelFileError(
+        f"Expected {expected} for the model, got {printable(problem)}. "
+        f"Nothing was computed or written. {advice}"
+    )
+
+
+def _looking_at(paths: Sized, featurizer: ResNetFeaturizer) -> str:
+    """Return the first half of a line that says what a command works on."""
+    is_whole_model = str(featurizer.weights).lower().endswith(".keras")
+    network = featurizer.weights if is_whole_model else featurizer.backbone
+    return f"Looking at {count(len(paths), 'image')} with {printable(network)}"
 
 
 def print_names(names: list[str], found: list[tuple[str, float] | None]) -> None:
-    """Print the names that were suggested, with their probabilities."""
+    """Print the suggested names with their probabilities."""
     named = [(name, *suggestion) for name, suggestion in zip(names, found) if suggestion]
     for name, suggestion, probability in named:
         print(f"{name}: {suggestion}, probability {probability:.2f}")
     print(f"{len(named)} of {len(names)} clusters have a name")
 
 
-def _network_name(args: argparse.Namespace) -> str:
-    is_whole = args.weights.lower().endswith(".keras")
-    return str(args.weights if is_whole else args.backbone)
-
-
 def assign(args: argparse.Namespace) -> None:
-    """Put new images into the clusters of a saved model."""
+    """Assign new images to the clusters of a saved model."""
     args.request = request_of(args)
     if finish_interrupted(args):
         return
     check_output_folder(Path(args.output), inside=Path(args.input))
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and args.report:
-            args.cache = own  # features are needed twice, the network runs once
+            args.cache = own  # as in `cluster`
         model = ImageFolderClusterer.load(args.model, **run_params(args))
-        _assign(args, model, require_images(args.input))
+        paths = require_images(args.input)
+        announce(args, _looking_at(paths, model.pipeline_["featurizer"]))
+        new = find_nearest_centers(model, [os.fspath(path) for path in paths])
+        _export(args, new.paths, new.centers, new.distances, new.reasons, model)
         if args.report and not args.dry_run:
             write_page(Path(args.output), model)
 
 
-def _assign(
-    args: argparse.Namespace, model: ImageFolderClusterer, paths: list[Path]
-) -> list[ExportedImage]:
-    new = find_nearest_centers(model, [os.fspath(path) for path in paths])
-    return _export(args, new.paths, new.centers, new.distances, new.reasons, model)
-
-
 def choose_k(args: argparse.Namespace) -> None:
-    """Show how well each number of clusters fits, and choose one."""
-    choice = choose_n_clusters(args.input, range(2, args.max + 1), estimator=_clusterer(args))
+    """Score each number of clusters and choose one."""
+    clusterer, paths = _clusterer(args), require_images(args.input)
+    announce(args, f"{_looking_at(paths, clusterer.featurizer)}, in 2 to {args.max} clusters")
+    with warnings.catch_warnings():
+        # No later table lists these images, as that of an export does.
+        warnings.simplefilter("always", UnreadableImagesWarning)
+        choice = choose_n_clusters(paths, range(2, args.max + 1), estimator=clusterer)
     top = max(score.modularity for score in choice.table)
     print("  k  modularity  silhouette  smallest")
     for score in choice.table:

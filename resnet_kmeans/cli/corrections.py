@@ -8,6 +8,7 @@ from pathlib import Path
 
 from resnet_kmeans.cli.exports import print_clusters, print_unreadable
 from resnet_kmeans.cli.options import run_params
+from resnet_kmeans.cli.wording import announce, count
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.export import (
     POOR_FIT,
@@ -25,28 +26,30 @@ SHOWN = 20  # moves that a dry run prints; it only counts the others
 
 
 def apply(args: argparse.Namespace) -> None:
-    """Apply the corrections that the report saved."""
+    """Apply the corrections saved by the report."""
     _correct(args, lambda: apply_curation(args.output, args.curation, dry_run=args.dry_run))
 
 
 def rename(args: argparse.Namespace) -> None:
-    """Rename a cluster; the name of another one merges the two."""
+    """Rename a cluster, or merge it with the cluster of that name."""
     _correct(
         args, lambda: rename_folder(args.output, args.cluster, args.name, dry_run=args.dry_run)
     )
 
 
 def split(args: argparse.Namespace) -> None:
-    """Split a cluster by clustering its images again."""
+    """Split a cluster by clustering its images."""
     given, k = run_params(args), args.n_clusters
     dry_run = args.dry_run
+    announce(args, f"Splitting {printable(args.cluster)} into {count(k, 'cluster')}")
     _correct(args, lambda: split_cluster(args.output, args.cluster, k, dry_run=dry_run, **given))
 
 
 def add(args: argparse.Namespace) -> None:
-    """Put new images into the clusters of an export."""
+    """Add new images to the clusters of an export."""
     output = Path(args.output)
     is_resumed = is_unfinished(output)
+    announce(args, f"Adding the images of {printable(args.input)}")
     rows = add_images(
         output,
         args.input,
@@ -58,20 +61,23 @@ def add(args: argparse.Namespace) -> None:
     print_unreadable(rows)
     placed = [row for row in rows if row.exported_path]
     for folder in sorted({row.name for row in placed}):
-        print(f"{folder}  {sum(row.name == folder for row in placed)} images")
+        print(f"{folder}  {count(sum(row.name == folder for row in placed), 'image')}")
     n_far = sum(row.reason == POOR_FIT for row in placed)
     if n_far:
         aside = f"; they are in {SET_ASIDE}" if args.set_aside else ""
-        print(f"{n_far} images fit badly: {POOR_FIT}{aside}")
+        fit = "fits" if n_far == 1 else "fit"
+        print(f"{count(n_far, 'image')} {fit} badly: {POOR_FIT}{aside}")
     if not is_resumed and args.action != "move":
         n_skipped = len(require_images(args.input)) - len(rows)
-        print(f"{n_skipped} images were skipped: they are in the export already")
+        if n_skipped:
+            skipped = count(n_skipped, "image", "was")
+            print(f"{skipped} skipped: already in the export")
     done = "would be added" if args.dry_run else "added"
-    print(f"{len(placed)} images {done} to {printable(output)}")
+    print(f"{count(len(placed), 'image')} {done} to {printable(output)}")
 
 
 def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
-    """Do a correction and print what it changes, or would change."""
+    """Run a correction and print what it changes, or would change."""
     output = Path(args.output)
     before = [] if is_unfinished(output) else read_export(output).images
     places = {row.source_path: row.exported_path for row in before}
@@ -84,4 +90,5 @@ def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) 
             print(f"and {len(changed) - SHOWN} more")
     print_clusters(rows, output, args.dry_run)
     if places:
-        print(f"{len(changed)} images {'would go' if args.dry_run else 'went'} to another folder")
+        moved = "would be moved" if args.dry_run else "moved"
+        print(f"{count(len(changed), 'image')} {moved} to another folder")

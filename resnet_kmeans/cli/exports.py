@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.cli.pages import write_page
+from resnet_kmeans.cli.wording import count
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import list_reasons, printable
 from resnet_kmeans.export import (
@@ -33,7 +35,7 @@ def undo(args: argparse.Namespace) -> None:
     """Return the images of an export to where they came from."""
     back = undo_export(args.output)
     if back:
-        print(f"{len(back)} images are back at their sources")
+        print(f"{count(len(back), 'image', 'is')} back at their sources")
     else:
         print("No image was moved; copies and links were removed")
 
@@ -44,7 +46,8 @@ def finish(args: argparse.Namespace) -> None:
     asked = interrupted_request(output)
     if asked is None:
         n_images = sum(row.exported_path is not None for row in read_export(output).images)
-        print(f"Nothing was interrupted in {printable(output)}, which holds {n_images} images.")
+        holds = f"{printable(output)}, which holds {count(n_images, 'image')}"
+        print(f"Nothing was interrupted in {holds}.")
     elif asked["is"] == "undo":
         undo(args)
     else:
@@ -104,17 +107,22 @@ def after_interrupt(args: argparse.Namespace) -> str:
 
 def print_unreadable(rows: list[ExportedImage], where: str = "") -> None:
     """Print the unreadable images to stderr; `where` says where all are listed."""
-    reasons = {row.source_path: row.reason for row in rows if not row.exported_path}
+    print_reasons({row.source_path: row.reason for row in rows if not row.exported_path}, where)
+
+
+def print_reasons(reasons: Mapping[str, str], where: str = "") -> None:
+    """Print why images are unreadable to stderr; `where` says where all are listed."""
     if reasons:
         listed = list_reasons(reasons, LISTED, where)
-        print(f"{len(reasons)} images could not be read:\n{listed}", file=sys.stderr)
+        print(f"{count(len(reasons), 'image')} could not be read:\n{listed}", file=sys.stderr)
 
 
 def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
+    """Print the unreadable images, the size of each cluster, and the folder."""
     print_unreadable(rows, "" if dry_run else f"; all are listed in {printable(output / TABLE)}")
     folders = [row.exported_path.split("/")[0] for row in rows if row.exported_path]
     for folder in sorted(set(folders)):
-        print(f"{folder}  {folders.count(folder)} images")
-    done = "would be" if dry_run else "are"
-    n_clusters = len(set(folders))
-    print(f"{len(folders)} images {done} in {n_clusters} clusters in {printable(output)}")
+        print(f"{folder}  {count(folders.count(folder), 'image')}")
+    images = count(len(folders), "image", "" if dry_run else "is")
+    clusters = count(len(set(folders)), "cluster")
+    print(f"{images}{' would be' if dry_run else ''} in {clusters} in {printable(output)}")

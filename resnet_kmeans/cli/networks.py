@@ -1,10 +1,11 @@
-"""The commands on weights and cache."""
+"""The commands that show and change weights and the cache."""
 
 from __future__ import annotations
 
 import argparse
 
 from resnet_kmeans.cli.options import cache_of
+from resnet_kmeans.cli.wording import count
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.features import FeatureCache, cache_path, networks_folder
 from resnet_kmeans.network import (
@@ -19,28 +20,32 @@ from resnet_kmeans.network import (
 
 
 def cache(args: argparse.Namespace) -> None:
-    """Show the cache of features and compiled networks, or clear it."""
+    """Show or clear the cache of features and compiled networks."""
     folder = cache_of(args)
     file = cache_path(folder)
-    if file is None or not file.exists():  # to open it would make it
-        print(f"{file}: not there, 0 images, 0.0 MB")
+    if file is None:
+        print("The cache is disabled.")
+        return
+    if not file.exists():  # opening it would create it
+        print(f"{printable(file)}: does not exist")
         return
     with FeatureCache(folder) as features:
         if args.clear:
             features.clear()
-        print(f"{features.file}: {features.n_rows()} images, {features.used_bytes() / 1e6:.1f} MB")
+        size = f"{features.used_bytes() / 1e6:.1f} MB"
+        print(f"{features.file}: {count(features.n_rows(), 'image')}, {size}")
         networks = networks_folder(features)
     files = compiled_files(networks) if networks else []
     if args.clear:
         for old in files:
             old.unlink(missing_ok=True)
         files = []
-    size = sum(kept.stat().st_size for kept in files)
-    print(f"{networks}: {len(files)} networks, {size / 1e6:.1f} MB")
+    n_bytes = sum(kept.stat().st_size for kept in files)
+    print(f"{networks}: {count(len(files), 'network')}, {n_bytes / 1e6:.1f} MB")
 
 
 def weights(args: argparse.Namespace) -> None:
-    """Show which ImageNet weights are there, fetch or import them."""
+    """List the ImageNet weights on this machine, download or import them."""
     if args.import_file:
         print(f"Imported to {import_imagenet_file(args.import_file)}")
     if args.from_preset:
@@ -50,4 +55,4 @@ def weights(args: argparse.Namespace) -> None:
         build_model(NetworkSpec(backbone=args.fetch))
     for backbone in BACKBONES:
         file = imagenet_file(backbone)
-        print(f"{backbone}  {'there' if file.is_file() else 'not there'}  {file}")
+        print(f"{backbone}  {'available' if file.is_file() else 'missing'}  {file}")

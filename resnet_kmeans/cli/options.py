@@ -17,7 +17,7 @@ def weights_of(args: argparse.Namespace) -> str | None:
 
 
 def run_params(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the parameters of `ResNetFeaturizer` with which a saved model runs here."""
+    """Return the parameters of `ResNetFeaturizer` that a saved model takes from this machine."""
     given = {"n_jobs": args.jobs, "cache": cache_of(args), "verbose": int(not args.quiet)}
-    # Without --weights the model's own are used, wherever they were at the fit.
+    # Without --weights, the path recorded in the model is used.
     return {**given, "weights": weights_of(args)} if args.weights else given

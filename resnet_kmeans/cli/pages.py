@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from resnet_kmeans.cli.options import run_params
+from resnet_kmeans.cli.wording import count
 from resnet_kmeans.cluster_names import NOISE, NOISE_NAME, UNREADABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import OutputFolderError, ResNetKMeansError, printable
@@ -134,8 +135,8 @@ def describe_differences(state: ExportState) -> list[str]:
 
 
 def _moved(before: str, now: str, n: int) -> str:
-    many = "1 image is" if n == 1 else f"{n:,} images are"
-    return f"{many} in {now or 'no folder'} now, no longer in {before or 'the export itself'}"
+    images, left = count(n, "image", "is"), before or "the export itself"
+    return f"{images} in {now or 'no folder'} now, no longer in {left}"
 
 
 def _label(state: ExportState, rows: list[ExportedImage]) -> tuple[np.ndarray, dict[int, str]]:

@@ -1,4 +1,4 @@
-"""Makes a small set of pictures in groups: drawn patterns, crops of two photos."""
+"""Makes groups of small pictures: drawn patterns and crops of two photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIZE = 160  # pixels
-# Two of them share a pattern and two a colour, so that neither alone tells all groups apart.
+# Groups share patterns, and orange is close to yellow: neither pattern nor colour alone
+# separates all groups.
 GROUPS = {
     "blue_dots": ((40, 80, 200), "dots"),
     "green_stripes": ((40, 150, 70), "stripes"),
@@ -19,23 +20,23 @@ GROUPS = {
     "yellow_checks": ((235, 205, 60), "checks"),
 }
 
-# Both ship with scikit-learn, both CC BY 2.0: china.jpg by danielbuechele
+# Both come with scikit-learn under CC BY 2.0: china.jpg by danielbuechele
 # (flickr.com/photos/danielbuechele/6061409035), flower.jpg by vultilion
 # (flickr.com/photos/vultilion/6056698931).
 PHOTOS = {"flower": "flower.jpg", "temple": "china.jpg"}
 
 
 def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) -> list[Path]:
-    """Draw pictures of each group to ``folder/GROUP_NUMBER.png``; return their paths.
+    """Draw pictures of each group as ``folder/GROUP_NUMBER.png``; return their paths.
 
     Parameters
     ----------
     folder : str or path-like
-        Made if it is not there.
+        Created if missing.
     n_each : int, default=8
-        Pictures of each group.
+        Number of pictures per group.
     seed : int, default=0
-        Of the small differences within a group.
+        Determines the small differences within a group.
     """
     random = np.random.default_rng(seed)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -44,23 +45,23 @@ def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0
         for number in range(n_each):
             path = Path(folder, f"{group}_{number}.png")
             picture = draw_picture(colour, pattern, random)
-            if not path.exists():  # drawn before, or the user's own
+            if not path.exists():  # files that exist may be the user's own
                 picture.save(path)
             paths.append(path)
     return paths
 
 
 def crop_photos(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) -> list[Path]:
-    """Cut squares out of the `PHOTOS` to ``folder/GROUP_NUMBER.jpg``; return their paths.
+    """Save square crops of `PHOTOS` as ``folder/GROUP_NUMBER.jpg``; return their paths.
 
     Parameters
     ----------
     folder : str or path-like
-        Made if it is not there.
+        Created if missing.
     n_each : int, default=8
-        Crops of each photo.
+        Number of crops per photo.
     seed : int, default=0
-        Of their places and sizes.
+        Determines the positions and sizes of the crops.
     """
     from sklearn.datasets import load_sample_image
 
@@ -71,7 +72,8 @@ def crop_photos(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) 
         photo = Image.fromarray(load_sample_image(name))
         for number in range(n_each):
             path = Path(folder, f"{group}_{number}.jpg")
-            side = int(random.integers(300, 400))  # of 427 pixels, so that most is on each
+            # Most of the photo, whose height is 427 pixels, so that crops look alike.
+            side = int(random.integers(300, 400))
             left = int(random.integers(photo.width - side))
             top = int(random.integers(photo.height - side))
             if not path.exists():
@@ -83,7 +85,7 @@ def crop_photos(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) 
 def draw_picture(
     colour: tuple[int, int, int], pattern: str, random: np.random.Generator
 ) -> Image.Image:
-    """Draw one picture: a pattern in about this colour, on about white."""
+    """Draw one picture: a pattern in a shade of `colour` on a light background."""
     shade = np.clip(np.array(colour) + random.integers(-18, 19, 3), 0, 255)
     paper = 255 - random.integers(0, 25, 3)
     image = Image.new("RGB", (SIZE, SIZE), tuple(int(c) for c in paper))
@@ -112,5 +114,5 @@ def draw_picture(
 
 
 def group_of(path: str | os.PathLike[str]) -> str:
-    """Return the group that a picture belongs to, by its name."""
+    """Return the group of a picture, read from its file name."""
     return Path(path).stem.rpartition("_")[0]

@@ -1,4 +1,4 @@
-"""Keeps what C libraries write on stderr away from the user's terminal."""
+"""Keeps the output of C libraries off the user's terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def own_stderr() -> Iterator[None]:
-    """Let Python alone write on stderr; the lines of libtiff, TensorFlow and others are dropped.
+    """Drop what C libraries (libtiff, TensorFlow) write to stderr; Python still writes to it.
 
-    Nothing changes where Python's stderr is not the process' own, as under a test runner.
+    Does nothing if `sys.stderr` was replaced, for example by a test runner.
     """
     stderr = sys.stderr
     try:
@@ -24,6 +24,8 @@ def own_stderr() -> Iterator[None]:
         yield
         return
     stderr.flush()
+    # C code writes to file descriptor 2, whatever `sys.stderr` is; so Python gets a copy of
+    # that descriptor, and the original goes to the null device.
     kept = os.dup(2)
     with open(kept, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors) as stream:
         sys.stderr = stream
@@ -38,7 +40,7 @@ def own_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def log_to_stderr(quiet: bool) -> Iterator[None]:
-    """Write what the package logs on stderr, warnings alone if `quiet`."""
+    """Write the package's log messages to stderr, only warnings if `quiet`."""
     logger, handler = logging.getLogger("resnet_kmeans"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("resnet-kmeans: %(message)s"))
     level = logger.level
