@@ -149,7 +149,10 @@ class ImageFolderClusterer(
         self.unreadable = unreadable
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(
+        # Parameters of the given estimators have not been validated yet.
+        prefer_skip_nested_validation=False
+    )
     def fit(self, X: Any, y: Any = None) -> ImageFolderClusterer:
         """Cluster images.
 

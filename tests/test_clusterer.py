@@ -31,6 +31,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.utils import estimator_checks
+from sklearn.utils._param_validation import InvalidParameterError
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
 from resnet_kmeans.cli.pictures import group_of
@@ -203,6 +204,21 @@ def test_given_estimators_are_cloned_and_never_fitted(clusterer, pictures):
     for given in (kmeans, pca, clusterer.featurizer):
         assert not [name for name in vars(given) if name.endswith("_")]
     assert clusterer.pipeline_["clusterer"].n_clusters == 6
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        {"clusterer": KMeans(algorithm="none")},
+        {"reducer": PCA(whiten="none")},
+        {"featurizer": ResNetFeaturizer(backbone="none")},
+    ],
+    ids=lambda steps: next(iter(steps)),
+)
+def test_parameters_of_given_estimators_are_validated(steps):
+    clusterer = ImageFolderClusterer(4, **{"featurizer": Numbers(), **steps})
+    with pytest.raises(InvalidParameterError, match="'none'"):
+        clusterer.fit(NAMES)
 
 
 @pytest.mark.parametrize(
