@@ -90,6 +90,21 @@ def fit(
         If there are no images, or fewer readable ones than clusters.
     OutputFolderError
         If `features_path` exists already.
+
+    Notes
+    -----
+    Settings that suit this job, to be given when the Spark session is built::
+
+        spark.task.cpus                 4        # one network for four cores
+        spark.executor.memoryOverhead   2g       # the network lives outside the JVM
+        spark.sql.files.openCostInBytes 524288   # 256 images a task instead of 32
+
+    Examples
+    --------
+    >>> rows = "s3a://bucket/rows"
+    >>> model = fit("s3a://bucket/photos", 100, features_path=rows)  # doctest: +SKIP
+    >>> labels = assign(model, spark.read.parquet(rows))  # doctest: +SKIP
+    >>> model.save("model.safetensors")  # doctest: +SKIP
     """
     if n_clusters < 2:
         raise ValueError(
