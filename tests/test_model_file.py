@@ -233,7 +233,7 @@ def test_arrays_of_unknown_type_raise_an_error(path, dtype):
         }
     ).encode()
     path.write_bytes(struct.pack("<Q", len(head)) + head + b"\0\0")
-    assert re.search("got (arrays that cannot be read|content that has changed)", refusal(path))
+    assert re.search("got (arrays that cannot be read|contents that were changed)", refusal(path))
 
 
 def test_an_escape_code_in_a_name_reaches_no_terminal(tmp_path):
