@@ -37,6 +37,8 @@ CHANGES = {
 class MeanColour(TransformerMixin, BaseEstimator):
     """Stands in for a network: the mean colour of each image, NaN where it cannot be read."""
 
+    weights = backbone = "mean colour"  # which the command names
+
     def fit(self, X, y=None):
         return self
 

@@ -174,5 +174,6 @@ def browser(tmp_path_factory):
     # Its own service: otherwise selenium looks for a driver to download.
     driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
     driver.set_window_size(1280, 900)
+    driver.set_page_load_timeout(10)
     yield driver
     driver.quit()

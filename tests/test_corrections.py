@@ -59,8 +59,13 @@ class Desk:
         self.browser, self.downloads = browser, downloads
 
     def open(self, page):
+        from selenium.common.exceptions import TimeoutException
+
         self.browser.get("about:blank")
-        self.browser.get(page.as_uri())
+        try:
+            self.browser.get(page.as_uri())
+        except TimeoutException:  # Chromium was seen to wait for ever on a page just left
+            self.browser.get(page.as_uri())
         return self
 
     def find(self, selector):
