@@ -214,7 +214,7 @@ class ImageFolderClusterer(
     def _choose(self, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
         """Choose a number of clusters for images, or a sample of many; see `choose_n_clusters`."""
         sources = _images_of(X)
-        sampled = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
+        sampled = _sample_of(sources)
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sampled)
         features = rows.features_of(featurizer, sampled)
         features = rows.select_readable(features, rows.is_readable(features))
@@ -321,9 +321,7 @@ class ImageFolderClusterer(
         """Return the features and predicted labels of the readable images, or a sample of many."""
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
-        sources = _images_of(X)
-        sampled = [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
-        features = rows.features_of(featurizer, sampled)
+        features = rows.features_of(featurizer, _sample_of(_images_of(X)))
         labels = rows.predict(clusterer, rows.reduce(reducer, features))
         readable = labels != UNREADABLE
         return features[readable], labels[readable]
@@ -424,6 +422,11 @@ def _images_of(X: Any) -> list[Any]:
     if isinstance(X, (str, os.PathLike)):
         return list(require_images(X))
     return as_sources(X)
+
+
+def _sample_of(sources: list[Any]) -> list[Any]:
+    """Return at most `MAX_ROWS` images, a fixed random sample if there are more."""
+    return [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
 
 
 def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
 from resnet_kmeans.clustering.neighbours import nearest, shared_nearest
+from resnet_kmeans.clustering.rows import sample
 from resnet_kmeans.clustering.shared_work import shared
 from resnet_kmeans.clustering.spectral import N_NEIGHBORS, n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
@@ -179,8 +180,8 @@ def select_training_rows(features: np.ndarray, max_rows: int) -> np.ndarray:
     """Return at most `max_rows` rows, a fixed random sample if there are more."""
     if len(features) <= max_rows:
         return features
-    drawn = np.random.RandomState(0).choice(len(features), max_rows, replace=False)
-    return features[np.sort(drawn)]
+    sampled: np.ndarray = features[sample(len(features), max_rows, random_state=0)]
+    return sampled
 
 
 def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
+from resnet_kmeans.clustering.rows import sample
+
 MAX_ROWS = 10_000  # the time of silhouettes grows with the square of the rows
 
 
@@ -28,10 +30,7 @@ def silhouette_sample(
         From -1 to 1; all -1 if they are not defined, which is the case for one cluster or
         as many clusters as rows.
     """
-    positions = np.arange(len(rows))
-    if len(rows) > max_rows:
-        drawn = np.random.RandomState(0).choice(len(rows), max_rows, replace=False)
-        positions = np.sort(drawn)
+    positions = sample(len(rows), max_rows, random_state=0)
     n_labels = len(np.unique(labels[positions]))
     if not 1 < n_labels < len(positions):
         return positions, np.full(len(positions), -1.0)

@@ -121,9 +121,8 @@ def _edited_copy(folder: Path, record: Record, place: str | None) -> str | None:
     path, source = place or record.image.exported_path, record.image.source_path
     if record.action == "move" or not path or not os.path.lexists(source):
         return None
-    return (
-        path if os.path.isfile(folder / path) and not same_content(source, folder / path) else None
-    )
+    is_edited = os.path.isfile(folder / path) and not same_content(source, folder / path)
+    return path if is_edited else None
 
 
 def _reason_stuck(path: Path, record: Record) -> str:
