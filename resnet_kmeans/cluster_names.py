@@ -73,7 +73,7 @@ def check_cluster_names(names: Iterable[str]) -> None:
         If some names are invalid, or differ only in case. The message lists all of them.
     """
     names = list(names)
-    bad = {str(name): reason for name in names if (reason := reason_invalid(name))}
+    bad = {str(name) or "''": reason for name in names if (reason := reason_invalid(name))}
     # Names that differ only in case are one folder on some systems and two on others.
     spelled: dict[str, str] = {}
     for name in names:

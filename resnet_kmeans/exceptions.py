@@ -87,18 +87,24 @@ class UnreadableImagesError(ResNetKMeansError, ValueError):
             f"or have no features:\n"
             f"{list_reasons(self.reasons)}\n"
             "No features were returned. Repair or leave out these files, or set "
-            'unreadable="nan" (ResNetFeaturizer) or "skip" (ImageFolderClusterer).'
+            'unreadable="nan" (ResNetFeaturizer), unreadable="skip" (ImageFolderClusterer) or '
+            "--unreadable skip."
         )
 
 
 class TooFewImagesError(ResNetKMeansError, ValueError):
     """There are fewer readable images than clusters."""
 
-    def __init__(self, n_images: int, n_clusters: int):
+    def __init__(self, n_images: int, n_clusters: int | None = None):
         super().__init__(n_images, n_clusters)
 
     def __str__(self) -> str:
         n_images, n_clusters = self.args
+        if n_clusters is None:
+            return (
+                "Expected more readable images than the lowest number of clusters to try, got "
+                f"{n_images}. Nothing was clustered. Add images, or try lower numbers."
+            )
         return (
             f"Expected at least n_clusters={n_clusters} readable images, got {n_images}. "
             "Nothing was clustered. Lower n_clusters or add images."
@@ -190,17 +196,26 @@ class NetworkError(ResNetKMeansError, ValueError):
 
 
 class ConstantFeaturesError(NetworkError):
-    """All images have the same features, so they cannot be clustered."""
+    """All images have the same features, so they cannot be clustered.
 
-    def __init__(self, n_images: int):
+    Parameters
+    ----------
+    n_images : int, default=None
+        None if the network was tried on a black image and on noise.
+    """
+
+    def __init__(self, n_images: int | None = None):
         super().__init__(n_images)
 
     def __str__(self) -> str:
+        n_images = self.args[0]
+        got = "a black image and noise" if n_images is None else f"all {n_images} images"
+        either = "T" if n_images is None else "Either all images are identical, or t"
         return (
-            f"Expected features that differ, got the same ones for all {self.args[0]} images. "
-            "Nothing was clustered. Either all images are identical, or the network returns a "
-            "constant because the weights file lacks its last layers. Pass complete weights, or "
-            "stop at the last layer with weights: layer=NAME (--layer NAME)."
+            f"Expected features that differ, got the same ones for {got}. Nothing was clustered. "
+            f"{either}he network returns a constant because the weights file lacks its last "
+            "layers. Pass complete weights, or stop at the last layer with weights: layer=NAME "
+            "(--layer NAME)."
         )
 
 

@@ -60,7 +60,9 @@ def choose_n_clusters(
     Raises
     ------
     TooFewImagesError
-        If no candidate is left.
+        If no candidate is below the number of readable images.
+    ValueError
+        If no candidate is above 1.
 
     Warns
     -----

@@ -149,7 +149,7 @@ def test_stale_unfinished_files_are_deleted_and_recent_ones_kept(spec, tmp_path)
 def test_a_folder_that_cannot_be_written_is_not_needed(spec, tmp_path, caplog):
     (tmp_path / "file").touch()
     rows = load_network(spec, tmp_path / "file" / "networks")(PIXELS)
-    assert "cannot be written" in caplog.text
+    assert caplog.text == ""  # the feature cache beside it warns already
     np.testing.assert_array_equal(rows, load_network(spec)(PIXELS))
 
 

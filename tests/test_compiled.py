@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from resnet_kmeans.exceptions import ConstantFeaturesError
 from resnet_kmeans.network.compiled import CompiledNetwork
 from resnet_kmeans.network.compiling import compile_model
 from resnet_kmeans.network.device import cpu_has_bfloat16
@@ -42,6 +43,13 @@ def test_equals_keras_applications(keras, name):
     rows = CompiledNetwork(compile_model(model, given), given)(PIXELS)
     assert (rows.shape, rows.dtype) == ((5, 2048), np.float32)
     np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_network_that_returns_a_constant_is_refused_before_any_image(keras, tiny):
+    constant = keras.models.clone_model(tiny)
+    constant.set_weights([np.zeros_like(value) for value in constant.get_weights()])
+    with pytest.raises(ConstantFeaturesError, match=r"black image and noise.*--layer NAME"):
+        compile_model(constant, spec())
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

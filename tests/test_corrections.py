@@ -604,7 +604,7 @@ def test_files_that_were_put_there_by_hand_are_shown_and_not_moved(desk, export,
     assert desk.find(".notice summary").text.startswith("The folder was changed by hand: 2 ")
     assert "<b>cluster_1/gone.png</b> is gone" in desk.find(".notice ul").text
     desk.click("a1.png")
-    assert "was put there by hand" in desk.said()
+    assert "was added by hand" in desk.said()
     desk.push("#cluster-0 [data-act=all]")
     desk.press("x")
     assert desk.names(0) == ["a1.png"]

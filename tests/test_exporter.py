@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
-from resnet_kmeans.export import NewImages, add_to_export, exporter
+from resnet_kmeans.export import NewImages, add_to_export, exporter, read_export
 from resnet_kmeans.export.actions import ACTIONS, PART
 from resnet_kmeans.export.execution import carry_out
 from resnet_kmeans.export.exporter import export_clusters, finish_export
@@ -463,15 +463,15 @@ def test_undo_of_a_move_leaves_an_edited_copy_that_was_added(images, out):
 @pytest.mark.parametrize(
     ("journal", "reason"),
     [
-        (None, "got none"),
-        ("", "an unreadable one"),
-        ("not json\n", "an unreadable one"),
+        (None, "it has no journal; one that was undone has none either"),
+        ("", "its journal cannot be read"),
+        ("not json\n", "its journal cannot be read"),
         ('{"format": 99, "action": "move", "finished": true}\n', "newer format"),
         ('{"format": 1, "action": "shred", "finished": true}\n', "newer format"),
         ('{"format": 1, "action": "move", "finished": true}\n[0, "../x", "/y"]\n', "outside"),
         ('{"format": 1, "action": "move", "finished": true}\n[0, "/etc/x", "/y"]\n', "outside"),
-        ('{"format": 1, "action": "move", "finished": true}\n[0]\n', "an unreadable one"),
-        ("[" * 100_000 + "\n", "an unreadable one"),
+        ('{"format": 1, "action": "move", "finished": true}\n[0]\n', "its journal cannot be read"),
+        ("[" * 100_000 + "\n", "its journal cannot be read"),
     ],
 )
 def test_a_missing_damaged_or_foreign_journal_is_refused(out, journal, reason):
@@ -480,8 +480,11 @@ def test_a_missing_damaged_or_foreign_journal_is_refused(out, journal, reason):
         (out / JOURNAL).write_text(journal)
     with pytest.raises(OutputFolderError, match=reason):
         undo_export(out)
-    with pytest.raises(OutputFolderError, match=r"got .*: No such file"):
-        undo_export(out / "nowhere")
+    (out / "file").touch()
+    for name, problem in (("nowhere", "No such file"), ("file", "a file")):
+        for use in (undo_export, read_export):
+            with pytest.raises(OutputFolderError, match=rf"{name}: {problem}.*Check the path"):
+                use(out / name)
 
 
 # Forks a process for each job (to import the package once); the fork counts what it asks the

@@ -18,7 +18,7 @@ from resnet_kmeans.exceptions import (
     TooFewImagesError,
     UnreadableImagesWarning,
 )
-from resnet_kmeans.export import export_clusters, kept_model, read_export, undo_export
+from resnet_kmeans.export import execution, export_clusters, kept_model, read_export, undo_export
 from resnet_kmeans.exports import split_cluster
 from tests.commands_in_forks import MeanColour
 from tests.test_exporter import contents, make_images
@@ -227,6 +227,23 @@ def test_undo_removes_or_returns_added_images(export, tmp_path, action):
     )
     undo_export(out)
     assert contents(tmp_path) == before
+
+
+def test_undo_of_interrupted_copying_to_an_export_says_how_to_finish_it(
+    export, tmp_path, monkeypatch
+):
+    out = export("copy")
+    draw(tmp_path / "new", [1], "new_")
+
+    def stop(folder, journal):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "carry_out", stop)
+        with pytest.raises(OutputFolderError, match="stopped: the disk is full"):
+            add_images(out, tmp_path / "new")
+    with pytest.raises(OutputFolderError, match=r"'add'.*interrupted.*resnet-kmeans finish"):
+        undo_export(out)
 
 
 def test_images_inside_the_export_are_not_added(export):

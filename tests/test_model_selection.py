@@ -175,10 +175,14 @@ def test_candidates_not_below_the_number_of_images_are_ignored():
     assert [score.n_clusters for score in choice.table] == list(range(2, 9))
 
 
-def test_two_images_raise_an_error():
+def test_candidates_that_do_not_fit_the_images_raise_an_error():
     estimator = ImageFolderClusterer(featurizer=Numbers())
-    with pytest.raises(TooFewImagesError, match="got 2"):
+    with pytest.raises(TooFewImagesError, match=r"more readable images than the lowest.*got 2"):
         choose_n_clusters(NAMES[:2], estimator=estimator)
+    with pytest.raises(TooFewImagesError, match="try lower numbers"):
+        choose_n_clusters(NAMES[:9], [50, 60], estimator=estimator)
+    with pytest.raises(ValueError, match="numbers of clusters from 2 on, got none"):
+        choose_n_clusters(NAMES[:9], [1], estimator=estimator)
 
 
 def test_scorer_and_score_agree(featurizer, pictures):

@@ -101,16 +101,21 @@ def choose(
     Raises
     ------
     TooFewImagesError
-        If no candidate is left.
+        If no candidate is below n.
+    ValueError
+        If no candidate is above 1.
 
     Warns
     -----
     FlatCurveWarning
         If the silhouettes of three or more candidates differ as little as those of noise.
     """
-    candidates = sorted({int(k) for k in n_clusters if 1 < k < len(features)})
+    given = sorted({int(k) for k in n_clusters if k > 1})
+    if not given:
+        raise ValueError("Expected numbers of clusters from 2 on, got none. Nothing was computed.")
+    candidates = [k for k in given if k < len(features)]
     if not candidates:
-        raise TooFewImagesError(len(features), 3)
+        raise TooFewImagesError(len(features))
     neighbours = shared_nearest(features, N_NEIGHBORS)
     table = []
     with one_thread_if_small(len(features)):

@@ -60,7 +60,10 @@ def _from_file(path: Path, place: str) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise _error(f"an unreadable file ({error.strerror})", place) from error
+        raise CurationError(
+            f"Expected a file of corrections, got {place}: {error.strerror}. Nothing was done. "
+            "Check the path."
+        ) from error
     except (ValueError, RecursionError) as error:  # deeply nested lists exceed the recursion limit
         raise _error(f"invalid JSON ({error})", place) from error
     if not isinstance(found, dict):

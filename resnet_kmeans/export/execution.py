@@ -34,9 +34,9 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputFolderError(
-            f"The export to {printable(folder)} stopped: {printable(error)}. No image was "
-            "lost; each is complete at its old or new path. Correct the cause, then run the "
-            "command again to finish."
+            f"Expected to change files in {printable(folder)}, but stopped: {printable(error)}. "
+            "No image was lost; each is complete at its old or new path. Correct the cause, then "
+            "run the command again to finish."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 2  # 1 was version 0.1, which knew neither names nor contents
+ABSENT = os.strerror(errno.ENOENT)
 COMMANDS = ("export", "apply", "split", "add", "undo")
 
 
@@ -116,10 +118,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise OutputFolderError(
-            f"Expected the folder of an export, got {printable(folder)}: {error.strerror}. "
-            "Nothing was done. Check the path."
-        ) from error
+        raise _not_an_export(folder, str(error.strerror)) from error
     try:
         _lock(handle, folder)
         yield
@@ -164,12 +163,20 @@ def read_journal(folder: Path) -> Journal:
         _check_inside(journal)
         return journal
     except FileNotFoundError:
-        got = "none"
+        # The journal is the last file that undoing an export removes.
+        is_there = folder.exists()
+        reason = "it has no journal; one that was undone has none either" if is_there else ABSENT
+    except NotADirectoryError:
+        reason = "a file"
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        got = f"an unreadable one ({printable(error)})"
-    raise OutputFolderError(
-        f"Expected an export with a journal in {printable(folder)}, got {got}. Nothing was "
-        "done. Check the path."
+        reason = f"its journal cannot be read ({printable(error)})"
+    raise _not_an_export(folder, reason)
+
+
+def _not_an_export(folder: Path, reason: str) -> OutputFolderError:
+    return OutputFolderError(
+        f"Expected the folder of an export, got {printable(folder)}: {reason}. Nothing was done. "
+        "Check the path."
     )
 
 

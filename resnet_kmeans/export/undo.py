@@ -11,7 +11,7 @@ from resnet_kmeans.export.actions import PART, move, same_content
 from resnet_kmeans.export.content import content_of
 from resnet_kmeans.export.execution import explain_disk_errors, remove_emptied, remove_own_files
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
-from resnet_kmeans.export.state import can_undo
+from resnet_kmeans.export.state import can_undo, require_finished
 from resnet_kmeans.export.survey import survey
 
 
@@ -48,6 +48,7 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
     with lock(folder):
         journal = read_journal(folder)
         if not can_undo(journal):
+            require_finished(folder, journal)  # an interrupted addition of copies
             raise OutputFolderError(
                 f"Expected an export with action='move', got action={journal.action!r} in "
                 f"{printable(folder)}. The originals were never moved. Nothing was done. Delete "

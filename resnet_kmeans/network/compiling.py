@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from resnet_kmeans.exceptions import ConstantFeaturesError
 from resnet_kmeans.network.compiled_file import CompiledFile
 from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.frozen import freeze, hash_weights
@@ -40,7 +41,7 @@ def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
     Raises
     ------
     NetworkError
-        If `spec` does not fit the model.
+        If `spec` does not fit the model, or the features do not depend on the image.
     NotCompiledError
         If OpenVINO is not installed, lacks an operation of the model, or computes different
         features.
@@ -78,9 +79,10 @@ def _fold(graph: Any) -> None:
 
 
 def _check(compiled: CompiledFile, extractor: Any) -> None:
-    """Check that the compiled network returns the features that Keras returns."""
-    shape = (1, *extractor.input_shape[1:])
+    """Check that the compiled network returns the features of Keras, and no constant."""
+    shape = (2, *extractor.input_shape[1:])
     pixels = np.random.RandomState(0).randint(256, size=shape, dtype=np.uint8)
+    pixels[1] = 0
     # Compared in float32 whatever the precision asked for: bfloat16 differs by design.
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     network = import_openvino().Core().compile_model(compiled.graph, "CPU", exact)
@@ -88,3 +90,5 @@ def _check(compiled: CompiledFile, extractor: Any) -> None:
     difference = float(np.abs(rows - expected).max() / max(np.abs(expected).max(), 1e-30))
     if not difference <= MAX_DIFFERENCE:  # also true for NaN
         raise NotCompiledError(f"its features differ from those of Keras by {difference:.1g}")
+    if (rows[0] == rows[1]).all():
+        raise ConstantFeaturesError

@@ -61,10 +61,11 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
         if spec.layer not in names:
             # Often only the beginning is given, such as conv5_block3 of conv5_block3_out.
             close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
-            close = close or difflib.get_close_matches(spec.layer, names, n=3) or names[-3:]
+            close = close or difflib.get_close_matches(spec.layer, names, n=3)
+            some = ", ".join(dict.fromkeys([*close, *names[-3:]]))
             raise NetworkError(
                 f"Expected the name of a layer of {model.name}, got {spec.layer!r}. Nothing "
-                f"was computed. Close names: {', '.join(close)}."
+                f"was computed. Close names, and those of the last layers: {some}."
             )
         output = model.get_layer(spec.layer).output
     _check_single("output", output)

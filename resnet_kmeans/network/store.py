@@ -53,11 +53,10 @@ def find_compiled(spec: NetworkSpec, folder: Path | None) -> tuple[Path, Compile
 def save_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None) -> None:
     """Write a compiled network to where `find_compiled` looks, evicting older ones."""
     for file in _candidates(spec, folder):
-        try:
+        # Where the cache cannot be written, the feature cache has said so already.
+        with contextlib.suppress(OSError):
             compiled.write(file)
             return _make_room(file.parent)
-        except OSError as error:
-            logger.warning("%s cannot be written (%s).", printable(file), error)
 
 
 def compiled_files(folder: Path) -> list[Path]:
@@ -81,7 +80,7 @@ def _candidates(spec: NetworkSpec, folder: Path | None) -> Iterator[Path]:
 def _read(file: Path) -> CompiledFile | None:
     try:
         found = CompiledFile.read(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, *DAMAGES) as error:
         logger.warning("%s cannot be used (%s) and is compiled again.", printable(file), error)

@@ -220,7 +220,7 @@ def explained(file: Path, network: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # h5py, zipfile and Keras raise unrelated errors
-        reason = str(error).strip().split("\n")[0] + _other_keras(file)
+        reason = str(error).strip().split("\n")[0].rstrip(".") + _other_keras(file)
         raise WeightsFileError(file, network, reason) from error
 
 

@@ -279,7 +279,7 @@ const groupNamed = (name, except) => groups().find((group) => group !== except &
 const visible = () => items.filter((item) => !item.hidden);
 function pick(item, range) {
   const list = visible().filter((each) => !added.has(each)), from = list.indexOf(anchor), at = list.indexOf(item), n = picked.size;
-  if (added.has(item)) return announce(`${item.dataset.name} was put there by hand. Take it into the export with resnet-kmeans add, then it can be moved.`);
+  if (added.has(item)) return announce(`${item.dataset.name} was added by hand. Take it into the export with resnet-kmeans add, then it can be moved.`);
   if (range && from >= 0) for (const each of list.slice(Math.min(from, at), Math.max(from, at) + 1)) picked.add(each);
   else if (!picked.delete(item)) picked.add(item);
   anchor = focused = item;
