@@ -14,7 +14,7 @@ from PIL import Image
 
 from resnet_kmeans.export import is_unfinished, read_export
 from resnet_kmeans.export.journal import read_journal
-from resnet_kmeans.export.state import can_undo
+from resnet_kmeans.export.present_state import can_undo
 from tests.conftest import TEST_ALL
 
 SCRIPT = Path(__file__).with_name("commands_in_forks.py")

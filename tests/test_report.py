@@ -15,7 +15,7 @@ from sklearn.cluster import DBSCAN
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, write_report
 from resnet_kmeans.report.clusters import MAX_SHOWN
-from resnet_kmeans.report.fitted import read_clusterer
+from resnet_kmeans.report.estimator_results import read_clusterer
 from resnet_kmeans.report.page import render
 from resnet_kmeans.report.projection import project
 from resnet_kmeans.report.summary import MAX_MAPPED, summarize

@@ -1,27 +1,25 @@
 """The steps between features and labels: recipes, rows, scores, the model file."""
 
 from resnet_kmeans.clustering.blocks import fit_reducer, reduce_blocks
-from resnet_kmeans.clustering.choice import (
+from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
+from resnet_kmeans.clustering.model_file import read_model, write_model
+from resnet_kmeans.clustering.n_clusters_choice import (
     NClustersChoice,
     NClustersScore,
     choose,
     modularity_score,
 )
-from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
-from resnet_kmeans.clustering.model_file import read_model, write_model
 from resnet_kmeans.clustering.recipe import (
     REDUCERS,
     depends_on_n_clusters,
-    from_arrays,
     new_clusterer,
-    new_fitted_kmeans,
     new_reducer,
     takes_number,
-    to_arrays,
     with_n_clusters,
 )
 from resnet_kmeans.clustering.rows import is_readable, own_distances, predict, select_readable
 from resnet_kmeans.clustering.silhouette import MAX_ROWS, mean_silhouette, silhouette_sample
+from resnet_kmeans.clustering.step_arrays import from_arrays, new_fitted_kmeans, to_arrays
 from resnet_kmeans.clustering.threads import one_thread_if_small
 
 __all__ = [

@@ -1,20 +1,17 @@
-"""Makes the steps between features and labels, as arrays too."""
+"""Makes the steps between features and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from sklearn.base import clone
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from resnet_kmeans.clustering.discriminant import PCA_COMPONENTS, ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.nearest import NearestLabels
-from resnet_kmeans.exceptions import ModelFileError
 
 REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
 # Rows from which on "auto" learns a space. Measured over parts of labelled sets: fewer rows gain
@@ -24,12 +21,6 @@ LEARNT_FROM = 100
 LEARNT_FROM_PER_CLUSTER = 10
 N_INIT = 10  # starts of KMeans; a single start loses 0.01 to 0.02 AMI on average
 MINI_BATCH_FROM = 100_000  # rows, from which on MiniBatchKMeans saves minutes
-KNOWN_REDUCERS = (  # types of the steps of reducers that can be saved as arrays
-    [FunctionTransformer],
-    [Normalizer],
-    [Normalizer, PCA],
-    [ClusterDiscriminantAnalysis],
-)
 
 
 def new_reducer(
@@ -144,85 +135,3 @@ def number_name(clusterer: Any) -> str | None:
     # SpectralClustering has both; n_components is the dimension of its embedding.
     names = [inner + name for name in ("n_clusters", "n_components") if inner + name in parameters]
     return names[0] if names and parameters[names[0]] is not None else None
-
-
-def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
-    """Return the arrays of a fitted reducer and clusterer, for `from_arrays`.
-
-    Raises
-    ------
-    ModelFileError
-        If a step is a custom one, or has settings that `from_arrays` does not know.
-    """
-    steps = [step for _, step in reducer.steps] if isinstance(reducer, Pipeline) else [reducer]
-    reducers = [type(step) for step in steps]
-    known = reducers in KNOWN_REDUCERS and all(_is_default(step) for step in steps)
-    if not known or type(clusterer) not in (KMeans, MiniBatchKMeans):
-        step = clusterer if known else reducer
-        custom = type(step.clusterer if isinstance(step, NearestLabels) else step).__name__
-        raise ModelFileError(
-            "Expected the reducers 'auto', 'discriminant', 'pca' or None with KMeans or "
-            f"MiniBatchKMeans, which can be saved without code, got {custom}. Nothing was "
-            "written. Use joblib.dump(clusterer, path), and load such files only if you trust them."
-        )
-    arrays = {
-        "cluster_centers": clusterer.cluster_centers_.astype(np.float32),
-        "inertia": np.array([clusterer.inertia_]),
-        "normalize": np.array([reducers[0] is Normalizer]),
-    }
-    if ClusterDiscriminantAnalysis in reducers:
-        arrays |= {"components": reducer.components_, "intercept": reducer.intercept_}
-    if PCA in reducers:
-        pca = reducer.steps[-1][1]
-        arrays |= {"pca_components": pca.components_, "pca_mean": pca.mean_}
-    return arrays
-
-
-def _is_default(step: Any) -> bool:
-    """Return whether a step has the settings that `from_arrays` assumes."""
-    settings = {"func": None, "norm": "l2", "whiten": False}
-    parameters = step.get_params()
-    return all(parameters.get(name, value) == value for name, value in settings.items())
-
-
-def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
-    """Return the fitted reducer and clusterer whose arrays `to_arrays` returned."""
-    # Each step is fitted to a stand-in, then its public attributes are set. So private ones
-    # exist, whatever the version of scikit-learn.
-    centers = arrays["cluster_centers"]
-    clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
-    if "components" in arrays:
-        return _new_fitted_discriminant(arrays["components"], arrays["intercept"]), clusterer
-    if not arrays["normalize"][0]:
-        return FunctionTransformer().fit(centers), clusterer
-    if "pca_components" not in arrays:
-        return make_pipeline(Normalizer()).fit(centers), clusterer
-    components = arrays["pca_components"]
-    stand_in = np.eye(len(components) + 1, components.shape[1], dtype=np.float32)
-    reducer = make_pipeline(Normalizer(), PCA(len(components))).fit(stand_in)
-    reducer.steps[-1][1].components_ = components
-    reducer.steps[-1][1].mean_ = arrays["pca_mean"]
-    return reducer, clusterer
-
-
-def _new_fitted_discriminant(components: np.ndarray, intercept: np.ndarray) -> Any:
-    reducer = ClusterDiscriminantAnalysis()
-    reducer.components_, reducer.intercept_ = components, intercept
-    reducer.n_features_in_ = components.shape[1]
-    return reducer
-
-
-def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:
-    """Return a fitted KMeans with given centres.
-
-    Parameters
-    ----------
-    centers : ndarray of shape (n_clusters, n_reduced), dtype float32
-    inertia : float
-        Sum of squared distances of the rows of the fit to their centres.
-    """
-    # `fit` may average centres that are equal, or move them by rounding.
-    clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
-    clusterer.cluster_centers_ = centers
-    clusterer.inertia_ = inertia
-    return clusterer

@@ -1,6 +1,5 @@
 """Writes images to one folder per cluster; corrects, extends and undoes such an export."""
 
-from resnet_kmeans.export.actions import ACTIONS
 from resnet_kmeans.export.adding import (
     POOR_FIT,
     NewImages,
@@ -20,10 +19,11 @@ from resnet_kmeans.export.exporter import (
     interrupted_request,
     resume,
 )
+from resnet_kmeans.export.file_actions import ACTIONS
 from resnet_kmeans.export.names import REPORT, SET_ASIDE, TABLE, folder_of
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage, check_images, check_output_folder
+from resnet_kmeans.export.present_state import ExportState, is_unfinished, read_export
 from resnet_kmeans.export.splitting import split_folder
-from resnet_kmeans.export.state import ExportState, is_unfinished, read_export
 from resnet_kmeans.export.undo import undo_export
 
 __all__ = [

@@ -13,7 +13,12 @@ from resnet_kmeans.export.execution import carry_out, explain_disk_errors, recor
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
 from resnet_kmeans.export.names import SET_ASIDE
 from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
-from resnet_kmeans.export.state import matches_request, open_export, require_finished, with_contents
+from resnet_kmeans.export.present_state import (
+    matches_request,
+    open_export,
+    require_finished,
+    with_contents,
+)
 from resnet_kmeans.export.survey import Survey
 
 POOR_FIT = "farther from its centre than 99 % of the images of the fit"

@@ -19,10 +19,10 @@ from resnet_kmeans.export.curation import Curation, read_curation
 from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.exporter import resume
 from resnet_kmeans.export.journal import Journal, lock, read_journal
-from resnet_kmeans.export.moving import plan_moves
+from resnet_kmeans.export.move_plan import plan_moves
 from resnet_kmeans.export.names import SET_ASIDE, check_folders, folder_of
 from resnet_kmeans.export.plan import ExportedImage
-from resnet_kmeans.export.state import ExportState, open_export, read_export, with_contents
+from resnet_kmeans.export.present_state import ExportState, open_export, read_export, with_contents
 from resnet_kmeans.export.survey import Survey
 
 

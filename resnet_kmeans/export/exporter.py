@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.exceptions import ModelFileError
-from resnet_kmeans.export.actions import ACTIONS, write_atomically
 from resnet_kmeans.export.content import contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors
+from resnet_kmeans.export.file_actions import ACTIONS, write_atomically
 from resnet_kmeans.export.journal import (
     Journal,
     Record,
@@ -29,7 +29,7 @@ from resnet_kmeans.export.plan import (
     check_output_folder,
     plan_export,
 )
-from resnet_kmeans.export.state import matches_request, require_finished
+from resnet_kmeans.export.present_state import matches_request, require_finished
 
 
 def export_clusters(

@@ -11,10 +11,10 @@ from resnet_kmeans.cluster_names import name_key
 from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.exporter import keep_model
 from resnet_kmeans.export.journal import Journal, lock, read_journal
-from resnet_kmeans.export.moving import plan_moves
+from resnet_kmeans.export.move_plan import plan_moves
 from resnet_kmeans.export.names import label_of
 from resnet_kmeans.export.plan import ExportedImage
-from resnet_kmeans.export.state import open_export, with_contents
+from resnet_kmeans.export.present_state import open_export, with_contents
 from resnet_kmeans.export.survey import Survey
 
 

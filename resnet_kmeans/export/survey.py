@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from resnet_kmeans.export.actions import same_content
 from resnet_kmeans.export.content import content_of
 from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
+from resnet_kmeans.export.file_actions import same_content
 from resnet_kmeans.export.journal import Journal, Record
 from resnet_kmeans.export.names import REPORT, TABLE
 from resnet_kmeans.export.plan import HIDDEN_PREFIX

@@ -7,11 +7,11 @@ import warnings
 from pathlib import Path
 
 from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.actions import PART, move, same_content
 from resnet_kmeans.export.content import content_of
 from resnet_kmeans.export.execution import explain_disk_errors, remove_emptied, remove_own_files
+from resnet_kmeans.export.file_actions import PART, move, same_content
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
-from resnet_kmeans.export.state import can_undo, require_finished
+from resnet_kmeans.export.present_state import can_undo, require_finished
 from resnet_kmeans.export.survey import survey
 
 

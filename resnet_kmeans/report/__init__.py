@@ -3,7 +3,7 @@
 from resnet_kmeans.report.clusters import SET_ASIDE, SET_ASIDE_NAME
 from resnet_kmeans.report.corrections import ShownExport
 from resnet_kmeans.report.drawing import TILE, ClusteringDisplay, colour, pin, take_axes
-from resnet_kmeans.report.fitted import read_clusterer, read_facts, read_features
+from resnet_kmeans.report.estimator_results import read_clusterer, read_facts, read_features
 from resnet_kmeans.report.page import write_report
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_tile

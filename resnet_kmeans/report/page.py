@@ -14,7 +14,7 @@ import numpy as np
 
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.report.corrections import ShownExport, read_corrections
-from resnet_kmeans.report.fitted import read_clusterer, read_facts
+from resnet_kmeans.report.estimator_results import read_clusterer, read_facts
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_thumbnails
 
