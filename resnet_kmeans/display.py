@@ -102,7 +102,7 @@ class SilhouetteDisplay(ClusteringDisplay):
         SilhouetteDisplay
             The display itself.
         """
-        self.check_features(self.summary.cohesion is not None)
+        self._check_features(self.summary.mean_silhouette is not None)
         ax = take_axes(self, ax, (6.4, 4.8))
         start, ticks = 0, []
         clusters = [cluster for cluster in self.summary.clusters if cluster.label >= 0]
@@ -114,9 +114,9 @@ class SilhouetteDisplay(ClusteringDisplay):
             ticks.append(start + len(values) / 2)
             # A gap between clusters of 1 % of the height, however many images there are.
             start += len(values) + max(2, len(self.summary.labels) // 100)
-        ax.axvline(self.summary.cohesion, color="0.4", linestyle="--", linewidth=1)
+        ax.axvline(self.summary.mean_silhouette, color="0.4", linestyle="--", linewidth=1)
         ax.set_yticks(ticks, [cluster.name for cluster in clusters])
-        ax.set(xlabel="silhouette", title=f"mean {self.summary.cohesion:.2f}")
+        ax.set(xlabel="silhouette", title=f"mean {self.summary.mean_silhouette:.2f}")
         ax.invert_yaxis()
         return self
 
@@ -158,7 +158,7 @@ class ClusterMapDisplay(ClusteringDisplay):
             The display itself.
         """
         summary = self.summary
-        self.check_features(len(summary.mapped))
+        self._check_features(len(summary.mapped))
         ax = take_axes(self, ax, (7.0, 7.0))
         for number, cluster in enumerate(summary.clusters):
             own = summary.labels[summary.mapped] == cluster.label

@@ -112,7 +112,7 @@ def test_a_contact_sheet_does_not_warn_of_damaged_metadata(tmp_path):
 
 def test_silhouettes_are_drawn_with_their_mean(clustering):
     drawn = SilhouetteDisplay.from_predictions(**clustering)
-    mean = drawn.summary.cohesion
+    mean = drawn.summary.mean_silhouette
     assert drawn.ax_.lines[0].get_xdata()[0] == mean
     assert drawn.ax_.get_title() == f"mean {mean:.2f}"
     assert len(drawn.ax_.collections) == 2

@@ -52,12 +52,12 @@ def test_an_image_nearer_to_another_cluster_is_uncertain():
     assert summary.uncertain.tolist() == [False] * 6 + [True]
     assert summary.rivals.tolist() == [1, 1, 0, 0, 1, 1, 1]
     assert [cluster.n_uncertain for cluster in summary.clusters] == [0, 0, 1]
-    assert summary.clusters[0].cohesion > 0.8 > summary.cohesion
+    assert summary.clusters[0].mean_silhouette > 0.8 > summary.mean_silhouette
 
 
-def test_without_features_there_is_neither_cohesion_nor_map():
+def test_without_features_there_are_no_silhouettes_and_no_map():
     summary = summarize(list("ab"), [0, 1])
-    assert summary.cohesion is summary.clusters[0].cohesion is None
+    assert summary.mean_silhouette is summary.clusters[0].mean_silhouette is None
     assert len(summary.mapped) == 0
     assert not summary.uncertain.any()
 
@@ -65,7 +65,7 @@ def test_without_features_there_is_neither_cohesion_nor_map():
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [-1, -1, -1], [-1, -1, 7]])
 def test_a_clustering_without_silhouettes_can_be_summarised(labels):
     summary = summarize(list("abc"), labels, features=np.eye(3, dtype=np.float32))
-    assert summary.cohesion is None
+    assert summary.mean_silhouette is None
     assert summary.n_clustered == sum(label >= 0 for label in labels)
 
 
@@ -241,7 +241,7 @@ def test_labels_alone_make_a_page(tmp_path):
     assert "3 images in 2 clusters" in text
     assert "X[2]" in text
     assert "<canvas" not in text
-    assert "Cohesion" not in text
+    assert "silhouette 0" not in text
 
 
 def test_a_missing_image_is_shown_by_name(tmp_path, photo):

@@ -1,6 +1,5 @@
 """The report, one HTML page that shows the clusters."""
 
-from resnet_kmeans.report.clusters import SET_ASIDE, SET_ASIDE_NAME
 from resnet_kmeans.report.corrections import ShownExport
 from resnet_kmeans.report.drawing import TILE, ClusteringDisplay, colour, pin, take_axes
 from resnet_kmeans.report.estimator_results import read_clusterer, read_facts, read_features
@@ -9,8 +8,6 @@ from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_tile
 
 __all__ = [
-    "SET_ASIDE",
-    "SET_ASIDE_NAME",
     "TILE",
     "ClusteringDisplay",
     "ClusteringSummary",

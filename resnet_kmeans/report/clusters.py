@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resnet_kmeans.cluster_names import NOISE, NOISE_NAME
+from resnet_kmeans.cluster_names import NOISE, NOISE_NAME, SET_ASIDE, SET_ASIDE_NAME
 from resnet_kmeans.exceptions import printable
 
 MAX_SHOWN = 1000  # images on the page; with more, a sample of each cluster
-SET_ASIDE = -3  # label of images that a person took out of their clusters
-SET_ASIDE_NAME = "_set_aside"
 # Groups of images that are not clusters, but have folders.
 _OTHERS = {NOISE: NOISE_NAME, SET_ASIDE: SET_ASIDE_NAME}
 
@@ -29,7 +27,7 @@ class ClusterSummary:
         Number of images.
     name : str
         Printable name.
-    cohesion : float or None
+    mean_silhouette : float or None
         Mean silhouette, from -1 to 1; None if it is not defined.
     n_uncertain : int
         Number of images with a negative silhouette.
@@ -43,7 +41,7 @@ class ClusterSummary:
     label: int
     size: int
     name: str
-    cohesion: float | None
+    mean_silhouette: float | None
     n_uncertain: int
     shown: list[int]
     n_typical: int
@@ -100,7 +98,7 @@ def sum_up_clusters(
                 label=label,
                 size=size,
                 name=names[label],
-                cohesion=mean_silhouette(silhouettes[members]),
+                mean_silhouette=mean_of_known(silhouettes[members]),
                 n_uncertain=int((silhouettes[members] < 0).sum()),
                 shown=typical[:n_typical] + unsure,
                 n_typical=n_typical,
@@ -119,7 +117,7 @@ def _share(sizes: list[int]) -> int:
     return share
 
 
-def mean_silhouette(silhouettes: np.ndarray) -> float | None:
+def mean_of_known(silhouettes: np.ndarray) -> float | None:
     """Return the mean of the known silhouettes, None if there are none."""
     known = silhouettes[~np.isnan(silhouettes)]
     return float(known.mean()) if len(known) else None

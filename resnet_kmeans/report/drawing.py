@@ -92,7 +92,7 @@ class ClusteringDisplay:
         summary = summarize(images, labels, **known, projection=cls._projection)
         return cls(summary).plot(ax, **options)
 
-    def check_features(self, known: Any) -> None:
+    def _check_features(self, known: Any) -> None:
         """Raise an error if the summary lacks what only features can provide."""
         if not known:
             raise ValueError(

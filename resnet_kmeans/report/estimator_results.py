@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -83,6 +82,5 @@ def read_facts(clusterer: Any) -> dict[str, str]:
         facts["Recipe"] = "\n".join(repr(step) for step in steps)
     facts["Seed"] = getattr(clusterer, "random_state", None)
     facts["Clusterer"] = repr(clusterer)
-    versions = {"resnet-kmeans": version("resnet-kmeans"), **library_versions()}
-    facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
+    facts["Versions"] = ", ".join(f"{name} {number}" for name, number in library_versions().items())
     return {name: str(value) for name, value in facts.items()}

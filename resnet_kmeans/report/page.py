@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 
 from resnet_kmeans.exceptions import printable
+from resnet_kmeans.replacing import replacing
 from resnet_kmeans.report.corrections import ShownExport, read_corrections
 from resnet_kmeans.report.estimator_results import read_clusterer, read_facts
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
@@ -53,7 +54,7 @@ def write_report(
         links, relative to the folder of `path`.
     features : ndarray of shape (n, d), default=None
         The rows that were clustered. A clusterer computes them if they are None; with labels,
-        the page then has neither cohesion nor map.
+        the page then has neither silhouettes nor a map.
     distances : array-like of shape (n,), default=None
         Distance of each image to its centre. The nearest image is the most typical one.
     reasons : mapping of str to str, default=None
@@ -110,7 +111,10 @@ def write_report(
             "in the order of the labels: write_report(labels, path, images=paths)."
         )
     summary = summarize(**known, facts=facts, projection=projection)
-    _write_whole(page, render(summary, page.parent, export))
+    with replacing(page) as part:
+        part.write_text(
+            render(summary, page.parent, export), encoding="utf-8", errors="backslashreplace"
+        )
     return page
 
 
@@ -189,10 +193,3 @@ def _check_free(page: Path) -> None:
         f"Expected a new file or an older report, got {printable(page)}, which is something "
         "else. Nothing was written. Choose another name."
     )
-
-
-def _write_whole(page: Path, text: str) -> None:
-    # Renaming is atomic: a reader sees the older report or the new one.
-    part = page.with_name(f".{page.name}.resnet-kmeans.part")
-    part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(part, page)

@@ -16,7 +16,7 @@ from resnet_kmeans.report.clusters import (
     ClusterSummary,
     in_folders,
     join_equal_names,
-    mean_silhouette,
+    mean_of_known,
     sum_up_clusters,
 )
 from resnet_kmeans.report.projection import project
@@ -42,7 +42,7 @@ class ClusteringSummary:
         Silhouette of each image; NaN if unknown, as outside a sample of 10,000 images.
     rivals : ndarray of shape (n,)
         Label of the nearest other cluster for images that are shown; -1 if unknown.
-    cohesion : float or None
+    mean_silhouette : float or None
         Mean silhouette; None without features.
     clusters : list of ClusterSummary
         Clusters in the order of labels, those of equal names merged, then noise and images
@@ -65,7 +65,7 @@ class ClusteringSummary:
     labels: np.ndarray
     silhouettes: np.ndarray
     rivals: np.ndarray
-    cohesion: float | None
+    mean_silhouette: float | None
     clusters: list[ClusterSummary]
     unreadable: dict[str, str]
     mapped: np.ndarray
@@ -109,7 +109,7 @@ def summarize(
     labels : array-like of int, of shape (n,)
         Label of each image; -1 for an unreadable one, -2 for noise, -3 for one set aside.
     features : ndarray of shape (n, d), default=None
-        The rows that were clustered; without them there is neither cohesion nor map.
+        The rows that were clustered; without them there is neither silhouettes nor a map.
     distances : array-like of shape (n,), default=None
         Distance of each image to its centre; None computes them from `features`.
     reasons : mapping of str to str, default=None
@@ -149,7 +149,7 @@ def summarize(
         labels=labels,
         silhouettes=silhouettes,
         rivals=_rivals(known, labels, shown),
-        cohesion=mean_silhouette(silhouettes),
+        mean_silhouette=mean_of_known(silhouettes),
         clusters=clusters,
         unreadable={
             short[i]: printable((reasons or {}).get(source_name(images[i], i), "reason unknown"))
