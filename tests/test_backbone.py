@@ -137,7 +137,7 @@ def test_the_least_recently_used_files_are_deleted_first(spec, tmp_path, monkeyp
 
 
 def test_stale_unfinished_files_are_deleted_and_recent_ones_kept(spec, tmp_path):
-    left, fresh = tmp_path / ".left.part", tmp_path / ".fresh.part"
+    left, fresh = tmp_path / ".left.part.network", tmp_path / ".fresh.part.network"
     for part in (left, fresh):
         part.touch()
     os.utime(left, (1, 1))

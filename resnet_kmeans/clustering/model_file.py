@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from resnet_kmeans.exceptions import ModelFileError, printable
+from resnet_kmeans.replacing import replacing
 
 FORMAT = 1
 MAX_BYTES = 2**30  # a model of 10,000 clusters takes 3 MB; larger files are not read
@@ -52,16 +52,12 @@ def write_model(
     text = json.dumps({"format": FORMAT, **header}, default=_plain)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {"resnet_kmeans": text, "sha256": _digest(text, contiguous)}
-    # A random name, not the process id: other threads and machines may save here as well.
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(beside, "wb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             file.write(to_safetensors(contiguous, metadata))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ModelFileError(
             f"Expected a path that can be written, got {printable(path)!r}: {error.strerror}. "
             "What was there is unchanged. Choose another folder, or free some space."

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.network.telemetry import import_openvino
+from resnet_kmeans.replacing import replacing
 
 FORMAT = 1
 # Besides OSError, what zipfile, json and OpenVINO raise for damaged files.
@@ -43,19 +42,14 @@ class CompiledFile:
         """Write the network to a file atomically."""
         file.parent.mkdir(parents=True, exist_ok=True)
         about = {"format": FORMAT, "weights_hash": self.weights_hash, "n_features": self.n_features}
-        # Renaming a finished file means that no process ever reads half of one.
-        part = file.with_name(f".{uuid.uuid4().hex}.part")
-        try:
-            with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(part, "x") as archive:
-                graph = Path(folder, "network.xml")
-                # Half precision would halve the file but change the features.
-                import_openvino().save_model(self.graph, graph, compress_to_fp16=False)
+        with tempfile.TemporaryDirectory() as folder, replacing(file) as part:
+            graph = Path(folder, "network.xml")
+            # Half precision would halve the file but change the features.
+            import_openvino().save_model(self.graph, graph, compress_to_fp16=False)
+            with zipfile.ZipFile(part, "x") as archive:
                 archive.writestr("network.json", json.dumps(about))
                 archive.write(graph, graph.name)
                 archive.write(graph.with_suffix(".bin"), "network.bin")
-            os.replace(part, file)
-        finally:
-            part.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, file: Path) -> CompiledFile:

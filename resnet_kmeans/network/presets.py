@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError, printable
 from resnet_kmeans.network.weights import import_tensorflow
+from resnet_kmeans.replacing import replacing
 
 # Their authors use the first token as the embedding of the whole image.
 WITH_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")
@@ -57,13 +58,8 @@ def import_preset(preset: str, file: str | os.PathLike[str]) -> ImportedPreset:
     backbone, converter = _load(preset)
     shape = _input_shape(preset, backbone, converter)
     model = _build(preset, backbone, converter, shape)
-    # Keras writes in place; renaming afterwards leaves no half-written file behind.
-    beside = file.with_name(f".{file.stem}.{os.getpid()}.keras")
-    try:
-        model.save(beside)
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(file) as part:
+        model.save(part)
     return ImportedPreset(file, shape)
 
 

@@ -61,7 +61,8 @@ def save_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None
 
 def compiled_files(folder: Path) -> list[Path]:
     """Return the compiled networks in a folder, the most recently used first."""
-    return sorted(folder.glob(f"*{COMPILED_ENDING}"), key=_used, reverse=True)
+    complete = (f for f in folder.glob(f"*{COMPILED_ENDING}") if not f.name.startswith("."))
+    return sorted(complete, key=_used, reverse=True)
 
 
 def _candidates(spec: NetworkSpec, folder: Path | None) -> Iterator[Path]:
@@ -93,7 +94,7 @@ def _read(file: Path) -> CompiledFile | None:
 def _make_room(folder: Path) -> None:
     for file in compiled_files(folder)[MAX_FILES:]:
         file.unlink(missing_ok=True)
-    for part in folder.glob("*.part"):
+    for part in folder.glob(f".*.part{COMPILED_ENDING}"):
         if time.time() - _used(part) > STALE_AFTER:
             part.unlink(missing_ok=True)
 
