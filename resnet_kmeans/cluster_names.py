@@ -11,9 +11,11 @@ from resnet_kmeans.exceptions import ClusterNameError, list_reasons
 # own; one that cannot be read is not exported.
 UNREADABLE, NOISE = -1, -2
 NOISE_NAME = "noise"
+# Images that a person took out of all clusters: -3 in a report. In an export they are -1, as
+# those that cannot be read, with a reason.
+SET_ASIDE, SET_ASIDE_NAME = -3, "_set_aside"
 MAX_NAME_BYTES = 255  # of ext4, APFS, NTFS and others
-# Files that an export writes beside the folders of clusters.
-_RESERVED = ("clusters.csv", "report.html")
+TABLE, REPORT = "clusters.csv", "report.html"  # files beside the folders of clusters
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = '<>:"/\\|?*'
 _PORTS = [port + digit for port in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -55,7 +57,7 @@ def reason_invalid(name: object) -> str:
         return "a leading dot hides a folder, a leading underscore marks one that is not a cluster"
     if name_key(name).partition(".")[0].rstrip() in _DEVICES:
         return "Windows reserves it for a device"
-    if name_key(name) in _RESERVED:
+    if name_key(name) in (TABLE, REPORT):
         return "an export has a file of this name"
     if (size := len(name.encode())) > MAX_NAME_BYTES:
         return f"{size} bytes long, the maximum is {MAX_NAME_BYTES}"

@@ -14,6 +14,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
+    clone,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -228,7 +229,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if reasons and self.unreadable == "raise":
             raise UnreadableImagesError(reasons)
         if reasons:
-            warnings.warn(UnreadableImagesWarning(reasons), stacklevel=3)
+            warnings.warn(UnreadableImagesWarning(reasons), stacklevel=4)  # scikit-learn wraps
 
     def network_spec(self) -> NetworkSpec:
         """Return the parameters that determine the features.
@@ -262,3 +263,11 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.input_tags.string = True
         tags.requires_fit = False
         return tags
+
+
+def prepare_featurizer(given: Any, unreadable: str) -> Any:
+    """Return a clone of a featurizer, set to treat unreadable images as a clusterer does."""
+    featurizer = ResNetFeaturizer() if given is None else clone(given)
+    if "unreadable" in featurizer.get_params(deep=False):
+        featurizer.set_params(unreadable="nan" if unreadable == "skip" else "raise")
+    return featurizer

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from sklearn.base import clone
-
 from resnet_kmeans.cluster_names import default_cluster_names, renamed
 from resnet_kmeans.clustering import from_arrays, read_model, to_arrays, write_model
 from resnet_kmeans.exceptions import ModelFileError, printable
-from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
 from resnet_kmeans.versions import library_versions
 
 
@@ -60,6 +58,7 @@ def load_clusterer(
     path: str | os.PathLike[str], featurizer_params: Mapping[str, Any]
 ) -> SavedClusterer:
     """Read the parts of a clusterer from a file; see `ImageFolderClusterer.load`."""
+    ResNetFeaturizer(**featurizer_params)  # a misspelt name is no fault of the file
     header, arrays = read_model(path)
     try:
         given = {**header["featurizer"], **featurizer_params}
@@ -77,14 +76,6 @@ def load_clusterer(
             f"others: {printable(error)}. Nothing was loaded. Save the model again."
         ) from error
     return SavedClusterer(parameters, featurizer, reducer, clusterer, names)
-
-
-def prepare_featurizer(given: Any, unreadable: str) -> Any:
-    """Return a clone of a featurizer, set to treat unreadable images as a clusterer does."""
-    featurizer = ResNetFeaturizer() if given is None else clone(given)
-    if "unreadable" in featurizer.get_params(deep=False):
-        featurizer.set_params(unreadable="nan" if unreadable == "skip" else "raise")
-    return featurizer
 
 
 def _describe_featurizer(featurizer: Any) -> dict[str, Any]:

@@ -124,6 +124,23 @@ def real_featurizer(new_cache) -> ResNetFeaturizer:
 
 
 @pytest.fixture
+def without_rights(tmp_path):
+    """A function that makes the process a user without rights until the test ends."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to become a user without rights")
+
+    def become_nobody():
+        for folder in (tmp_path, *tmp_path.parents):
+            if folder.stat().st_mode & 0o005 == 0o005:
+                break  # as are all above it
+            folder.chmod(0o755)
+        os.seteuid(65534)
+
+    yield become_nobody
+    os.seteuid(0)
+
+
+@pytest.fixture
 def photo(tmp_path) -> Path:
     """A small JPEG with a gradient, in a folder of its own."""
     ramp = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3) * 255 // (48 * 64 * 3)

@@ -214,8 +214,9 @@ def test_missing_images_are_listed_and_the_others_moved(out):
     moves = {"cluster_0/a.png": "cats", "cluster_1/b.png": "cats"}
     with pytest.warns(
         MissingImagesWarning, match=r"1 images are no longer.*(?s:.*)cluster_0/a\.png"
-    ):
+    ) as warned:
         apply_curation(out, {"moves": moves})
+    assert warned[0].filename == __file__
     assert (out / "cats" / "b.png").exists()
 
 

@@ -305,21 +305,14 @@ def test_a_folder_that_cannot_be_made_warns(tmp_path):
     assert cache.find_network("x") is None
 
 
-def test_a_cache_of_somebody_else_warns(tmp_path):
-    if os.getuid() != 0:
-        pytest.skip("needs root to become a user without rights")
+def test_a_cache_of_somebody_else_warns(tmp_path, without_rights):
     filled(tmp_path)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        with (
-            pytest.warns(CacheWarning, match="readonly database|unable to open"),
-            FeatureCache(tmp_path) as cache,
-        ):
-            cache.add_rows(1, [(digest_of(30), row_of(30))])
-    finally:
-        os.seteuid(0)
+    without_rights()
+    with (
+        pytest.warns(CacheWarning, match="readonly database|unable to open"),
+        FeatureCache(tmp_path) as cache,
+    ):
+        cache.add_rows(1, [(digest_of(30), row_of(30))])
 
 
 def test_a_full_disk_warns_and_the_job_goes_on(small_disk, featurizer, pictures):

@@ -210,8 +210,9 @@ def test_unreadable_images_raise_one_error_that_lists_all(featurizer, paths, tmp
 
 def test_unreadable_images_can_be_rows_of_nan(featurizer, paths, tmp_path):
     featurizer.set_params(unreadable="nan")
-    with pytest.warns(UnreadableImagesWarning, match="1 images could not be read"):
+    with pytest.warns(UnreadableImagesWarning, match="1 images could not be read") as warned:
         rows = featurizer.transform([paths[0], tmp_path / "gone.jpg", paths[1]])
+    assert warned[0].filename == __file__
     assert np.isnan(rows[1]).all()
     assert not np.isnan(rows[[0, 2]]).any()
 

@@ -552,27 +552,17 @@ def test_a_file_beyond_the_limit_is_refused_unread(tmp_path):
     assert reason_unreadable(path) == "the file is larger than 1 GiB"
 
 
-@pytest.fixture
-def nobody(tmp_path):
-    """Be a user without rights while the test runs."""
+def test_what_may_not_be_read_is_told(tmp_path, without_rights):
     (tmp_path / "photos" / "closed").mkdir(parents=True)
     for name in ("photos/open.png", "photos/shut.png", "photos/closed/x.png"):
         (tmp_path / name).write_bytes(encoded(solid("RGB"), "PNG"))
     (tmp_path / "photos" / "shut.png").chmod(0)
     (tmp_path / "photos" / "closed").chmod(0)
-    if os.getuid() == 0:
-        for folder in tmp_path.parents[:2]:
-            folder.chmod(0o755)
-        tmp_path.chmod(0o755)
-        os.seteuid(65534)
-    yield tmp_path / "photos"
-    if os.getuid() == 0:
-        os.seteuid(0)
-    (tmp_path / "photos" / "closed").chmod(0o755)
-
-
-def test_what_may_not_be_read_is_told(nobody):
-    with pytest.warns(UserWarning, match=r"closed' cannot be listed \(Permission denied\)"):
-        found = find_images(nobody)
+    without_rights()
+    with pytest.warns(
+        UserWarning, match=r"closed' cannot be listed \(Permission denied\)"
+    ) as warned:
+        found = find_images(tmp_path / "photos")
+    assert warned[0].filename == __file__
     reasons = {path.name: reason_unreadable(path) for path in found}
     assert reasons == {"open.png": None, "shut.png": "cannot be read: Permission denied"}

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from resnet_kmeans.cli import clusters, main
-from resnet_kmeans.export import execution, exporter
+from resnet_kmeans.export import execution, unfinished_journal
 from tests.test_exporter import contents
 
 
@@ -114,4 +114,4 @@ def test_ctrl_c_says_what_was_done_and_what_to_do_next(
     assert (
         f"is complete. To write its report: resnet-kmeans report {out}" in capsys.readouterr().err
     )
-    assert exporter.interrupted_request(out) is None
+    assert unfinished_journal(out) is None

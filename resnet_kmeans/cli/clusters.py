@@ -27,9 +27,9 @@ from resnet_kmeans.export import (
     check_output_folder,
     export_clusters,
 )
-from resnet_kmeans.exports import find_nearest_centers
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import require_images
+from resnet_kmeans.kept_models import find_nearest_centers
 from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.name_suggestions import (
     folder_names,

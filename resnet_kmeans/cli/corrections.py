@@ -9,18 +9,18 @@ from pathlib import Path
 from resnet_kmeans.cli.exports import print_clusters, print_unreadable
 from resnet_kmeans.cli.options import run_params
 from resnet_kmeans.cli.wording import announce, count
+from resnet_kmeans.cluster_names import SET_ASIDE_NAME
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.export import (
     POOR_FIT,
-    SET_ASIDE,
     ExportedImage,
     apply_curation,
     is_unfinished,
     read_export,
     rename_folder,
 )
-from resnet_kmeans.exports import add_images, split_cluster
 from resnet_kmeans.images import require_images
+from resnet_kmeans.kept_models import add_images, split_cluster
 
 SHOWN = 20  # moves that a dry run prints; it only counts the others
 
@@ -64,7 +64,7 @@ def add(args: argparse.Namespace) -> None:
         print(f"{folder}  {count(sum(row.name == folder for row in placed), 'image')}")
     n_far = sum(row.reason == POOR_FIT for row in placed)
     if n_far:
-        aside = f"; they are in {SET_ASIDE}" if args.set_aside else ""
+        aside = f"; they are in {SET_ASIDE_NAME}" if args.set_aside else ""
         fit = "fits" if n_far == 1 else "fit"
         print(f"{count(n_far, 'image')} {fit} badly: {POOR_FIT}{aside}")
     if not is_resumed and args.action != "move":

@@ -11,19 +11,18 @@ from typing import Any
 
 from resnet_kmeans.cli.pages import write_page
 from resnet_kmeans.cli.wording import count
+from resnet_kmeans.cluster_names import REPORT, TABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import list_reasons, printable
 from resnet_kmeans.export import (
     JOURNAL,
-    REPORT,
-    TABLE,
     ExportedImage,
     finish_export,
-    interrupted_request,
     kept_model,
     read_export,
     resume,
     undo_export,
+    unfinished_journal,
 )
 
 # Options that affect neither which images are exported nor where.
@@ -43,15 +42,15 @@ def undo(args: argparse.Namespace) -> None:
 def finish(args: argparse.Namespace) -> None:
     """Finish an interrupted command on the folder of an export."""
     output = Path(args.output)
-    asked = interrupted_request(output)
-    if asked is None:
+    journal = unfinished_journal(output)
+    if journal is None:
         n_images = sum(row.exported_path is not None for row in read_export(output).images)
         holds = f"{printable(output)}, which holds {count(n_images, 'image')}"
         print(f"Nothing was interrupted in {holds}.")
-    elif asked["is"] == "undo":
+    elif journal.command == "undo":
         undo(args)
     else:
-        finish_follow_up(output, finish_export(output), asked.get("then") or {})
+        finish_follow_up(output, finish_export(output), journal.request.get("then") or {})
 
 
 def request_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -69,12 +68,13 @@ def request_of(args: argparse.Namespace) -> dict[str, Any]:
 def finish_interrupted(args: argparse.Namespace) -> bool:
     """Finish an interrupted export if the same one is requested; return whether it was."""
     output = Path(args.output)
-    asked = interrupted_request(output)
-    if asked is None or args.dry_run:
+    journal = unfinished_journal(output)
+    if journal is None or args.dry_run:
         return False
     rows = resume(output, args.request)
     print(f"Finished the interrupted export to {printable(output)} as planned.")
-    then = {name: value or args.request["then"][name] for name, value in asked["then"].items()}
+    planned = journal.request["then"].items()
+    then = {name: value or args.request["then"][name] for name, value in planned}
     finish_follow_up(output, rows or [], then)
     return True
 
@@ -95,10 +95,14 @@ def after_interrupt(args: argparse.Namespace) -> str:
     place = printable(output)
     if output is None or not os.path.exists(Path(output, JOURNAL)):
         return "stopped. No image was touched. Run the command again to continue."
-    asked = interrupted_request(output)
-    if asked is None:
+    journal = unfinished_journal(output)
+    if journal is None:
         return f"stopped. {place} is complete. To write its report: resnet-kmeans report {place}"
-    back = f", or undo it: resnet-kmeans undo {place}" if asked["action"] == "move" else ""
+    back = (
+        f", or undo it: resnet-kmeans undo {place}"
+        if journal.request.get("action", journal.action) == "move"
+        else ""
+    )
     return (
         "stopped. No image was lost; each is complete at its old or new path. Run the command "
         f"again to continue, or finish it: resnet-kmeans finish {place}{back}"

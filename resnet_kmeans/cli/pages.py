@@ -12,22 +12,26 @@ import numpy as np
 
 from resnet_kmeans.cli.options import run_params
 from resnet_kmeans.cli.wording import count
-from resnet_kmeans.cluster_names import NOISE, NOISE_NAME, UNREADABLE
+from resnet_kmeans.cluster_names import (
+    NOISE,
+    NOISE_NAME,
+    REPORT,
+    SET_ASIDE,
+    SET_ASIDE_NAME,
+    UNREADABLE,
+)
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import OutputFolderError, ResNetKMeansError, printable
 from resnet_kmeans.export import (
-    REPORT,
     ExportedImage,
     ExportState,
     folder_of,
     kept_model,
     read_export,
 )
-from resnet_kmeans.exports import load_kept_model, reduced_rows
 from resnet_kmeans.images import IMAGE_EXTENSIONS, reason_unreadable
+from resnet_kmeans.kept_models import load_kept_model, reduced_rows
 from resnet_kmeans.report import (
-    SET_ASIDE,
-    SET_ASIDE_NAME,
     ShownExport,
     read_facts,
     write_report,

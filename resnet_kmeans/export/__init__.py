@@ -16,13 +16,17 @@ from resnet_kmeans.export.corrections import (
 from resnet_kmeans.export.exporter import (
     export_clusters,
     finish_export,
-    interrupted_request,
     resume,
 )
 from resnet_kmeans.export.file_actions import ACTIONS
-from resnet_kmeans.export.names import REPORT, SET_ASIDE, TABLE, folder_of
+from resnet_kmeans.export.names import folder_of
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage, check_images, check_output_folder
-from resnet_kmeans.export.present_state import ExportState, is_unfinished, read_export
+from resnet_kmeans.export.present_state import (
+    ExportState,
+    is_unfinished,
+    read_export,
+    unfinished_journal,
+)
 from resnet_kmeans.export.splitting import split_folder
 from resnet_kmeans.export.undo import undo_export
 
@@ -30,9 +34,6 @@ __all__ = [
     "ACTIONS",
     "JOURNAL",
     "POOR_FIT",
-    "REPORT",
-    "SET_ASIDE",
-    "TABLE",
     "ExportState",
     "ExportedImage",
     "NewImages",
@@ -44,7 +45,6 @@ __all__ = [
     "finish_adding",
     "finish_export",
     "folder_of",
-    "interrupted_request",
     "is_unfinished",
     "kept_model",
     "read_export",
@@ -54,4 +54,5 @@ __all__ = [
     "select_new",
     "split_folder",
     "undo_export",
+    "unfinished_journal",
 ]

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resnet_kmeans.cluster_names import UNREADABLE, name_key
+from resnet_kmeans.cluster_names import SET_ASIDE_NAME, UNREADABLE, name_key
 from resnet_kmeans.export.content import Content, contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
-from resnet_kmeans.export.names import SET_ASIDE
 from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
 from resnet_kmeans.export.present_state import (
     matches_request,
@@ -176,9 +175,9 @@ def _plan(journal: Journal, found: Survey, new: NewImages, set_aside: bool) -> l
             continue
         is_far = journal.far is not None and distance > journal.far
         label = journal.centers[center]
-        name = SET_ASIDE if is_far and set_aside else journal.folders[label]
+        name = SET_ASIDE_NAME if is_far and set_aside else journal.folders[label]
         target = free_name(f"{name}/", os.path.basename(path), taken)
-        cluster = UNREADABLE if name == SET_ASIDE else label
+        cluster = UNREADABLE if name == SET_ASIDE_NAME else label
         reason = POOR_FIT if is_far else ""
         images.append(ExportedImage(cluster, name, target, path, float(distance), reason))
     return images

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cluster_names import name_key
+from resnet_kmeans.cluster_names import SET_ASIDE_NAME, name_key
 from resnet_kmeans.exceptions import (
     CurationError,
     MissingImagesWarning,
@@ -20,7 +20,7 @@ from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry
 from resnet_kmeans.export.exporter import resume
 from resnet_kmeans.export.journal import Journal, lock, read_journal
 from resnet_kmeans.export.move_plan import plan_moves
-from resnet_kmeans.export.names import SET_ASIDE, check_folders, folder_of
+from resnet_kmeans.export.names import check_folders, folder_of
 from resnet_kmeans.export.plan import ExportedImage
 from resnet_kmeans.export.present_state import ExportState, open_export, read_export, with_contents
 from resnet_kmeans.export.survey import Survey
@@ -161,7 +161,7 @@ def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journa
     # "Cats" and "cats" are one folder on some systems: the present spelling is kept.
     kept = {folder for folder in present if folder not in names}
     spelling = {name_key(folder): folder for folder in sorted(kept)}
-    targets = [*names.values(), *(SET_ASIDE if f is None else f for f in moves.values())]
+    targets = [*names.values(), *(SET_ASIDE_NAME if f is None else f for f in moves.values())]
     check_folders([name for name in targets if name not in present])
     for name in targets:
         spelling.setdefault(name_key(name), name)
@@ -169,7 +169,7 @@ def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journa
     for i, place in enumerate(found.places):
         if place is not None:
             now = folder_of(place)
-            name = (moves[i] or SET_ASIDE) if i in moves else names.get(now, now)
+            name = (moves[i] or SET_ASIDE_NAME) if i in moves else names.get(now, now)
             new_folders[i] = spelling.get(name_key(name), name)
     folders = [spelling[name_key(names[f])] if f in names else f for f in journal.folders]
     strays = {
@@ -212,7 +212,7 @@ def _resolved_moves(
     _refuse_unknown("images", [path for path in moves if path not in position])
     missing = [path for path in moves if found.places[position[path]] is None]
     if missing:
-        warnings.warn(MissingImagesWarning(missing), stacklevel=6)
+        warnings.warn(MissingImagesWarning(missing), stacklevel=5)
     return {position[path]: name for path, name in moves.items() if path not in missing}
 
 

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cluster_names import name_key
+from resnet_kmeans.cluster_names import REPORT, TABLE, name_key
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.file_actions import PART, place_file, remove_empty, write_atomically
 from resnet_kmeans.export.journal import Journal, Record, write_journal
-from resnet_kmeans.export.names import REPORT, TABLE
 from resnet_kmeans.export.plan import HIDDEN_PREFIX, JOURNAL, ExportedImage
 
 STAGE = f"{HIDDEN_PREFIX}moving"  # staging folder of images that swap paths

@@ -29,7 +29,7 @@ from resnet_kmeans.export.plan import (
     check_output_folder,
     plan_export,
 )
-from resnet_kmeans.export.present_state import matches_request, require_finished
+from resnet_kmeans.export.present_state import matches_request, require_finished, unfinished_journal
 
 
 def export_clusters(
@@ -233,17 +233,9 @@ def resume(
     OutputFolderError
         If another command was interrupted. The message says how to finish or undo it.
     """
-    folder = Path(output_folder)
-    if not os.path.exists(folder / JOURNAL) or (journal := read_journal(folder)).finished:
+    journal = unfinished_journal(output_folder)
+    if journal is None:
         return None
     if not matches_request(journal, request):
-        require_finished(folder, journal)
-    return finish_export(folder)
-
-
-def interrupted_request(output_folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return the parameters of an interrupted command, or None if nothing was interrupted."""
-    folder = Path(output_folder)
-    if not os.path.exists(folder / JOURNAL) or (journal := read_journal(folder)).finished:
-        return None
-    return {"action": journal.action, **journal.request, "is": journal.command}
+        require_finished(Path(output_folder), journal)
+    return finish_export(output_folder)

@@ -22,7 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 2  # 1 was version 0.1, which knew neither names nor contents
+FORMAT = 2  # 1 recorded neither names nor contents
 ABSENT = os.strerror(errno.ENOENT)
 COMMANDS = ("export", "apply", "split", "add", "undo")
 
@@ -193,7 +193,7 @@ def _from_lines(header: dict[str, Any], rows: list[Any]) -> Journal:
 
 
 def _from_format_1(header: Mapping[str, Any], rows: Sequence[Any]) -> Journal:
-    """Convert the journal of version 0.1, which recorded neither names nor contents."""
+    """Convert a journal of format 1, which recorded neither names nor contents."""
     finished, action = bool(header["finished"]), header["action"]
     n_labels = max([int(row[0]) + 1 for row in rows] or [1])
     folders = name_folders(max(n_labels, 1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from resnet_kmeans.cluster_names import name_key
+from resnet_kmeans.cluster_names import SET_ASIDE_NAME, name_key
 from resnet_kmeans.export.journal import Journal, Record
-from resnet_kmeans.export.names import SET_ASIDE, folder_of, label_of
+from resnet_kmeans.export.names import folder_of, label_of
 from resnet_kmeans.export.plan import ExportedImage, free_name
 from resnet_kmeans.export.survey import Survey
 
@@ -61,7 +61,7 @@ def _moved(
         exported_path=_free(name, place, taken),
         source_path=image.source_path,
         distance=None if is_other else image.distance,
-        reason=("set aside" if name == SET_ASIDE else "") if is_other else image.reason,
+        reason=("set aside" if name == SET_ASIDE_NAME else "") if is_other else image.reason,
     )
     return record._replace(image=image, before=place)
 

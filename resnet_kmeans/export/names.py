@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from resnet_kmeans.cluster_names import (
     NOISE,
     NOISE_NAME,
+    SET_ASIDE_NAME,
     UNREADABLE,
     check_cluster_names,
     default_cluster_names,
     renamed,
 )
 
-TABLE = "clusters.csv"
-REPORT = "report.html"
-SET_ASIDE = "_set_aside"  # folder of the images that were taken out of all clusters
 # Labels of the images in folders that are not clusters.
-NO_CLUSTER = {SET_ASIDE: UNREADABLE, NOISE_NAME: NOISE}
+NO_CLUSTER = {SET_ASIDE_NAME: UNREADABLE, NOISE_NAME: NOISE}
 
 
 def name_folders(

@@ -110,9 +110,16 @@ def open_export(folder: Path, journal: Journal) -> tuple[Journal, Survey]:
     return with_places(journal, folder, found), found
 
 
-def is_unfinished(folder: str | os.PathLike[str]) -> bool:
+def unfinished_journal(output_folder: str | os.PathLike[str]) -> Journal | None:
+    """Return the journal of an export on which a command was interrupted, else None."""
+    folder = Path(output_folder)
+    journal = read_journal(folder) if os.path.exists(folder / JOURNAL) else None
+    return None if journal is None or journal.finished else journal
+
+
+def is_unfinished(output_folder: str | os.PathLike[str]) -> bool:
     """Return whether a command on this folder was interrupted."""
-    return os.path.exists(Path(folder, JOURNAL)) and not read_journal(Path(folder)).finished
+    return unfinished_journal(output_folder) is not None
 
 
 def matches_request(journal: Journal, request: Mapping[str, Any]) -> bool:
@@ -154,7 +161,7 @@ def can_undo(journal: Journal) -> bool:
 
 
 def _is_short(key: str, value: Any) -> bool:
-    return key not in ("then", "recipe") and value is not None and len(str(value)) < 200
+    return key != "then" and value is not None and len(str(value)) < 200
 
 
 def with_places(journal: Journal, folder: Path, found: Survey) -> Journal:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from resnet_kmeans.cluster_names import REPORT, TABLE
 from resnet_kmeans.export.content import content_of
 from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
 from resnet_kmeans.export.file_actions import same_content
 from resnet_kmeans.export.journal import Journal, Record
-from resnet_kmeans.export.names import REPORT, TABLE
 from resnet_kmeans.export.plan import HIDDEN_PREFIX
 
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # written by the file manager of Windows
@@ -84,7 +84,7 @@ def _matches(folder: Path, path: str, files: dict[str, os.stat_result], record: 
     if record.action == "symlink":
         return _target(folder / path) == record.image.source_path
     known, found = record.content, files[path]
-    if known is None:  # a journal of version 0.1, which can only compare with the source
+    if known is None:  # a journal of format 1, which can only compare with the source
         source = record.image.source_path
         is_placed = record.before is None or not os.path.lexists(source)
         return is_placed or same_content(source, folder / path)

@@ -76,7 +76,7 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
         move(str(folder / place), source, source.with_name(PART))
     remove_emptied(folder, (place for _, place in back))
     if edited:
-        warnings.warn(EditedCopiesWarning(sorted(edited)), stacklevel=4)
+        warnings.warn(EditedCopiesWarning(sorted(edited)), stacklevel=3)
     stuck |= {
         str(r.image.exported_path): f"not found; it came from {r.image.source_path}"
         for r, place in pairs

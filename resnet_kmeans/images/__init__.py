@@ -7,8 +7,18 @@ from resnet_kmeans.images.decoding import (
     read_file,
     reason_unreadable,
 )
-from resnet_kmeans.images.finding import IMAGE_EXTENSIONS, find_images, require_images
-from resnet_kmeans.images.sources import as_sources, common_folder, short_name, source_name
+from resnet_kmeans.images.finding import (
+    IMAGE_EXTENSIONS,
+    find_images,
+    require_images,
+)
+from resnet_kmeans.images.sources import (
+    as_sources,
+    common_folder,
+    images_of,
+    short_name,
+    source_name,
+)
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -17,6 +27,7 @@ __all__ = [
     "common_folder",
     "decode",
     "find_images",
+    "images_of",
     "open_upright",
     "read_file",
     "reason_unreadable",

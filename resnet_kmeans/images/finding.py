@@ -44,7 +44,11 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
     """
     if not os.path.isdir(folder):
         raise FolderNotFoundError(folder)
-    found = sorted(_walk(os.fspath(folder), recursive), key=_natural_order)
+    unlisted: list[OSError] = []
+    found = sorted(_walk(os.fspath(folder), recursive, unlisted), key=_natural_order)
+    for error in unlisted:
+        message = f"{error.filename!r} cannot be listed ({error.strerror}); it is skipped."
+        warnings.warn(message, stacklevel=2)
     return [Path(path) for path in found]
 
 
@@ -56,8 +60,8 @@ def require_images(folder: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
-def _walk(folder: str, recursive: bool) -> Iterator[str]:
-    for root, folders, files in os.walk(folder, onerror=_warn_unlisted):
+def _walk(folder: str, recursive: bool, unlisted: list[OSError]) -> Iterator[str]:
+    for root, folders, files in os.walk(folder, onerror=unlisted.append):
         if EXPORT_JOURNAL in files:
             folders.clear()
             continue
@@ -65,11 +69,6 @@ def _walk(folder: str, recursive: bool) -> Iterator[str]:
         for name in files:
             if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
                 yield os.path.join(root, name)
-
-
-def _warn_unlisted(error: OSError) -> None:
-    message = f"{error.filename!r} cannot be listed ({error.strerror}); it is skipped."
-    warnings.warn(message, stacklevel=4)
 
 
 def _natural_order(path: str) -> tuple[bytes, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError, printable
+from resnet_kmeans.images.finding import require_images
 
 
 def as_sources(X: Any) -> list[Any]:
@@ -40,6 +41,11 @@ def as_sources(X: Any) -> list[Any]:
         if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
             _check_array(source, index)
     return list(values)
+
+
+def images_of(X: Any) -> list[Any]:
+    """Return the images of a folder, or X as `as_sources` does."""
+    return list(require_images(X)) if isinstance(X, (str, os.PathLike)) else as_sources(X)
 
 
 def _has_length(X: Any) -> bool:
