@@ -6,7 +6,6 @@ if TYPE_CHECKING:
     from resnet_kmeans.clusterer import ImageFolderClusterer
     from resnet_kmeans.clustering import ClusterDiscriminantAnalysis
     from resnet_kmeans.export import apply_curation, export_clusters
-    from resnet_kmeans.exports import add_images
     from resnet_kmeans.featurizer import ResNetFeaturizer
     from resnet_kmeans.functions import (
         cluster_images,
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
         save_clustered_images,
     )
     from resnet_kmeans.images import find_images
+    from resnet_kmeans.kept_models import add_images
     from resnet_kmeans.model_selection import (
         choose_n_clusters,
         modularity_scorer,
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import what is asked for, so that the command can be stopped from the first moment."""
+        """Import a public name at its first use: all of them together take seconds."""
         from importlib import import_module
 
-        homes = [home for home in _HOMES if name in __all__ or name == home]
-        for home in homes:
-            module = import_module(f"{__name__}.{home}")
-            if found := module if name == home else getattr(module, name, None):
-                return found
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*globals(), *__all__, *_MODULES]
 
 
 __version__ = "0.1.0"
@@ -56,8 +58,22 @@ __all__ = [
     "suggest_cluster_names",
     "write_report",
 ]
-# The modules that hold them.
-_HOMES = (
-    *("images", "export", "clustering", "featurizer", "clusterer", "functions"),
-    *("model_selection", "name_suggestions", "exports", "report", "exceptions"),
-)
+_HOMES = {
+    "ClusterDiscriminantAnalysis": "clustering",
+    "ImageFolderClusterer": "clusterer",
+    "ResNetFeaturizer": "featurizer",
+    "add_images": "kept_models",
+    "apply_curation": "export",
+    "choose_n_clusters": "model_selection",
+    "cluster_images": "functions",
+    "export_clusters": "export",
+    "extract_features": "functions",
+    "find_and_cluster_images": "functions",
+    "find_images": "images",
+    "modularity_scorer": "model_selection",
+    "save_clustered_images": "functions",
+    "silhouette_scorer": "model_selection",
+    "suggest_cluster_names": "name_suggestions",
+    "write_report": "report",
+}
+_MODULES = {*_HOMES.values(), "display", "exceptions", "spark"}

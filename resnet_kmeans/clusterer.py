@@ -27,20 +27,21 @@ from resnet_kmeans.clustering import (
     choose,
     fit_reducer,
     modularity_score,
+    nan_rows,
     new_clusterer,
     new_reducer,
     one_thread_if_small,
     reduce_blocks,
-    rows,
-    takes_number,
+    takes_n_clusters,
 )
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
     TooFewImagesError,
     UnreadableImagesError,
 )
-from resnet_kmeans.images import as_sources, reason_unreadable, require_images, source_name
-from resnet_kmeans.persistence import load_clusterer, prepare_featurizer, save_clusterer
+from resnet_kmeans.featurizer import prepare_featurizer
+from resnet_kmeans.images import images_of, reason_unreadable, source_name
+from resnet_kmeans.persistence import load_clusterer, save_clusterer
 
 MAX_CHOSEN = 30  # the default maximum of `choose_n_clusters`
 
@@ -65,11 +66,11 @@ class ImageFolderClusterer(
         Dimensionality reduction before clustering. ``"discriminant"`` learns the directions
         that separate the clusters, with `ClusterDiscriminantAnalysis`. ``"pca"`` normalises
         rows to unit length and reduces them to 64 dimensions. ``"auto"`` is
-        ``"discriminant"`` with at least 100 images and 10 per cluster, unless `clusterer`
-        finds the number of clusters itself, and ``"pca"`` otherwise. ``"umap"`` reduces to
-        10 dimensions (`umap` extra); it is slower. None clusters the features as they are. If
-        a transformer has a parameter `n_clusters`, it is set. For the measurements behind the
-        default, see ``examples/benchmarks/quality.py``.
+        ``"discriminant"`` with at least 100 images and 10 per cluster of the 5,000 or fewer
+        that it learns from, unless `clusterer` finds the number itself, else ``"pca"``.
+        ``"umap"`` reduces to 10 dimensions (`umap` extra); it is slower. None clusters the
+        features as they are. A parameter `n_clusters` of a transformer is set. For the
+        measurements behind the default, see ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
         None uses KMeans with 10 initialisations, or MiniBatchKMeans for 100,000 images or
         more. The parameter `n_clusters` (or else `n_components`) of another clusterer is set,
@@ -87,7 +88,8 @@ class ImageFolderClusterer(
     pipeline_ : Pipeline
         The fitted steps ``featurizer``, ``reducer`` and ``clusterer``.
     image_paths_ : list of length n
-        The images of the fit; those of a folder in the order of `find_images`.
+        Paths of the images of the fit, those of a folder in the order of `find_images`;
+        ``"X[i]"`` for an image in memory.
     labels_ : ndarray of shape (n,), dtype int32
         Label of each image; -1 for an unreadable one, -2 for noise, which a clusterer such as
         DBSCAN assigns to no cluster.
@@ -179,7 +181,7 @@ class ImageFolderClusterer(
         ConstantFeaturesError
             If all images have the same features.
         """
-        sources = _images_of(X)
+        sources = images_of(X)
         n_clusters = self._n_clusters_for(sources)
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
 
@@ -192,9 +194,9 @@ class ImageFolderClusterer(
         if fitted is None:
             raise UnreadableImagesError(_reasons(sources))
         reducer, reduced = fitted
-        readable = rows.select_readable(reduced, rows.is_readable(reduced))
+        readable = nan_rows.drop_unreadable(reduced)
         clusterer = self._new_clusterer(len(readable), n_clusters)
-        if takes_number(clusterer) and len(readable) < n_clusters:
+        if takes_n_clusters(clusterer) and len(readable) < n_clusters:
             raise TooFewImagesError(len(readable), n_clusters)
         with one_thread_if_small(len(readable)):
             clusterer.fit(readable)
@@ -207,17 +209,16 @@ class ImageFolderClusterer(
         """Return the number of clusters to look for."""
         if not isinstance(self.n_clusters, str):
             return self.n_clusters
-        if not takes_number(self.clusterer):
+        if not takes_n_clusters(self.clusterer):
             return 2  # not used, since the clusterer finds the number itself
         return self._choose(sources, range(2, MAX_CHOSEN + 1)).n_clusters
 
     def _choose(self, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
         """Choose a number of clusters for images, or a sample of many; see `choose_n_clusters`."""
-        sources = _images_of(X)
-        sampled = _sample_of(sources)
+        sources = images_of(X)
+        sampled = sample_of(sources)
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sampled)
-        features = rows.features_of(featurizer, sampled)
-        features = rows.select_readable(features, rows.is_readable(features))
+        features = nan_rows.drop_unreadable(nan_rows.features_of(featurizer, sampled))
         if not len(features):
             raise UnreadableImagesError(_reasons(sources))
 
@@ -229,7 +230,7 @@ class ImageFolderClusterer(
 
     def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
         # Without a number to look for, there are no directions to learn.
-        known = n_clusters if takes_number(self.clusterer) else None
+        known = n_clusters if takes_n_clusters(self.clusterer) else None
         return new_reducer(self.reducer, shape, known, self.random_state)
 
     def _new_clusterer(self, n_rows: int, n_clusters: int) -> Any:
@@ -242,10 +243,10 @@ class ImageFolderClusterer(
             for i, source in enumerate(sources)
         ]
         clusterer = self.pipeline_["clusterer"]
-        self.labels_ = rows.labels_of_fit(clusterer, reduced)
+        self.labels_ = nan_rows.labels_of_fit(clusterer, reduced)
         self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ == UNREADABLE))
-        self.cluster_centers_ = rows.centers_of(clusterer, reduced, self.labels_)
-        self.distances_ = rows.own_distances(reduced, self.cluster_centers_, self.labels_)
+        self.cluster_centers_ = nan_rows.centers_of(clusterer, reduced, self.labels_)
+        self.distances_ = nan_rows.own_distances(reduced, self.cluster_centers_, self.labels_)
         # Only KMeans and its variants have an inertia.
         self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
 
@@ -269,7 +270,7 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         clusterer = self.pipeline_["clusterer"]
-        return np.concatenate([rows.predict(clusterer, block) for block in self._reduced(X)])
+        return np.concatenate([nan_rows.predict(clusterer, block) for block in self._reduced(X)])
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the distances of images to the centres of all clusters.
@@ -286,13 +287,13 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         centers = self.cluster_centers_
-        return np.concatenate([rows.distances(block, centers) for block in self._reduced(X)])
+        return np.concatenate([nan_rows.distances(block, centers) for block in self._reduced(X)])
 
     def _reduced(self, X: Any) -> Iterator[np.ndarray]:
         """Yield the reduced rows of images, in blocks."""
         featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
         width = self.cluster_centers_.shape[1]
-        return reduce_blocks(_images_of(X), featurizer, reducer, width)
+        return reduce_blocks(images_of(X), featurizer, reducer, width)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the modularity of the predicted labels.
@@ -321,8 +322,8 @@ class ImageFolderClusterer(
         """Return the features and predicted labels of the readable images, or a sample of many."""
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
-        features = rows.features_of(featurizer, _sample_of(_images_of(X)))
-        labels = rows.predict(clusterer, rows.reduce(reducer, features))
+        features = nan_rows.features_of(featurizer, sample_of(images_of(X)))
+        labels = nan_rows.predict(clusterer, nan_rows.reduce(reducer, features))
         readable = labels != UNREADABLE
         return features[readable], labels[readable]
 
@@ -360,8 +361,9 @@ class ImageFolderClusterer(
         """Save the fitted model to a file that contains no code.
 
         The file contains the parameters, the fitted steps, the names and the fingerprint of
-        the network. Pickle and joblib also keep the images of the fit and their labels.
-        Neither contains the network.
+        the network. Three parameters become their defaults: `clusterer`, a `random_state`
+        that is no int, and the folder of a cache. Pickle and joblib also keep the images of
+        the fit and their labels. Neither contains the network.
 
         Parameters
         ----------
@@ -399,12 +401,16 @@ class ImageFolderClusterer(
             If the file is not a model file, is damaged, or has a newer format.
         """
         saved = load_clusterer(path, featurizer_params)
-        model = cls(**saved.parameters)
-        model.pipeline_ = _pipeline(saved.featurizer, saved.reducer, saved.clusterer)
-        model.cluster_centers_ = saved.clusterer.cluster_centers_
-        model.inertia_ = saved.clusterer.inertia_
+        steps = (saved.featurizer, saved.reducer, saved.clusterer)
+        model = cls(**saved.parameters)._set_steps(*steps)
         model._cluster_names = saved.names
         return model
+
+    def _set_steps(self, featurizer: Any, reducer: Any, clusterer: Any) -> ImageFolderClusterer:
+        """Set fitted steps; the attributes of one entry per image stay unset."""
+        self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
+        self.cluster_centers_, self.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
+        return self
 
     @property
     def _n_features_out(self) -> int:
@@ -414,19 +420,12 @@ class ImageFolderClusterer(
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
-        tags.input_tags.allow_nan = False
         return tags
 
 
-def _images_of(X: Any) -> list[Any]:
-    if isinstance(X, (str, os.PathLike)):
-        return list(require_images(X))
-    return as_sources(X)
-
-
-def _sample_of(sources: list[Any]) -> list[Any]:
+def sample_of(sources: list[Any]) -> list[Any]:
     """Return at most `MAX_ROWS` images, a fixed random sample if there are more."""
-    return [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
+    return [sources[i] for i in nan_rows.sample(len(sources), MAX_ROWS, random_state=0)]
 
 
 def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:

@@ -9,18 +9,18 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.clusterer import ImageFolderClusterer, sample_of
 from resnet_kmeans.clustering import (
     NClustersChoice,
     NClustersScore,
     choose,
     depends_on_n_clusters,
-    is_readable,
+    drop_unreadable,
     mean_silhouette,
     modularity_score,
-    select_readable,
-    with_n_clusters,
+    new_clusterer,
 )
+from resnet_kmeans.images import images_of
 
 __all__ = [
     "NClustersChoice",
@@ -61,6 +61,8 @@ def choose_n_clusters(
     ------
     TooFewImagesError
         If no candidate is below the number of readable images.
+    TypeError
+        If the estimator is of another type.
     ValueError
         If no candidate is above 1.
 
@@ -69,27 +71,31 @@ def choose_n_clusters(
     FlatCurveWarning
         If the silhouettes of the candidates differ as little as those of noise.
     """
-    given = ImageFolderClusterer(random_state=0) if estimator is None else estimator
+    given = ImageFolderClusterer(random_state=0) if estimator is None else clone(estimator)
     if isinstance(given, Pipeline):
         return _choose_for_pipeline(given, X, n_clusters)
-    choice: NClustersChoice = clone(given)._choose(X, n_clusters)
-    return choice
+    if not isinstance(given, ImageFolderClusterer):
+        raise TypeError(
+            f"Expected an ImageFolderClusterer or a Pipeline, got a {type(given).__name__}. "
+            "Nothing was computed."
+        )
+    given._validate_params()  # a Pipeline's steps validate theirs in `fit`
+    return given._choose(X, n_clusters)
 
 
 def _choose_for_pipeline(pipeline: Pipeline, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
-    features = np.asarray(clone(pipeline[0]).fit_transform(X))
-    features = select_readable(features, is_readable(features))
-    return choose(features, n_clusters, lambda k: _new_steps(pipeline[1:], k))
+    features = drop_unreadable(np.asarray(pipeline[0].fit_transform(sample_of(images_of(X)))))
+    return choose(features, n_clusters, lambda k: _new_steps(pipeline[1:], k, len(features)))
 
 
-def _new_steps(pipeline: Pipeline, n_clusters: int) -> Pipeline:
+def _new_steps(pipeline: Pipeline, n_clusters: int, n_rows: int) -> Pipeline:
     """Return the unfitted steps of a Pipeline with another number of clusters."""
     new = clone(pipeline)
     for _, step in new.steps[:-1]:
         if step != "passthrough" and depends_on_n_clusters(step):
             step.set_params(n_clusters=n_clusters)
     name, clusterer = new.steps.pop()
-    last = (name, with_n_clusters(clusterer, n_clusters))
+    last = (name, new_clusterer(clusterer, n_clusters, n_rows, random_state=None))
     # If only the clusterer is left, `choose` still needs a step that transforms.
     return Pipeline([("features", "passthrough"), *new.steps, last])
 
@@ -98,9 +104,9 @@ def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Score a fitted estimator by the modularity of its predicted labels.
 
     Use it as ``GridSearchCV(..., scoring=modularity_scorer)`` over a Pipeline that starts with
-    a featurizer and ends in a clusterer. `ImageFolderClusterer.score` is the same. Modularity
-    (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of the 3 nearest
-    neighbours of each image in feature space.
+    a featurizer and ends in a clusterer that has `predict`. `ImageFolderClusterer.score` is
+    the same. Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph
+    of the 3 nearest neighbours of each image in feature space.
 
     Parameters
     ----------
@@ -149,7 +155,6 @@ def _features_and_labels(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray
     if not isinstance(estimator, Pipeline):
         features, labels = estimator._features_and_labels(X)
         return features, labels
-    features = np.asarray(estimator[0].transform(X))
-    readable = select_readable(features, is_readable(features))
+    readable = drop_unreadable(np.asarray(estimator[0].transform(X)))
     labels = estimator[1:].predict(readable) if len(readable) else np.empty(0, dtype=int)
     return readable, np.asarray(labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,10 +10,10 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans.clustering import rows
+from resnet_kmeans.clustering import nan_rows
 from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import as_sources, require_images
+from resnet_kmeans.images import images_of, source_name
 from resnet_kmeans.network import Head, head_of
 
 BLOCK = 4096  # images whose class probabilities are in memory together, 16 MB
@@ -54,7 +53,8 @@ def suggest_cluster_names(
     WeightsNotFoundError
         If the head of a ResNet (a file of 103 MB) is missing and cannot be downloaded.
     ValueError
-        If `X` is None and the clusterer has no images, as after `load`.
+        If `X` is None and the clusterer has no images, as after `load` or a fit to images in
+        memory.
     """
     check_is_fitted(clusterer)
     if not 0 <= min_probability <= 1:
@@ -102,25 +102,29 @@ def _labelled_features(clusterer: Any, X: Any) -> Iterator[tuple[np.ndarray, np.
     are_features = isinstance(X, np.ndarray) and np.issubdtype(X.dtype, np.floating)
     given = X if are_features else _images(clusterer, X)
     for block in gen_batches(len(given), BLOCK):
-        features = given[block] if are_features else rows.features_of(featurizer, given[block])
+        features = given[block] if are_features else nan_rows.features_of(featurizer, given[block])
         if X is None:
             labels = clusterer.labels_[block]
         else:
             width = clusterer.cluster_centers_.shape[1]
-            labels = rows.predict(last, rows.reduce(reducer, features, width))
-        known = (labels >= 0) & rows.is_readable(features)
+            labels = nan_rows.predict(last, nan_rows.reduce(reducer, features, width))
+        known = (labels >= 0) & nan_rows.is_readable(features)
         yield features[known], labels[known]
 
 
 def _images(clusterer: Any, X: Any) -> list[Any]:
-    if isinstance(X, (str, os.PathLike)):
-        return list(require_images(X))
-    if X is None and not hasattr(clusterer, "labels_"):
-        raise ValueError(
-            "Expected a clusterer with the images of its fit, got one loaded from a file. "
-            "Nothing was computed. Pass images, or their features, as X."
-        )
-    return as_sources(clusterer.image_paths_ if X is None else X)
+    if X is not None:
+        return images_of(X)
+    if not hasattr(clusterer, "labels_"):
+        got = "one loaded from a file"
+    elif any(path == source_name(None, i) for i, path in enumerate(clusterer.image_paths_)):
+        got = "one fitted to images in memory"
+    else:
+        return images_of(clusterer.image_paths_)
+    raise ValueError(
+        f"Expected a clusterer with the images of its fit, got {got}. Nothing was computed. Pass "
+        "images, or their features, as X."
+    )
 
 
 def folder_names(

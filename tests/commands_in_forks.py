@@ -26,7 +26,7 @@ from resnet_kmeans.export import (
     rename_folder,
     undo_export,
 )
-from resnet_kmeans.exports import add_images, split_cluster
+from resnet_kmeans.kept_models import add_images, split_cluster
 
 CHANGES = {
     *("os.rename", "os.remove", "os.link", "os.symlink", "os.mkdir", "os.rmdir", "os.utime"),

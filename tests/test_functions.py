@@ -90,7 +90,7 @@ def test_find_and_cluster_images_writes_one_folder_per_cluster(
     real_featurizer, real_pictures, tmp_path, monkeypatch
 ):
     # The function has no parameter for the network, and the weights may not be to be had here.
-    monkeypatch.setattr("resnet_kmeans.persistence.ResNetFeaturizer", lambda: real_featurizer)
+    monkeypatch.setattr("resnet_kmeans.featurizer.ResNetFeaturizer", lambda: real_featurizer)
     assert find_and_cluster_images(real_pictures, tmp_path / "out", 8) is None
     with open(tmp_path / "out" / "clusters.csv", newline="") as table:
         rows = list(csv.DictReader(table))

@@ -334,3 +334,8 @@ def test_a_model_of_100_clusters_and_2048_features_takes_less_than_a_megabyte(tm
     }
     write_model(tmp_path / "model", HEADER, arrays)
     assert (tmp_path / "model").stat().st_size < 1_000_000
+
+
+def test_a_misspelt_parameter_is_no_fault_of_the_file(tmp_path):
+    with pytest.raises(TypeError, match="wieghts"):
+        ImageFolderClusterer.load(tmp_path / "model", wieghts="own.h5")

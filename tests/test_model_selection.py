@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_samples, silhouette_score
 from sklearn.model_selection import GridSearchCV, KFold
@@ -15,13 +15,12 @@ from resnet_kmeans import (
     ResNetFeaturizer,
     choose_n_clusters,
     find_images,
-    model_selection,
     modularity_scorer,
     silhouette_scorer,
 )
 from resnet_kmeans.clustering import modularity_score
 from resnet_kmeans.clustering.neighbours import modularity, nearest
-from resnet_kmeans.exceptions import FlatCurveWarning, FolderNotFoundError, TooFewImagesError
+from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
 from tests.test_clusterer import NAMES, Numbers
 
 
@@ -58,16 +57,38 @@ def test_finds_the_number_of_clear_groups():
 
 
 def test_the_default_estimator_is_the_same_at_every_call(monkeypatch):
-    given = []
-    clusterer = model_selection.ImageFolderClusterer
+    used = []
     monkeypatch.setattr(
-        model_selection,
-        "ImageFolderClusterer",
-        lambda **parameters: given.append(parameters) or clusterer(**parameters),
+        ImageFolderClusterer, "_choose", lambda self, *given: used.append(self.get_params())
     )
-    with pytest.raises(FolderNotFoundError):
-        choose_n_clusters("gone")
-    assert given == [{"random_state": 0}]
+    choose_n_clusters("photos")
+    assert used == [ImageFolderClusterer(random_state=0).get_params()]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "error"),
+    [
+        (ImageFolderClusterer(reducer="umpa"), "'reducer' parameter"),
+        (ImageFolderClusterer(unreadable="skipp"), "'unreadable' parameter"),
+        (KMeans(), "Expected an ImageFolderClusterer or a Pipeline, got a KMeans"),
+    ],
+)
+def test_invalid_estimators_raise_an_error(estimator, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        choose_n_clusters(NAMES, estimator=estimator)
+
+
+def test_a_pipeline_takes_a_folder_and_a_clusterer_without_predict(featurizer, pictures):
+    steps = [("features", featurizer), ("groups", AgglomerativeClustering())]
+    choice = choose_n_clusters(pictures, range(2, 9), estimator=Pipeline(steps))
+    assert choice.n_clusters in range(4, 8)
+
+
+def test_a_pipeline_uses_a_sample_of_many_images(monkeypatch):
+    monkeypatch.setattr("resnet_kmeans.clusterer.MAX_ROWS", 20)
+    pipeline = Pipeline([("numbers", Numbers(5)), ("kmeans", KMeans(n_init=3, random_state=0))])
+    choice = choose_n_clusters(NAMES[:30], [19, 20], estimator=pipeline)
+    assert [score.n_clusters for score in choice.table] == [19]
 
 
 def test_the_number_can_be_chosen_for_a_pipeline():

@@ -95,6 +95,12 @@ def test_images_deleted_since_the_fit_are_skipped(clusterer):
     assert dog == ("dog", pytest.approx(0.55))
 
 
+def test_a_fit_to_images_in_memory_needs_them_again(clusterer):
+    clusterer.image_paths_ = [f"X[{i}]" for i in range(9)]
+    with pytest.raises(ValueError, match=r"images in memory.*Pass images, or their features"):
+        suggest_cluster_names(clusterer)
+
+
 def test_a_loaded_model_needs_images(clusterer):
     del clusterer.labels_, clusterer.image_paths_
     with pytest.raises(ValueError, match=r"loaded from a file.*Pass images, or their features"):

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
+from sklearn.cluster import BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
@@ -62,6 +62,11 @@ def test_auto_learns_a_space_from_enough_rows(n_rows, n_clusters, kind):
 def test_n_clusters_is_set_on_a_reducer_that_takes_it():
     for given in ("discriminant", ClusterDiscriminantAnalysis(9)):
         assert new_reducer(given, (20, 100), 4, 0).n_clusters == 4
+
+
+def test_n_clusters_of_a_clusterer_used_as_a_reducer_is_left_alone():
+    for given in (FeatureAgglomeration(3), KMeans(3)):
+        assert new_reducer(given, (20, 100), 4, 0).n_clusters == 3
 
 
 def test_no_reducer_leaves_rows_unchanged(rows):

@@ -9,15 +9,14 @@ from resnet_kmeans.clustering.n_clusters_choice import (
     choose,
     modularity_score,
 )
+from resnet_kmeans.clustering.nan_rows import drop_unreadable, is_readable, own_distances, predict
 from resnet_kmeans.clustering.recipe import (
     REDUCERS,
     depends_on_n_clusters,
     new_clusterer,
     new_reducer,
-    takes_number,
-    with_n_clusters,
+    takes_n_clusters,
 )
-from resnet_kmeans.clustering.rows import is_readable, own_distances, predict, select_readable
 from resnet_kmeans.clustering.silhouette import MAX_ROWS, mean_silhouette, silhouette_sample
 from resnet_kmeans.clustering.step_arrays import from_arrays, new_fitted_kmeans, to_arrays
 from resnet_kmeans.clustering.threads import one_thread_if_small
@@ -30,6 +29,7 @@ __all__ = [
     "NClustersScore",
     "choose",
     "depends_on_n_clusters",
+    "drop_unreadable",
     "fit_reducer",
     "from_arrays",
     "is_readable",
@@ -43,10 +43,8 @@ __all__ = [
     "predict",
     "read_model",
     "reduce_blocks",
-    "select_readable",
     "silhouette_sample",
-    "takes_number",
+    "takes_n_clusters",
     "to_arrays",
-    "with_n_clusters",
     "write_model",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import gen_batches
 
-from resnet_kmeans.clustering import rows
+from resnet_kmeans.clustering import nan_rows
 
 
 def fit_reducer(
@@ -38,13 +38,13 @@ def fit_reducer(
     """
     # A random sample, not the first rows: those of a folder are sorted by name, so they would
     # show a few groups only.
-    sample = rows.sample(len(sources), _rows_in_memory(featurizer), random_state)
-    features = rows.features_of(featurizer, [sources[i] for i in sample])
-    readable = rows.select_readable(features, rows.is_readable(features))
+    sample = nan_rows.sample(len(sources), _rows_in_memory(featurizer), random_state)
+    features = nan_rows.features_of(featurizer, [sources[i] for i in sample])
+    readable = nan_rows.drop_unreadable(features)
     if not len(readable):
         return None
     reducer = new_reducer(readable).fit(readable)
-    first = rows.reduce(reducer, features)
+    first = nan_rows.reduce(reducer, features)
     reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
     reduced[sample] = first
     # Otherwise these stay in memory while the next block is computed.
@@ -52,8 +52,8 @@ def fit_reducer(
     rest = np.setdiff1d(np.arange(len(sources)), sample)
     for start in range(0, len(rest), len(sample)):
         block = rest[start : start + len(sample)]
-        features = rows.features_of(featurizer, [sources[i] for i in block])
-        reduced[block] = rows.reduce(reducer, features)
+        features = nan_rows.features_of(featurizer, [sources[i] for i in block])
+        reduced[block] = nan_rows.reduce(reducer, features)
     return reducer, reduced
 
 
@@ -62,10 +62,10 @@ def reduce_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield the reduced rows of images in blocks; `width` is the number of columns."""
     for block in gen_batches(len(sources), _rows_in_memory(featurizer)):
-        features = rows.features_of(featurizer, sources[block])
-        yield rows.reduce(reducer, features, width)
+        features = nan_rows.features_of(featurizer, sources[block])
+        yield nan_rows.reduce(reducer, features, width)
 
 
 def _rows_in_memory(featurizer: Any) -> int:
     # A custom featurizer may lack this attribute; 2048 is the width of ResNet50.
-    return rows.n_in_memory(getattr(featurizer, "n_features_out_", 2048))
+    return nan_rows.n_in_memory(getattr(featurizer, "n_features_out_", 2048))

@@ -19,12 +19,13 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
+from resnet_kmeans.clustering.nan_rows import sample
 from resnet_kmeans.clustering.neighbours import nearest, shared_nearest
-from resnet_kmeans.clustering.rows import sample
 from resnet_kmeans.clustering.shared_work import shared
 from resnet_kmeans.clustering.spectral import N_NEIGHBORS, n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
+MAX_ROWS = 5_000  # that the directions are learnt from
 PCA_COMPONENTS = 64  # measured over labelled sets
 # With fewer rows for each dimension, the estimated covariance is mostly noise.
 ROWS_PER_COMPONENT = 5
@@ -106,7 +107,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         "random_state": ["random_state"],
     }
 
-    def __init__(self, n_clusters: int = 8, *, max_rows: int = 5_000, random_state: Any = None):
+    def __init__(self, n_clusters: int = 8, *, max_rows: int = MAX_ROWS, random_state: Any = None):
         self.n_clusters = n_clusters
         self.max_rows = max_rows
         self.random_state = random_state

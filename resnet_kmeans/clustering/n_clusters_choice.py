@@ -13,13 +13,13 @@ from sklearn.pipeline import Pipeline
 from resnet_kmeans.clustering.neighbours import modularity, shared_nearest
 from resnet_kmeans.clustering.recipe import depends_on_n_clusters, new_reducer
 from resnet_kmeans.clustering.silhouette import silhouette_sample
+from resnet_kmeans.clustering.spectral import N_NEIGHBORS
 from resnet_kmeans.clustering.threads import one_thread_if_small
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
 
 # At resolution 1 modularity prefers few large clusters (Fortunato and Barthelemy 2007). Over
 # labelled sets, 1.5 with the plain maximum gave the smallest error in the number of clusters.
 RESOLUTION = 1.5
-N_NEIGHBORS = 15  # as many as the learnt space uses, so that both share the graph
 # For scores of the folds of a cross-validation. A fold has few images of each cluster, so most
 # of 15 neighbours would belong to other clusters.
 SCORE_NEIGHBORS = 3
@@ -116,6 +116,7 @@ def choose(
     candidates = [k for k in given if k < len(features)]
     if not candidates:
         raise TooFewImagesError(len(features))
+    # As many neighbours as the learnt space uses, so that both share the graph.
     neighbours = shared_nearest(features, N_NEIGHBORS)
     table = []
     with one_thread_if_small(len(features)):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.base import clone
+from sklearn.base import ClusterMixin, clone
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from resnet_kmeans.clustering.discriminant import PCA_COMPONENTS, ClusterDiscriminantAnalysis
+from resnet_kmeans.clustering.discriminant import (
+    MAX_ROWS,
+    PCA_COMPONENTS,
+    ClusterDiscriminantAnalysis,
+)
 from resnet_kmeans.clustering.nearest import NearestLabels
 
 REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
@@ -31,8 +35,8 @@ def new_reducer(
     Parameters
     ----------
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None
-        The parameter of `ImageFolderClusterer`. If a transformer has a parameter `n_clusters`,
-        it is set.
+        The parameter of `ImageFolderClusterer`. If a transformer that is no clusterer has a
+        parameter `n_clusters`, it is set.
     shape : tuple of int
         Number of rows and number of features.
     n_clusters : int or None
@@ -51,23 +55,26 @@ def new_reducer(
     if reducer == "discriminant" or (reducer == "auto" and _can_learn(shape[0], n_clusters)):
         reducer = ClusterDiscriminantAnalysis(random_state=random_state)
     if not isinstance(reducer, str):
-        takes_number = n_clusters is not None and depends_on_n_clusters(reducer)
-        return clone(reducer).set_params(**({"n_clusters": n_clusters} if takes_number else {}))
+        new = clone(reducer)
+        if n_clusters is not None and depends_on_n_clusters(new):
+            new.set_params(n_clusters=n_clusters)
+        return new
     if min(shape) <= PCA_COMPONENTS:  # PCA has at most as many components
         return make_pipeline(Normalizer())
     return make_pipeline(Normalizer(), PCA(PCA_COMPONENTS, random_state=random_state))
 
 
 def depends_on_n_clusters(reducer: Any) -> bool:
-    """Return whether a reducer has a parameter `n_clusters`."""
-    return "n_clusters" in reducer.get_params(deep=False)
+    """Return whether a reducer has a parameter `n_clusters` that means the clusters."""
+    # In FeatureAgglomeration, or a clusterer used as a transformer, it is the number of columns.
+    is_clusterer = isinstance(reducer, ClusterMixin)
+    return "n_clusters" in reducer.get_params(deep=False) and not is_clusterer
 
 
 def _can_learn(n_rows: int, n_clusters: int | None) -> bool:
     if n_clusters is None:
         return False
-    n_learnt_from = min(n_rows, ClusterDiscriminantAnalysis().max_rows)
-    return n_learnt_from >= max(LEARNT_FROM, LEARNT_FROM_PER_CLUSTER * n_clusters)
+    return min(n_rows, MAX_ROWS) >= max(LEARNT_FROM, LEARNT_FROM_PER_CLUSTER * n_clusters)
 
 
 def _new_umap(n_rows: int, random_state: Any) -> Any:
@@ -115,16 +122,16 @@ def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: An
 
 def with_n_clusters(clusterer: Any, n_clusters: int) -> Any:
     """Return a clone with another number of clusters, unless it finds the number itself."""
-    name = number_name(clusterer)
-    return clone(clusterer).set_params(**({name: n_clusters} if name else {}))
+    name, new = _n_clusters_name(clusterer), clone(clusterer)
+    return new if name is None else new.set_params(**{name: n_clusters})
 
 
-def takes_number(clusterer: Any) -> bool:
+def takes_n_clusters(clusterer: Any) -> bool:
     """Return whether a clusterer, or the default one, takes the number of clusters."""
-    return clusterer is None or number_name(clusterer) is not None
+    return clusterer is None or _n_clusters_name(clusterer) is not None
 
 
-def number_name(clusterer: Any) -> str | None:
+def _n_clusters_name(clusterer: Any) -> str | None:
     """Return the name of the parameter for the number of clusters, None if there is none.
 
     There is none either if its value is None: AgglomerativeClustering and Birch find the

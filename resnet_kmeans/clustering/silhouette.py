@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import silhouette_samples
 
-from resnet_kmeans.clustering.rows import sample
+from resnet_kmeans.clustering.nan_rows import sample
 
 MAX_ROWS = 10_000  # the time of silhouettes grows with the square of the rows
 

@@ -175,15 +175,18 @@ class Extraction:
     def _look_up_content(self, image: _Image, content: Any) -> None:
         if isinstance(content, bytes):
             image.digest = hashlib.blake2b(content, digest_size=16).digest()
-            image.row = self._cache.find_row(self._key, image.digest)
-        if image.row is None:
-            pixels = image.pixels = decode(content, self._spec.input_shape, self._spec.resize)
-        if not isinstance(content, bytes):
+        else:
             # An array or PIL image is hashed by its pixels. `person` keeps these hashes apart
             # from those of files.
-            hashed = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=b"pixels")
+            image.pixels = self._decode(content)
+            hashed = hashlib.blake2b(image.pixels.tobytes(), digest_size=16, person=b"pixels")
             image.digest = hashed.digest()
-            image.row = self._cache.find_row(self._key, image.digest)
+        image.row = self._cache.find_row(self._key, image.digest)
+        if image.row is None and image.pixels is None:
+            image.pixels = self._decode(content)
+
+    def _decode(self, content: Any) -> np.ndarray:
+        return decode(content, self._spec.input_shape, self._spec.resize)
 
     def _through_network(self, misses: Iterator[_Image]) -> Iterator[list[_Image]]:
         """Compute the rows of images; yield the images in batches."""

@@ -2,7 +2,7 @@
 
 from resnet_kmeans.network.backbone import compiled_spec, load_network, network_of
 from resnet_kmeans.network.frozen import has_gpu
-from resnet_kmeans.network.head import Head, has_head, head_of
+from resnet_kmeans.network.head import Head, head_of
 from resnet_kmeans.network.presets import ImportedPreset, import_preset
 from resnet_kmeans.network.running import Network
 from resnet_kmeans.network.store import compiled_files
@@ -24,7 +24,6 @@ __all__ = [
     "compiled_files",
     "compiled_spec",
     "has_gpu",
-    "has_head",
     "head_of",
     "imagenet_file",
     "import_imagenet_file",

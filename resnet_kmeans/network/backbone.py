@@ -55,7 +55,7 @@ def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
     If TensorFlow has to run the network, `spec` itself is returned. Parameters and errors are
     those of `load_network`.
     """
-    if not _is_compiled(spec):
+    if not _uses_openvino(spec):
         return spec
     if (found := find_compiled(spec, folder)) is None:
         load_network(spec, folder)
@@ -65,10 +65,10 @@ def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
 
 def network_of(model: Any, spec: NetworkSpec) -> Network:
     """Return the network of a Keras model that is already in memory."""
-    return _compiled(model, spec) if _is_compiled(spec) else FrozenNetwork(model, spec)
+    return _compile_or_freeze(model, spec) if _uses_openvino(spec) else FrozenNetwork(model, spec)
 
 
-def _is_compiled(spec: NetworkSpec) -> bool:
+def _uses_openvino(spec: NetworkSpec) -> bool:
     """Return whether OpenVINO runs the network; otherwise TensorFlow runs it on a GPU."""
     # TensorFlow has no int8 here, so an int8 network runs on the processor even beside a GPU.
     return spec.is_compiled or spec.precision == "int8" or not has_gpu()
@@ -81,22 +81,23 @@ def _load(
 ) -> Network:
     if spec.weights is None:
         warnings.warn(UntrainedWeightsWarning(), stacklevel=5)
-    if not _is_compiled(spec):
+    if not _uses_openvino(spec):
         return FrozenNetwork(build_model(spec), spec, n_threads)
     if found := find_compiled(spec, folder):
         return CompiledNetwork(found[1], spec, n_threads)
     logger.info("Preparing %s (first use only).", spec.name)
     model = build_model(spec)
-    return _compiled(model, spec, folder, n_threads, save=True)
+    return _compile_or_freeze(model, spec, folder, n_threads, save=True)
 
 
-def _compiled(
+def _compile_or_freeze(
     model: Any,
     spec: NetworkSpec,
     folder: Path | None = None,
     n_threads: int | None = None,
     save: bool = False,
 ) -> Network:
+    """Return a network that OpenVINO runs, or TensorFlow if OpenVINO cannot."""
     try:
         compiled = compile_model(model, spec)
     except NotCompiledError as error:

@@ -13,10 +13,10 @@ from resnet_kmeans.network.efficientnet_lite import LITE0, head_of_lite0, lite0_
 from resnet_kmeans.network.weights import (
     BACKBONES,
     NetworkSpec,
-    explained,
+    explain_download_errors,
+    explain_loading_errors,
     imagenet_file,
     import_tensorflow,
-    reporting_download,
 )
 
 N_CLASSES = 1000
@@ -113,7 +113,7 @@ def _fetch_top(backbone: str) -> Path:
     file = imagenet_file(backbone, top=True)
     get_file = import_tensorflow().keras.utils.get_file
     where = {"cache_dir": file.parent.parent, "cache_subdir": file.parent.name}
-    with reporting_download(file):
+    with explain_download_errors(file):
         get_file(file.name, URL + file.name, file_hash=TOP_MD5[backbone], **where)
     return file
 
@@ -130,7 +130,7 @@ def _read_top(backbone: str, file: Path) -> tuple[np.ndarray, np.ndarray]:
             (bias,) = (other for other in item.parent.values() if other.ndim == 1)
             arrays.extend([item[()], bias[()]])
 
-    with explained(file, BACKBONES[backbone]), h5py.File(file) as opened:
+    with explain_loading_errors(file, BACKBONES[backbone]), h5py.File(file) as opened:
         opened.visititems(collect_dense)
         kernel, bias = arrays
     return kernel, bias

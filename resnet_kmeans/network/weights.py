@@ -27,6 +27,7 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.network import efficientnet_lite
 from resnet_kmeans.network.device import may_have_gpu
 from resnet_kmeans.network.efficientnet_lite import LITE0
+from resnet_kmeans.replacing import replacing
 from resnet_kmeans.versions import library_versions
 
 BACKBONES = {
@@ -110,9 +111,9 @@ class NetworkSpec:
             # Fine-tuned weights have the same size as the original ones, and a copy may keep
             # the modification time; the change time cannot be set.
             state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        versions = library_versions(*["nncf"] * (self.precision == "int8"))
+        versions = library_versions()
         if self.precision == "int8":
-            versions["calibration"] = str(INT8_VERSION)
+            versions = {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
         device = "GPU" if may_have_gpu() else "processor"  # their features differ in the last bits
         return repr((astuple(self)[1:], state, versions, device, platform.node()))
 
@@ -124,7 +125,7 @@ def build_model(spec: NetworkSpec) -> Any:
     keras = import_tensorflow().keras
     if spec.is_whole_model:
         _check_packages(spec.file)
-        with explained(spec.file, "a whole Keras model"):
+        with explain_loading_errors(spec.file, "a whole Keras model"):
             return keras.models.load_model(spec.file, compile=False)
     if min(spec.input_shape) < MIN_SIDE:
         raise NetworkError(
@@ -138,10 +139,10 @@ def build_model(spec: NetworkSpec) -> Any:
     if spec.backbone == LITE0 and spec.file.suffix == ".pth":
         return build(efficientnet_lite.read_lite0(spec.file))
     if spec.weights == "imagenet":
-        with reporting_download(spec.file):
+        with explain_download_errors(spec.file):
             return build("imagenet")
     model = build()
-    with explained(spec.file, BACKBONES[spec.backbone]):
+    with explain_loading_errors(spec.file, BACKBONES[spec.backbone]):
         model.load_weights(spec.file)
     return model
 
@@ -180,15 +181,13 @@ def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
         raise WeightsFileError(source, " or ".join(IMAGENET_MD5), reason)
     target = imagenet_file(backbones[0])
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A reader never sees half a file: it is renamed once it is complete.
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(content)
-    os.replace(part, target)
+    with replacing(target) as part:
+        part.write_bytes(content)
     return target
 
 
 @contextlib.contextmanager
-def reporting_download(file: Path) -> Iterator[None]:
+def explain_download_errors(file: Path) -> Iterator[None]:
     """Limit how long Keras waits for a download, and explain a failed one."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
@@ -215,7 +214,7 @@ def _repeatable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained(file: Path, network: str) -> Iterator[None]:
+def explain_loading_errors(file: Path, network: str) -> Iterator[None]:
     """Turn errors of loading into one that names the file and the network."""
     try:
         yield

@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
@@ -22,7 +20,7 @@ from resnet_kmeans.exceptions import (
     OutputFolderError,
     TooFewImagesError,
 )
-from resnet_kmeans.featurizer import ResNetFeaturizer
+from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS
 from resnet_kmeans.spark.reading import read_images, reason_where
 from resnet_kmeans.spark.worker import (
@@ -129,10 +127,7 @@ def fit(
         if is_persisted:
             features.unpersist()
     model = ImageFolderClusterer(n_clusters, featurizer=featurizer, random_state=random_state)
-    steps = [("featurizer", fitted), ("reducer", reducer), ("clusterer", clusterer)]
-    model.pipeline_ = Pipeline(steps)
-    model.cluster_centers_, model.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
-    return model
+    return model._set_steps(fitted, reducer, clusterer)
 
 
 def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
@@ -205,8 +200,7 @@ def _features(frame: Any, listing: Any, fitted: ResNetFeaturizer, features_path:
 
 
 def _fit_featurizer(featurizer: ResNetFeaturizer | None) -> ResNetFeaturizer:
-    new = ResNetFeaturizer() if featurizer is None else clone(featurizer)
-    fitted: ResNetFeaturizer = new.set_params(unreadable="nan").fit([b""])  # X is not read
+    fitted: ResNetFeaturizer = prepare_featurizer(featurizer, "skip").fit([b""])  # X is not read
     return fitted
 
 

@@ -49,6 +49,11 @@ def select_readable(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
     return rows if readable.all() else rows[readable]
 
 
+def drop_unreadable(rows: np.ndarray) -> np.ndarray:
+    """Return the rows without NaN; without a copy if that is all of them."""
+    return select_readable(rows, is_readable(rows))
+
+
 def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
     """Return reduced rows as float32; rows of NaN stay NaN.
 

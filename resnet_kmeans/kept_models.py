@@ -1,4 +1,4 @@
-"""Uses the model that an export keeps: adds images to clusters, splits clusters."""
+"""Applies the model that an export keeps to new images, or to one cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import new_fitted_kmeans, reduce_blocks, rows
+from resnet_kmeans.clustering import nan_rows, new_fitted_kmeans, reduce_blocks
 from resnet_kmeans.exceptions import OutputFolderError, TooFewImagesError, printable
 from resnet_kmeans.export import (
     ACTIONS,
@@ -26,7 +26,7 @@ from resnet_kmeans.export import (
     select_new,
     split_folder,
 )
-from resnet_kmeans.images import as_sources, reason_unreadable, require_images
+from resnet_kmeans.images import as_sources, images_of, reason_unreadable
 
 
 def add_images(
@@ -88,9 +88,7 @@ def add_images(
     if not dry_run and (done := finish_adding(folder, request)) is not None:
         return done
     model = load_kept_model(folder, featurizer_params)
-    is_folder = isinstance(images, (str, os.PathLike))
-    found = require_images(images) if is_folder else as_sources(images)
-    paths = select_new(folder, [os.fspath(path) for path in found])
+    paths = select_new(folder, [os.fspath(path) for path in images_of(images)])
     if not paths:
         return []
     new = find_nearest_centers(model, paths)
@@ -147,9 +145,10 @@ def split_cluster(
     state = read_export(folder)
     named = require_folder(state, cluster)
     model = load_kept_model(folder, featurizer_params)
-    places = [i.exported_path for i in state.images if i.exported_path and i.name == named]
+    inside = [image for image in state.images if image.name == named]
+    places = [image.exported_path for image in inside if image.exported_path]
     reduced = reduced_rows(model, [os.path.join(folder, place) for place in places])
-    readable = rows.is_readable(reduced)
+    readable = nan_rows.is_readable(reduced)
     if readable.sum() < n_clusters:
         raise TooFewImagesError(int(readable.sum()), n_clusters)
     parts = KMeans(n_clusters, n_init=10, random_state=0).fit(reduced[readable])
@@ -191,9 +190,9 @@ def load_kept_model(
     if file is None:
         raise OutputFolderError(
             f"Expected an export that keeps its model, got {printable(folder)} without one. It was "
-            "made from labels alone or by version 0.1, or its model has a custom step that cannot "
-            "be saved. Nothing was done. Export again with model=clusterer, or assign the images "
-            "to a new folder with a saved model."
+            "made from labels alone or by an early version, or its model has a custom step, which "
+            "cannot be saved. Nothing was done. Export again with model=clusterer, or assign the "
+            "images to a new folder with a saved model."
         )
     return ImageFolderClusterer.load(file, **featurizer_params)
 
@@ -222,7 +221,5 @@ def _with_parts(
     centers = np.concatenate([model.cluster_centers_[kept], centers]).astype(np.float32)
     changed = ImageFolderClusterer(**model.get_params(deep=False))
     changed.set_params(n_clusters=len(centers))
-    changed.pipeline_ = model.pipeline_
-    changed.pipeline_.steps[-1] = ("clusterer", new_fitted_kmeans(centers, model.inertia_))
-    changed.cluster_centers_, changed.inertia_ = centers, model.inertia_
-    return changed
+    featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
+    return changed._set_steps(featurizer, reducer, new_fitted_kmeans(centers, model.inertia_))

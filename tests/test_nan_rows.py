@@ -8,7 +8,7 @@ from sklearn import config_context
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import FunctionTransformer
 
-from resnet_kmeans.clustering import rows
+from resnet_kmeans.clustering import nan_rows
 
 UNREADABLE = 2
 ROWS = np.array([[0, 0], [3, 4], [np.nan, np.nan], [6, 8]], dtype=np.float32)
@@ -19,89 +19,89 @@ CENTERS = np.array([[0, 0], [6, 8]], dtype=np.float32)
 @pytest.fixture(autouse=True, params=[1, 3, 100])
 def _blocks(request, monkeypatch):
     """Blocks shorter than the rows, that do not divide them, and longer."""
-    monkeypatch.setattr(rows, "BLOCK_ROWS", request.param)
+    monkeypatch.setattr(nan_rows, "BLOCK_ROWS", request.param)
 
 
 def test_a_row_of_nan_is_unreadable():
-    assert rows.is_readable(ROWS).tolist() == [True, True, False, True]
+    assert nan_rows.is_readable(ROWS).tolist() == [True, True, False, True]
 
 
 def test_all_readable_rows_are_returned_without_a_copy():
     whole = ROWS[:2]
-    assert rows.select_readable(whole, rows.is_readable(whole)) is whole
-    assert len(rows.select_readable(ROWS, rows.is_readable(ROWS))) == 3
+    assert nan_rows.select_readable(whole, nan_rows.is_readable(whole)) is whole
+    assert len(nan_rows.select_readable(ROWS, nan_rows.is_readable(ROWS))) == 3
 
 
 def test_reducing_keeps_the_places_of_unreadable_rows():
     first_column = FunctionTransformer(lambda readable: readable[:, :1].astype(np.float64))
-    reduced = rows.reduce(first_column, ROWS)
+    reduced = nan_rows.reduce(first_column, ROWS)
     assert reduced.dtype == np.float32
     np.testing.assert_array_equal(reduced, [[0], [3], [np.nan], [6]])
 
 
 def test_unreadable_rows_alone_get_the_given_width():
-    assert rows.reduce(None, NONE, width=5).shape == (2, 5)
-    assert np.isnan(rows.reduce(None, NONE)).all()
+    assert nan_rows.reduce(None, NONE, width=5).shape == (2, 5)
+    assert np.isnan(nan_rows.reduce(None, NONE)).all()
 
 
 def test_reduced_rows_have_the_width_of_the_reducer():
     twice = FunctionTransformer(lambda readable: np.hstack([readable, readable]))
-    reduced = rows.reduce(twice, ROWS)
+    reduced = nan_rows.reduce(twice, ROWS)
     np.testing.assert_array_equal(reduced, np.hstack([ROWS, ROWS]))
-    np.testing.assert_array_equal(rows.reduce(twice, ROWS[:2]), reduced[:2])
+    np.testing.assert_array_equal(nan_rows.reduce(twice, ROWS[:2]), reduced[:2])
 
 
 def test_features_are_converted_to_float32():
     doubles = FunctionTransformer(lambda sources: np.array(sources, dtype=np.float64))
-    features = rows.features_of(doubles, [[1, 2], [3, 4]])
+    features = nan_rows.features_of(doubles, [[1, 2], [3, 4]])
     assert features.dtype == np.float32
     np.testing.assert_array_equal(features, [[1, 2], [3, 4]])
 
 
 def test_unreadable_rows_get_the_label_minus_one():
     clusterer = KMeans(2, n_init=1, random_state=0).fit(np.delete(ROWS, UNREADABLE, axis=0))
-    labels = rows.predict(clusterer, ROWS)
+    labels = nan_rows.predict(clusterer, ROWS)
     assert labels.dtype == np.int32
     assert labels[UNREADABLE] == -1
     assert labels[0] != labels[3]
-    assert rows.predict(clusterer, NONE[:, :2]).tolist() == [-1, -1]
+    assert nan_rows.predict(clusterer, NONE[:, :2]).tolist() == [-1, -1]
 
 
 def test_distances_to_all_centres_and_to_the_own_centre():
-    distances = rows.distances(ROWS, CENTERS)
+    distances = nan_rows.distances(ROWS, CENTERS)
     np.testing.assert_allclose(distances, [[0, 10], [5, 5], [np.nan, np.nan], [10, 0]])
-    own = rows.own_distances(ROWS, CENTERS, np.array([0, 1, -1, 1]))
+    own = nan_rows.own_distances(ROWS, CENTERS, np.array([0, 1, -1, 1]))
     np.testing.assert_allclose(own, [0, 5, np.nan, 0])
     assert distances.dtype == own.dtype == np.float32
 
 
 def test_unreadable_rows_alone_have_no_distances():
-    distances = rows.distances(NONE[:, :2], CENTERS)
+    distances = nan_rows.distances(NONE[:, :2], CENTERS)
     np.testing.assert_array_equal(distances, np.full((2, 2), np.nan))
 
 
 def test_centres_are_those_of_the_clusterer():
     clusterer = SimpleNamespace(cluster_centers_=CENTERS + 1)
     np.testing.assert_array_equal(
-        rows.centers_of(clusterer, ROWS, np.array([0, 1, -1, 1])), CENTERS + 1
+        nan_rows.centers_of(clusterer, ROWS, np.array([0, 1, -1, 1])), CENTERS + 1
     )
 
 
 def test_centres_are_means_if_the_clusterer_has_none():
-    found = rows.centers_of(object(), ROWS, np.array([0, 1, -1, 1]))
+    found = nan_rows.centers_of(object(), ROWS, np.array([0, 1, -1, 1]))
     np.testing.assert_allclose(found, [[0, 0], [4.5, 6]])
     np.testing.assert_allclose(found[np.array([1, 0])], [[4.5, 6], [0, 0]])  # by labels
 
 
 def test_working_memory_limits_the_number_of_rows():
     with config_context(working_memory=1):
-        assert rows.n_in_memory(width=2048) == 64  # never less
-        assert rows.n_in_memory(width=16) == 2**20 // (4 * 4 * 16)
+        assert nan_rows.n_in_memory(width=2048) == 64  # never less
+        assert nan_rows.n_in_memory(width=16) == 2**20 // (4 * 4 * 16)
 
 
 def test_a_sample_is_sorted_without_repeats_and_deterministic():
-    drawn = rows.sample(1000, 50, random_state=0)
+    drawn = nan_rows.sample(1000, 50, random_state=0)
     assert len(set(drawn)) == 50
     assert (np.diff(drawn) > 0).all()
-    np.testing.assert_array_equal(drawn, rows.sample(1000, 50, random_state=0))
-    np.testing.assert_array_equal(rows.sample(3, 50, random_state=0), [0, 1, 2])
+    np.testing.assert_array_equal(drawn, nan_rows.sample(1000, 50, random_state=0))
+    np.testing.assert_array_equal(nan_rows.sample(3, 50, random_state=0), [0, 1, 2])

@@ -19,7 +19,7 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
 )
 from resnet_kmeans.export import execution, export_clusters, kept_model, read_export, undo_export
-from resnet_kmeans.exports import split_cluster
+from resnet_kmeans.kept_models import split_cluster
 from tests.commands_in_forks import MeanColour
 from tests.test_exporter import contents, make_images
 
