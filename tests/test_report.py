@@ -323,7 +323,6 @@ def test_damaged_metadata_does_not_warn(tmp_path):
 
 @pytest.fixture
 def opened(browser, page):
-    browser.get("about:blank")
     browser.get(page.as_uri())
     return browser
 
@@ -355,7 +354,6 @@ def point_at(browser, index):
 
 
 def test_the_page_loads_without_errors_or_requests(browser, page):
-    browser.get("about:blank")
     browser.get_log("performance")
     browser.get(page.as_uri())
     time.sleep(0.3)
