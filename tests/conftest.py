@@ -19,14 +19,22 @@ from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.cli.pictures import crop_photos, draw_pictures
 from resnet_kmeans.network import store
 
-# Whether to kill at every step, and to compile the largest networks, instead of a part of both.
+# Whether to kill at every step, compile the largest networks, and compile UMAP.
 TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that no worker is left alone with one."""
+    items.sort(key=lambda item: item.path.stem not in ("test_spark", "test_clusterer"))
 
 
 @pytest.fixture(scope="session")
 def compiled_networks(tmp_path_factory) -> Path:
     """A folder of compiled networks that all tests share; only the first use takes TensorFlow."""
-    return tmp_path_factory.mktemp("networks")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "networks"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -192,5 +200,6 @@ def browser(tmp_path_factory):
     driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
     driver.set_window_size(1280, 900)
     driver.set_page_load_timeout(10)
+    driver.get("about:blank")  # not the page for new tabs, which requests its icons
     yield driver
     driver.quit()

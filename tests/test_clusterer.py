@@ -48,6 +48,7 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
+from tests.conftest import TEST_ALL
 from tests.test_featurizer import DATA_FREE_CHECKS
 
 
@@ -352,6 +353,10 @@ def test_a_grid_search_gives_the_same_result_in_several_processes(clusterer, pic
     np.testing.assert_array_equal(two.predict(paths), one.predict(paths))
 
 
+@pytest.mark.skipif(
+    not TEST_ALL,
+    reason="umap-learn compiles itself for 15 seconds; RESNET_KMEANS_TEST_ALL is not set",
+)
 def test_predict_works_with_umap():
     pytest.importorskip("umap", reason="the umap extra is not installed")
     clusterer = ImageFolderClusterer(4, featurizer=Numbers(), reducer="umap")

@@ -242,15 +242,20 @@ def test_invalid_input_raises_an_error(session, folder, featurizer, tmp_path):
 
 @needs_java
 @STANDALONE
-def test_a_worker_killed_in_the_middle_changes_nothing(
-    session, fitted, folder, featurizer, tmp_path
-):
+def test_a_worker_killed_in_the_middle_changes_nothing(session, folder, featurizer, tmp_path):
     fragile = _fragile(tmp_path)(**featurizer.get_params())
-    model = spark.fit(str(folder), N_CLUSTERS, featurizer=fragile, random_state=0)
+    path = str(tmp_path / "features")
+    model = spark.fit(
+        str(folder), N_CLUSTERS, featurizer=fragile, random_state=0, features_path=path
+    )
     assert (tmp_path / "killed").exists()
-    np.testing.assert_allclose(model.cluster_centers_, fitted.cluster_centers_, rtol=1e-5)
-    rows = rows_by_name(spark.assign(fitted, str(folder)))
-    assert labels_of(rows) == predicted(fitted, folder) | dict.fromkeys(BAD, -1)
+    found = rows_by_name(session.read.parquet(path))
+    images = [image for image in find_images(folder) if image.name not in BAD]
+    assert set(found) == {image.name for image in images} | set(BAD)
+    features = [found[image.name].features for image in images]
+    np.testing.assert_array_equal(np.float32(features), featurizer.transform(images))
+    rows = rows_by_name(spark.assign(model, str(folder)))
+    assert labels_of(rows) == predicted(model, folder) | dict.fromkeys(BAD, -1)
 
 
 def _fragile(folder: Path):
