@@ -1,4 +1,4 @@
-"""I work with scikit-learn: how does it go into a Pipeline, and through GridSearchCV?
+"""I work with scikit-learn: how do I use this in a Pipeline and with GridSearchCV?
 
     python examples/2_scikit_learn.py photos/
 
@@ -19,7 +19,7 @@ from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
 paths = np.array(find_images(sys.argv[1]))
 featurizer = ResNetFeaturizer(backbone="efficientnet_lite0")
 
-# %% A transformer: one row of features an image, (n, 1280) float32.
+# %% A transformer: one row of features per image, (n, 1280) float32.
 print(featurizer.fit_transform(paths).shape)  # (54, 1280)
 
 # %% In a Pipeline, in front of whatever takes rows.

@@ -1,4 +1,4 @@
-"""I have a network of my own, or another idea of the steps: what can I replace?
+"""I have a network of my own, or want different steps: what can I replace?
 
     python examples/3_own_network.py photos/ --weights my_network.keras
 

@@ -1,7 +1,8 @@
 """I have a million images and one machine: will it fit, and what if it stops half-way?
 
-    python examples/4_a_million_images.py photos/ --jobs 4
-Stop it whenever you like: run again, it goes on where it stopped.
+    RESNET_KMEANS_CACHE_BYTES=9000000000 python examples/4_a_million_images.py photos/
+
+Stop it whenever you like; run it again and it continues where it stopped.
 """
 
 import argparse
@@ -16,7 +17,6 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
 parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
 parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite0 (lite extra)")
-parser.add_argument("--jobs", type=int, help="processes that run the network")
 args = parser.parse_args()
 if args.folder is None:
     args.folder = "pictures"
@@ -25,8 +25,7 @@ if args.folder is None:
 featurizer = ResNetFeaturizer(
     weights=None if args.weights == "none" else args.weights,
     backbone=args.backbone,
-    n_jobs=args.jobs,
-    cache="features",  # 4 KB an image; what is in it never passes the network again
+    cache="features",  # 8 KB per image; what is in it never passes through the network again
     verbose=1,
 )
 clusterer = ImageFolderClusterer(
@@ -35,7 +34,7 @@ clusterer = ImageFolderClusterer(
     clusterer=MiniBatchKMeans(batch_size=4096, n_init=10, random_state=0),
     random_state=0,
 )
-# Rows of 2,048 are held together only as far as they fit in these MiB.
+# MiB of features in memory at once: 1 shows the effect, the default is 1024.
 with config_context(working_memory=1):
     clusterer.fit(args.folder)
 

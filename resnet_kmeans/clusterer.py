@@ -66,19 +66,22 @@ class ImageFolderClusterer(
         Dimensionality reduction before clustering. ``"discriminant"`` learns the directions
         that separate the clusters, with `ClusterDiscriminantAnalysis`. ``"pca"`` normalises
         rows to unit length and reduces them to 64 dimensions. ``"auto"`` is
-        ``"discriminant"`` with at least 100 images and 10 per cluster of the 5,000 or fewer
-        that it learns from, unless `clusterer` finds the number itself, else ``"pca"``.
+        ``"discriminant"`` if there are at least 100 images and at least 10 per cluster,
+        counting no more than the 5,000 that it learns from; it is ``"pca"`` otherwise, or if
+        `clusterer` finds the number itself.
         ``"umap"`` reduces to 10 dimensions (`umap` extra); it is slower. None clusters the
         features as they are. A parameter `n_clusters` of a transformer is set. For the
         measurements behind the default, see ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
         None uses KMeans with 10 initialisations, or MiniBatchKMeans for 100,000 images or
-        more. The parameter `n_clusters` (or else `n_components`) of another clusterer is set,
-        unless it is None; DBSCAN, HDBSCAN, OPTICS and MeanShift find the number themselves.
+        more. In any other clusterer, `n_clusters` (or `n_components`, if it has no
+        `n_clusters`) is set. If that parameter is None, or missing as in DBSCAN, HDBSCAN,
+        OPTICS and MeanShift, the clusterer finds the number itself.
         If a clusterer has no `predict`, the 5 nearest images of the fit vote for the label of
         a new image, weighted by inverse distance.
     unreadable : {"skip", "raise"}, default="skip"
-        Whether unreadable images get the label -1, or raise one error that lists them all.
+        ``"skip"`` gives unreadable images the label -1; ``"raise"`` raises one error that
+        lists them all.
     random_state : int, RandomState instance or None, default=None
         Random state of the reducer and of the default clusterer. Use an int to make the fit
         deterministic.
@@ -187,7 +190,7 @@ class ImageFolderClusterer(
 
         def reducer_for(features: np.ndarray) -> Any:
             if n_clusters != 1 and len(features) > 1 and (features == features[0]).all():
-                raise ConstantFeaturesError(len(features))
+                raise ConstantFeaturesError(f"all {len(features)} images")
             return self._new_reducer(features.shape, n_clusters)
 
         fitted = fit_reducer(sources, featurizer, reducer_for, self.random_state)
@@ -299,9 +302,9 @@ class ImageFolderClusterer(
         """Return the modularity of the predicted labels.
 
         Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of
-        the 3 nearest neighbours of each image in feature space. It lets GridSearchCV choose
-        `n_clusters`; the score of KMeans always increases with it. Of more than 10,000
-        images, a random sample of 10,000 is scored.
+        the 3 nearest neighbours of each image in feature space. GridSearchCV can choose
+        `n_clusters` by it, but not by the score of KMeans, which keeps rising with
+        `n_clusters`. Of more than 10,000 images, a random sample of 10,000 is scored.
 
         Parameters
         ----------
@@ -329,7 +332,7 @@ class ImageFolderClusterer(
 
     @property
     def cluster_names_(self) -> list[str]:
-        """Names of the clusters; two clusters of one name are one folder."""
+        """Names of the clusters; clusters with the same name share a folder."""
         return self._cluster_names or default_cluster_names(len(self.cluster_centers_))
 
     def set_cluster_names(self, names: Sequence[str] | Mapping[int, str]) -> ImageFolderClusterer:
@@ -361,9 +364,9 @@ class ImageFolderClusterer(
         """Save the fitted model to a file that contains no code.
 
         The file contains the parameters, the fitted steps, the names and the fingerprint of
-        the network. Three parameters become their defaults: `clusterer`, a `random_state`
-        that is no int, and the folder of a cache. Pickle and joblib also keep the images of
-        the fit and their labels. Neither contains the network.
+        the network. Three parameters are reset to their defaults: `clusterer`, `random_state`
+        unless it is an int, and the cache folder of the featurizer. Pickle and joblib also
+        keep the paths of the fit and their labels. No format contains the network.
 
         Parameters
         ----------

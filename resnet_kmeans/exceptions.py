@@ -156,8 +156,8 @@ class ExtraNotInstalledError(ResNetKMeansError, ImportError):
     def __str__(self) -> str:
         package, extra, purpose = self.args
         return (
-            f"Expected the package {package}, which provides {purpose}, got none. Nothing was "
-            f"computed. Install it: pip install 'resnet-kmeans[{extra}]'."
+            f"Expected the package {package}, which provides {purpose}, but it is not installed. "
+            f"Nothing was computed. Install it: pip install 'resnet-kmeans[{extra}]'."
         )
 
 
@@ -196,26 +196,17 @@ class NetworkError(ResNetKMeansError, ValueError):
 
 
 class ConstantFeaturesError(NetworkError):
-    """All images have the same features, so they cannot be clustered.
+    """All images have the same features, so they cannot be clustered."""
 
-    Parameters
-    ----------
-    n_images : int, default=None
-        None if the network was tried on a black image and on noise.
-    """
-
-    def __init__(self, n_images: int | None = None):
-        super().__init__(n_images)
+    def __init__(self, images: str):
+        super().__init__(images)
 
     def __str__(self) -> str:
-        n_images = self.args[0]
-        got = "a black image and noise" if n_images is None else f"all {n_images} images"
-        either = "T" if n_images is None else "Either all images are identical, or t"
         return (
-            f"Expected features that differ, got the same ones for {got}. Nothing was clustered. "
-            f"{either}he network returns a constant because the weights file lacks its last "
-            "layers. Pass complete weights, or stop at the last layer with weights: layer=NAME "
-            "(--layer NAME)."
+            f"Expected features that differ, got the same ones for {self.args[0]}. Nothing was "
+            "clustered. Unless the images are identical, the weights file lacks the last layers "
+            "of the network, which then returns a constant. Pass complete weights, or set "
+            "layer=NAME (--layer NAME) to the last layer whose weights the file has."
         )
 
 
@@ -255,8 +246,8 @@ class UnreadableImagesWarning(UserWarning):
     def __str__(self) -> str:
         (reasons,) = self.args
         return (
-            f"{len(reasons)} images could not be read or have no features; their rows are "
-            f"NaN and their labels -1:\n{list_reasons(reasons, SHOWN)}"
+            "Images that cannot be read, or have no features, are left out, or have rows of NaN "
+            f"and the label -1 ({len(reasons)}):\n{list_reasons(reasons, SHOWN)}"
         )
 
 
@@ -282,25 +273,27 @@ class CurationError(ResNetKMeansError, ValueError):
     """Corrections of an export cannot be read or applied; raised with a full message."""
 
 
-class MissingImagesWarning(UserWarning):
+class _ImagesWarning(UserWarning):
+    """Base class of warnings about images of an export, with the same reason for all."""
+
+    sentence, reason = "", ""
+
+    def __init__(self, paths: Sequence[str]):
+        super().__init__(list(paths))
+
+    def __str__(self) -> str:
+        (paths,) = self.args
+        listed = list_reasons(dict.fromkeys(paths, self.reason), SHOWN)
+        return f"{self.sentence} ({len(paths)}):\n{listed}"
+
+
+class MissingImagesWarning(_ImagesWarning):
     """Images of an export are no longer in its folder."""
 
-    def __init__(self, paths: Sequence[str]):
-        super().__init__(list(paths))
-
-    def __str__(self) -> str:
-        (paths,) = self.args
-        listed = list_reasons(dict.fromkeys(paths, "gone"), SHOWN)
-        return f"{len(paths)} images are no longer in the folder and were skipped:\n{listed}"
+    sentence, reason = "Images no longer in the folder were skipped", "gone"
 
 
-class EditedCopiesWarning(UserWarning):
+class EditedCopiesWarning(_ImagesWarning):
     """Copies in an export differ from their sources, so undoing it leaves them."""
 
-    def __init__(self, paths: Sequence[str]):
-        super().__init__(list(paths))
-
-    def __str__(self) -> str:
-        (paths,) = self.args
-        listed = list_reasons(dict.fromkeys(paths, "differs from its source"), SHOWN)
-        return f"{len(paths)} copies were edited and stay in the folder:\n{listed}"
+    sentence, reason = "Edited copies stay in the folder", "differs from its source"

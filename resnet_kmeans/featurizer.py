@@ -75,10 +75,11 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         already uses all cores.
     cache : str, path-like or None, default="default"
         Folder of the feature cache. ``"default"`` is ``RESNET_KMEANS_CACHE`` or the
-        user's cache folder; None disables the cache.
+        user's cache folder; None disables the cache. It takes at most 2 GB (240,000 images),
+        or ``RESNET_KMEANS_CACHE_BYTES``; the least recently used rows are dropped first.
     unreadable : {"raise", "nan"}, default="raise"
-        Whether unreadable images raise one error that lists them all, or a warning, with
-        rows of NaN.
+        ``"raise"`` raises one error that lists all unreadable images; ``"nan"`` warns and
+        gives each of them a row of NaN.
     verbose : int, default=0
         1 shows a progress bar on stderr, if that is a terminal.
 
@@ -247,7 +248,8 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         shape = self.input_shape
         if len(shape) != 2 or not all(isinstance(n, Integral) and int(n) >= 32 for n in shape):
             raise ValueError(
-                f"Expected input_shape as (height, width), at least 32 pixels each, got {shape!r}."
+                "Expected input_shape to be (height, width), each at least 32 pixels, got "
+                f"{shape!r}. Nothing was computed. Pass, for example, (224, 224)."
             )
         named = {name: getattr(self, name) for name in NetworkSpec.__dataclass_fields__}
         named["weights"] = None if self.weights is None else os.fspath(self.weights)

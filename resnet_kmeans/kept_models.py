@@ -77,7 +77,10 @@ def add_images(
         If the action is unknown.
     """
     if action not in ACTIONS:
-        raise ValueError(f"Expected an action from {ACTIONS}, got {action!r}. Nothing was done.")
+        raise ValueError(
+            f"Expected an action from {ACTIONS}, got {action!r}. Nothing was done. Choose one of "
+            "them."
+        )
     request = {
         "command": "add",
         "input": _input_of(images),

@@ -77,7 +77,7 @@ def choose_n_clusters(
     if not isinstance(given, ImageFolderClusterer):
         raise TypeError(
             f"Expected an ImageFolderClusterer or a Pipeline, got a {type(given).__name__}. "
-            "Nothing was computed."
+            "Nothing was computed. Put a clusterer into a Pipeline after a featurizer."
         )
     given._validate_params()  # a Pipeline's steps validate theirs in `fit`
     return given._choose(X, n_clusters)

@@ -13,10 +13,10 @@ import pytest
 from resnet_kmeans.exceptions import NetworkError, UntrainedWeightsWarning
 from resnet_kmeans.network import backbone, store
 from resnet_kmeans.network.backbone import compiled_spec, load_network, network_of
-from resnet_kmeans.network.compiled import CompiledNetwork
 from resnet_kmeans.network.compiled_file import CompiledFile
-from resnet_kmeans.network.frozen import FrozenNetwork
+from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.store import compiled_files
+from resnet_kmeans.network.tensorflow_network import FrozenNetwork
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
 MAKE_TEMPORARY_FOLDER = store._temporary_folder.__wrapped__  # while no fixture replaces it

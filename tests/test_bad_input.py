@@ -213,7 +213,7 @@ def test_an_image_that_vanishes_after_it_was_listed_is_named(pictures, tmp_path,
     gone = str(tmp_path / "gone.png")
     paths = [*map(str, sorted(pictures.iterdir())[:6]), gone]
     clusterer = ImageFolderClusterer(2, featurizer=featurizer, random_state=0)
-    with pytest.warns(UnreadableImagesWarning, match=r"(?s)1 images could not be read.*gone\.png"):
+    with pytest.warns(UnreadableImagesWarning, match=r"(?s)label -1 \(1\):.*gone\.png"):
         labels = clusterer.fit_predict(paths)
     assert labels[-1] == -1
     assert clusterer.unreadable_ == {gone: reason_unreadable(gone)}

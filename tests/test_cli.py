@@ -104,7 +104,7 @@ def test_move_and_undo_leave_the_folder_as_it_was(pictures, tmp_path, network, c
     assert run("undo", tmp_path / "out") == 0
     assert sorted(os.listdir(tmp_path / "in")) == before
     assert not (tmp_path / "out").exists()
-    assert "24 images are back" in capsys.readouterr().out
+    assert "24 images were moved back" in capsys.readouterr().out
 
 
 def test_auto_chooses_the_number_of_clusters(pictures, tmp_path, network, capsys):
@@ -183,7 +183,7 @@ def test_weights_are_listed(capsys):
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
         (
             ["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"],
-            "Expected a usable file or folder, got {tmp}/gone: No such file or directory. Check",
+            "a usable file or folder, got {tmp}/gone: No such file or directory. The command",
         ),
         (["undo", "{tmp}/empty"], "journal"),
         (["assign", "{tmp}/empty", "{pictures}", "{tmp}/out"], "Check the path"),
@@ -428,7 +428,7 @@ def test_an_output_without_room_is_told_as_that(unbuffered):
         done = run_apart("weights", stdout=full, env=environment)
     assert done.returncode == 2
     assert done.stderr.startswith("resnet-kmeans: error: Expected to print results")
-    assert "got: No space left on device." in done.stderr
+    assert "got an error: No space left on device." in done.stderr
     assert "Check the path" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

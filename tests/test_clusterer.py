@@ -144,7 +144,7 @@ def test_unreadable_images_get_the_label_minus_one_and_a_reason(clusterer, pictu
     folder = tmp_path / "photos"
     shutil.copytree(pictures, folder)
     (folder / "blue_broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.warns(UnreadableImagesWarning, match=r"(?s)1 images .*blue_broken\.png"):
+    with pytest.warns(UnreadableImagesWarning, match=r"(?s) \(1\):.*blue_broken\.png"):
         clusterer.fit(folder)
     bad = folder / "blue_broken.png"
     assert list(clusterer.unreadable_) == [str(bad)]

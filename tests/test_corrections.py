@@ -682,6 +682,6 @@ def test_undo_after_corrections_a_split_and_additions_restores_every_source(
     assert set(folders) == {"cluster_2", "first_1", "first_2"}
     assert sum(folders.values()) == 24 + 50
 
-    assert "24 images are back" in run("undo", out)
+    assert "24 images were moved back" in run("undo", out)
     assert {"photos": contents(photos), "more": contents(more)} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["downloads", "more", "photos"]

@@ -16,7 +16,7 @@ EXAMPLES = [
     exceptions.TooFewImagesError(3, 5),
     exceptions.WeightsNotFoundError("file.h5", "no connection"),
     exceptions.WeightsFileError("file.h5", "ResNet50", "shapes differ"),
-    exceptions.ConstantFeaturesError(24),
+    exceptions.ConstantFeaturesError("all 24 images"),
     exceptions.WeightsMismatchError("a" * 64, "b" * 64),
     exceptions.UnreadableImagesWarning({"a.jpg": "the file is empty"}),
 ]

@@ -213,7 +213,8 @@ def test_missing_images_are_listed_and_the_others_moved(out):
     (out / "cluster_0" / "a.png").unlink()
     moves = {"cluster_0/a.png": "cats", "cluster_1/b.png": "cats"}
     with pytest.warns(
-        MissingImagesWarning, match=r"1 images are no longer.*(?s:.*)cluster_0/a\.png"
+        MissingImagesWarning,
+        match=r"no longer in the folder .*\(1\):(?s:.*)cluster_0/a\.png",
     ) as warned:
         apply_curation(out, {"moves": moves})
     assert warned[0].filename == __file__

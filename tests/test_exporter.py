@@ -443,7 +443,7 @@ def test_undo_of_an_interrupted_export_removes_unchanged_copies_and_links(images
 def test_undo_of_an_interrupted_export_leaves_edited_copies_and_names_them(images, out):
     interrupt(images, out)
     (out / "cluster_0" / "a.png").write_bytes(b"edited")
-    copies = r"1 copies(?s:.*)cluster_0/a\.png: differs from"
+    copies = r"Edited copies stay.*\(1\):(?s:.*)cluster_0/a\.png: differs from"
     with pytest.warns(EditedCopiesWarning, match=copies) as warned:
         undo_export(out)
     assert warned[0].filename == __file__

@@ -16,7 +16,7 @@ PACKAGE = Path(resnet_kmeans.__file__).parent
 ALLOWED = {
     "exceptions": set(),
     "versions": set(),
-    "replacing": set(),
+    "atomic_write": set(),
     "cluster_names": set(),
     "images": set(),
     "network": {"images"},
@@ -54,7 +54,7 @@ def files_of(room):
 @pytest.mark.parametrize("room", ALLOWED)
 def test_a_room_imports_only_what_the_design_draws(room):
     imported = {name[0] for file in files_of(room) for name in imports_of(file)}
-    assert imported - {"exceptions", "versions", "replacing", room} <= ALLOWED[room]
+    assert imported - {"exceptions", "versions", "atomic_write", room} <= ALLOWED[room]
 
 
 def test_public_names_are_listed_before_they_are_imported():

@@ -98,7 +98,7 @@ def test_images_that_fit_badly_are_marked_and_set_aside_on_request(story):
     (story / "odd").mkdir()
     make_images(story / "odd", ("white.png",))
     row = add_images(story / "out", story / "odd", dry_run=True)[0]
-    far = "farther from its centre than 99 % of the images of the fit"
+    far = "farther from the centre than 99 % of the images of the fit"
     assert row.reason == far
     assert row.cluster >= 0
     row = add_images(story / "out", story / "odd", set_aside=True)[0]

@@ -202,7 +202,7 @@ def test_candidates_that_do_not_fit_the_images_raise_an_error():
         choose_n_clusters(NAMES[:2], estimator=estimator)
     with pytest.raises(TooFewImagesError, match="try lower numbers"):
         choose_n_clusters(NAMES[:9], [50, 60], estimator=estimator)
-    with pytest.raises(ValueError, match="numbers of clusters from 2 on, got none"):
+    with pytest.raises(ValueError, match="numbers of clusters of 2 or more, got none"):
         choose_n_clusters(NAMES[:9], [1], estimator=estimator)
 
 

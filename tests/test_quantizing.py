@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
-from resnet_kmeans.network import backbone, running, store, weights
+from resnet_kmeans.network import backbone, base, store, weights
 from resnet_kmeans.network.backbone import load_network, network_of
+from resnet_kmeans.network.base import _fingerprint
 from resnet_kmeans.network.quantizing import calibration_pictures
-from resnet_kmeans.network.running import _fingerprint
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
 PIXELS = np.stack(calibration_pictures((32, 32))[::16])
@@ -58,7 +58,7 @@ def test_another_calibration_is_another_network(spec, exact, monkeypatch):
         return spec.identity(), _fingerprint(spec, "weights")
 
     before, before_exact = keys(spec), keys(exact)
-    for module in (weights, running):
+    for module in (weights, base):
         monkeypatch.setattr(module, "INT8_VERSION", 0)
     assert all(new != old for new, old in zip(keys(spec), before))
     assert keys(exact) == before_exact

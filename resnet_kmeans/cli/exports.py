@@ -34,9 +34,9 @@ def undo(args: argparse.Namespace) -> None:
     """Return the images of an export to where they came from."""
     back = undo_export(args.output)
     if back:
-        print(f"{count(len(back), 'image', 'is')} back at their sources")
+        print(f"{count(len(back), 'image', 'was')} moved back")
     else:
-        print("No image was moved; copies and links were removed")
+        print("There was no image to move back; unedited copies and links were removed")
 
 
 def finish(args: argparse.Namespace) -> None:

@@ -28,14 +28,14 @@ def _nonempty(text: str) -> str:
 
 
 def at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str], Any]:
-    """Return a parser of whole numbers from `least` on; `word` is parsed as `meaning`."""
+    """Return a parser of whole numbers, `least` or more; `word` is parsed as `meaning`."""
 
     def read(text: str) -> Any:
         if word and text == word:
             return meaning
         if not text.isdigit() or int(text) < least:
-            words = f"{least} on, or {word}" if word else f"{least} on"
-            raise argparse.ArgumentTypeError(f"expected a whole number from {words}, got {text!r}")
+            words = f"{least} or more, or {word}" if word else f"{least} or more"
+            raise argparse.ArgumentTypeError(f"expected a whole number, {words}, got {text!r}")
         return int(text)
 
     return read
@@ -51,7 +51,12 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
 
 def add_action(parser: argparse.ArgumentParser) -> None:
     """Add ``--action``."""
-    parser.add_argument("--action", choices=ACTIONS, default="copy", help="default %(default)s")
+    parser.add_argument(
+        "--action",
+        choices=ACTIONS,
+        default="copy",
+        help="how images get into the folders (default %(default)s)",
+    )
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +103,8 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--preprocess",
         choices=["auto", "caffe", "tf", "torch", "none"],
         default="auto",
-        help="how pixels are scaled, by the names of Keras: auto (default) is the mode of the "
-        "backbone; a .keras file needs one of the others, none if it scales pixels itself",
+        help="how pixels are scaled (names as in Keras); auto (default) uses the mode of the "
+        "backbone; a .keras file needs another choice, none if it scales pixels itself",
     )
     parser.add_argument(
         "--precision",

@@ -92,7 +92,7 @@ def write_page(
         facts=facts,
     )
     if differences:
-        print(f"The folder was changed by hand: {len(differences)} differences.")
+        print(f"The folder was changed by hand: {count(len(differences), 'difference')}.")
     for line in differences[:SHOWN]:
         print(f"  {printable(line)}")
     if len(differences) > SHOWN:
@@ -132,7 +132,7 @@ def describe_differences(state: ExportState) -> list[str]:
     moved = Counter((before, now) for before, now, _, _ in pairs if before != now)
     return [
         *(_moved(before, now, n) for (before, now), n in moved.items()),
-        *(f"{old} is {new} now" for before, now, old, new in pairs if before == now),
+        *(f"{old} is now called {new}" for before, now, old, new in pairs if before == now),
         *(f"{path} is missing; it came from {source}" for path, source in state.missing.items()),
         *(f"{path} was added by hand" for path in state.added),
     ]

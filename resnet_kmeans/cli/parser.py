@@ -92,14 +92,17 @@ def _message(error: Exception) -> str:
         return _shortened(str(error))
     if error.filename is not None:
         path = printable(error.filename)
-        return f"Expected a usable file or folder, got {path}: {error.strerror}. Check the path."
+        return (
+            f"Expected a usable file or folder, got {path}: {error.strerror}. The command stopped "
+            "there. Check the path and its permissions."
+        )
     try:
         sys.stdout.flush()
     except OSError:
         _drop_output()
     return (
-        f"Expected to print results or write a file, got: {error.strerror or error}. Files "
-        "written before are complete. Free some space, or choose another folder."
+        f"Expected to print results or write a file, got an error: {error.strerror or error}. "
+        "Files written before it are complete. Free some space, or choose another folder."
     )
 
 
@@ -147,7 +150,7 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     cluster.add_argument(
         "--names",
         action="store_true",
-        help="name clusters by ImageNet classes, where the network is sure",
+        help="name clusters after ImageNet classes where the network is confident",
     )
     cluster.add_argument("--save-model", metavar="FILE", help="save the fitted model")
     cluster.add_argument(
@@ -185,8 +188,15 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     add_quiet(show)
 
     weights = command(networks.weights)
-    weights.add_argument("--fetch", choices=list(BACKBONES), help="download them with Keras")
-    weights.add_argument("--import", dest="import_file", metavar="FILE", help="import a file")
+    weights.add_argument(
+        "--fetch", choices=list(BACKBONES), help="download the weights of this network with Keras"
+    )
+    weights.add_argument(
+        "--import",
+        dest="import_file",
+        metavar="FILE",
+        help="copy a downloaded file of weights to where Keras looks for it",
+    )
     weights.add_argument(
         "--from-preset",
         nargs=2,
@@ -201,7 +211,7 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
         "--cache",
         default="default",
         metavar="FOLDER",
-        help="folder of the cache (default: that of RESNET_KMEANS_CACHE, or of the user)",
+        help="folder of the cache (default: $RESNET_KMEANS_CACHE, else that of the user)",
     )
 
 
@@ -218,7 +228,9 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     rename = command(corrections.rename)
     add_folder(rename)
     rename.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
-    rename.add_argument("name", metavar="NAME", help="an existing name merges the two clusters")
+    rename.add_argument(
+        "name", metavar="NAME", help="new name; the name of another cluster merges the two"
+    )
     add_dry_run(rename)
 
     split = command(corrections.split)

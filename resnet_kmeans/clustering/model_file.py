@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+from resnet_kmeans.atomic_write import replacing
 from resnet_kmeans.exceptions import ModelFileError, printable
-from resnet_kmeans.replacing import replacing
 
 FORMAT = 1
 MAX_BYTES = 2**30  # a model of 10,000 clusters takes 3 MB; larger files are not read

@@ -112,7 +112,10 @@ def choose(
     """
     given = sorted({int(k) for k in n_clusters if k > 1})
     if not given:
-        raise ValueError("Expected numbers of clusters from 2 on, got none. Nothing was computed.")
+        raise ValueError(
+            "Expected numbers of clusters of 2 or more, got none. Nothing was computed. Pass, for "
+            "example, range(2, 31)."
+        )
     candidates = [k for k in given if k < len(features)]
     if not candidates:
         raise TooFewImagesError(len(features))

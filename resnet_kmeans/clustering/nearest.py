@@ -34,6 +34,7 @@ class NearestLabels(ClusterMixin, BaseEstimator):
         self.clusterer = clusterer
 
     def fit(self, X: np.ndarray, y: Any = None) -> NearestLabels:
+        """Cluster the rows of X, shape (n, n_features); y is ignored."""
         self.clusterer_ = clone(self.clusterer)
         self.labels_ = np.asarray(self.clusterer_.fit_predict(X))
         n_neighbors = min(N_NEIGHBORS, len(X))
@@ -43,4 +44,5 @@ class NearestLabels(ClusterMixin, BaseEstimator):
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the label of each row of X, shape (n,)."""
         return np.asarray(self.nearest_.predict(X))

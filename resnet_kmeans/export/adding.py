@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_kmeans.cluster_names import SET_ASIDE_NAME, UNREADABLE, name_key
-from resnet_kmeans.export.content import Content, contents_of
+from resnet_kmeans.export.content_hash import Content, contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
 from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
@@ -20,7 +20,7 @@ from resnet_kmeans.export.present_state import (
 )
 from resnet_kmeans.export.survey import Survey
 
-POOR_FIT = "farther from its centre than 99 % of the images of the fit"
+POOR_FIT = "farther from the centre than 99 % of the images of the fit"
 
 
 class NewImages(NamedTuple):

@@ -44,9 +44,9 @@ def apply_curation(
         The folder of a finished export.
     curation : mapping, str or path-like
         ``{"format": 1, "names": {FOLDER: NAME}, "moves": {PATH: FOLDER or None}}``, or a
-        JSON file with this content. ``"names"`` are applied first: the new names of present
-        folders, of which equal ones merge. ``"moves"`` give an image, by its present path in
-        the folder, another folder, which may be new; None moves it to ``_set_aside``. Folders
+        JSON file with this content. ``"names"`` is applied first: it maps present folders to
+        their new names; folders with equal names are merged. ``"moves"`` then maps the present
+        path of an image to another folder, which may be new, or to None for ``_set_aside``. Folders
         and paths of the original export are also accepted, unless they mean another folder
         or image now.
     dry_run : bool, default=False

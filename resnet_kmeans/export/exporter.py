@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.exceptions import ModelFileError
-from resnet_kmeans.export.content import contents_of
+from resnet_kmeans.export.content_hash import contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors
 from resnet_kmeans.export.file_actions import ACTIONS, write_atomically
 from resnet_kmeans.export.journal import (
@@ -114,7 +114,8 @@ def export_clusters(
     if action not in ACTIONS or len(image_paths) != len(labels):
         raise ValueError(
             f"Expected an action from {ACTIONS} and as many labels as paths, got {action!r} with "
-            f"{len(labels)} labels for {len(image_paths)} paths. Nothing was written."
+            f"{len(labels)} labels for {len(image_paths)} paths. Nothing was written. Correct the "
+            "action, or pass one label per path."
         )
     plan, folders = plan_export(image_paths, labels, distances, reasons, n_clusters, names)
     asked = {"command": "export", "action": action, **(request or {})}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.content import Content
+from resnet_kmeans.export.content_hash import Content
 from resnet_kmeans.export.file_actions import ACTIONS, write_atomically
 from resnet_kmeans.export.names import folder_of, name_folders
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage

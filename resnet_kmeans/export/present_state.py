@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.content import contents_of
+from resnet_kmeans.export.content_hash import contents_of
 from resnet_kmeans.export.journal import Journal, Record, read_journal
 from resnet_kmeans.export.names import folder_of, label_of
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage

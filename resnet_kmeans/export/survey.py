@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resnet_kmeans.cluster_names import REPORT, TABLE
-from resnet_kmeans.export.content import content_of
+from resnet_kmeans.export.content_hash import content_of
 from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
 from resnet_kmeans.export.file_actions import same_content
 from resnet_kmeans.export.journal import Journal, Record

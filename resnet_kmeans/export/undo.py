@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.content import content_of
+from resnet_kmeans.export.content_hash import content_of
 from resnet_kmeans.export.execution import explain_disk_errors, remove_emptied, remove_own_files
 from resnet_kmeans.export.file_actions import PART, move, same_content
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
@@ -16,12 +16,12 @@ from resnet_kmeans.export.survey import survey
 
 
 def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
-    """Return the images that were moved to an export to their sources.
+    """Move the images of an export back to where they came from.
 
     Images that were renamed or moved by hand within the folder are found by their content.
-    Copies and links are removed unless they were edited. Our own files are removed too, and
-    the folder if it is empty then. If some image cannot be returned, the journal and the table
-    stay.
+    Copies and links are removed unless they were edited. The journal, the table, the report
+    and the kept model are removed too, and so is the folder if that leaves it empty. If some
+    image cannot be returned, the journal and the table stay.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
         left = [r for r, place in pairs if place in stuck or r.image.exported_path in stuck]
         write_journal(folder, journal._replace(finished=True, records=left))
         raise OutputFolderError(
-            f"Expected every image of {printable(folder)} and a free path at its source, got "
-            f"{len(stuck)} that could not be returned:\n{list_reasons(stuck)}\nThe other "
+            f"Expected every image of {printable(folder)} to be there and its source path to be "
+            f"free, got {len(stuck)} that could not be returned:\n{list_reasons(stuck)}\nThe other "
             f"{len(back)} images are back. The journal and clusters.csv stay. Move other files "
             "away or put missing images back into the folder, then undo again."
         )

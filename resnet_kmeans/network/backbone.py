@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.exceptions import NetworkError, UntrainedWeightsWarning
-from resnet_kmeans.network.compiled import CompiledNetwork
+from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.compiling import NotCompiledError, compile_model
-from resnet_kmeans.network.frozen import FrozenNetwork, has_gpu
-from resnet_kmeans.network.running import Network
+from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.store import find_compiled, save_compiled
+from resnet_kmeans.network.tensorflow_network import FrozenNetwork, has_gpu
 from resnet_kmeans.network.weights import NetworkSpec, build_model
 
 logger = logging.getLogger(__name__)

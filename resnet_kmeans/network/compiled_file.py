@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resnet_kmeans.atomic_write import replacing
 from resnet_kmeans.network.telemetry import import_openvino
-from resnet_kmeans.replacing import replacing
 
 FORMAT = 1
 # Besides OSError, what zipfile, json and OpenVINO raise for damaged files.

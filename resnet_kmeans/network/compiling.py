@@ -13,9 +13,9 @@ import numpy as np
 from resnet_kmeans.exceptions import ConstantFeaturesError
 from resnet_kmeans.network.compiled_file import CompiledFile
 from resnet_kmeans.network.extractor import build_extractor
-from resnet_kmeans.network.frozen import freeze, hash_weights
 from resnet_kmeans.network.quantizing import quantize
 from resnet_kmeans.network.telemetry import import_openvino
+from resnet_kmeans.network.tensorflow_network import freeze, hash_weights
 from resnet_kmeans.network.weights import NetworkSpec
 
 # Relative to the largest feature. ResNet50 differs by 4e-7; a wrong conversion by far more.
@@ -91,4 +91,4 @@ def _check(compiled: CompiledFile, extractor: Any) -> None:
     if not difference <= MAX_DIFFERENCE:  # also true for NaN
         raise NotCompiledError(f"its features differ from those of Keras by {difference:.1g}")
     if (rows[0] == rows[1]).all():
-        raise ConstantFeaturesError
+        raise ConstantFeaturesError("a black image and noise")

@@ -6,22 +6,23 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resnet_kmeans.atomic_write import replacing
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError, printable
 from resnet_kmeans.network.weights import import_tensorflow
-from resnet_kmeans.replacing import replacing
 
 # Their authors use the first token as the embedding of the whole image.
 WITH_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")
 
 
 class ImportedPreset(NamedTuple):
-    """A file written by `import_preset`; `usage` is a line of Python that uses it."""
+    """A file written by `import_preset`, and the input shape of its network."""
 
     file: Path
     input_shape: tuple[int, int]
 
     @property
     def usage(self) -> str:
+        """A line of Python that uses the file."""
         return (
             f"ResNetFeaturizer(weights={os.fspath(self.file)!r}, input_shape={self.input_shape}, "
             'preprocess="none")'

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resnet_kmeans.atomic_write import replacing
 from resnet_kmeans.exceptions import (
     ExtraNotInstalledError,
     NetworkError,
@@ -27,7 +28,6 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.network import efficientnet_lite
 from resnet_kmeans.network.device import may_have_gpu
 from resnet_kmeans.network.efficientnet_lite import LITE0
-from resnet_kmeans.replacing import replacing
 from resnet_kmeans.versions import library_versions
 
 BACKBONES = {

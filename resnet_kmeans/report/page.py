@@ -12,8 +12,8 @@ from urllib.parse import quote
 import jinja2
 import numpy as np
 
+from resnet_kmeans.atomic_write import replacing
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.replacing import replacing
 from resnet_kmeans.report.corrections import ShownExport, read_corrections
 from resnet_kmeans.report.estimator_results import read_clusterer, read_facts
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
@@ -44,8 +44,8 @@ def write_report(
     ----------
     clustering : fitted ImageFolderClusterer, or array-like of int, of shape (n,)
         The clusterer, whose results are used unless other parameters replace them; or labels,
-        -1 for an unreadable image, -2 for noise. In the labels of a scikit-learn clusterer,
-        such as DBSCAN, -1 is noise.
+        -1 for an unreadable image, -2 for noise. A fitted scikit-learn clusterer such as
+        DBSCAN is accepted too, and its -1 is read as noise.
     path : str or path-like
         The file to write, such as ``report.html``. An older report is replaced, any other file
         is an error.

@@ -143,7 +143,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     Returns
     -------
     pyspark.sql.DataFrame
-        One row an image: ``path``; ``cluster``, the label that `predict` gives, -1 for an
+        One row per image: ``path``; ``cluster``, the label that `predict` gives, -1 for an
         image that cannot be read; ``distance`` to the cluster's centre, null without one;
         ``reason``, null for a readable image. Nothing is computed before it is asked for.
     """
@@ -177,7 +177,7 @@ def extract_features(
     Returns
     -------
     pyspark.sql.DataFrame
-        One row an image: ``path``, ``features`` (array of float, null for an image that
+        One row per image: ``path``, ``features`` (array of float, null for an image that
         cannot be read), ``reason`` (null for one that can).
 
     Raises

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resnet_kmeans.features import FeatureCache
-from resnet_kmeans.network.running import Network
+from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.weights import NetworkSpec
 
 

@@ -1,4 +1,4 @@
-"""Runs a network on batches of a fixed shape."""
+"""Defines `Network`, the base class of networks, which feeds them batches of a fixed shape."""
 
 from __future__ import annotations
 

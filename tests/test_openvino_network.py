@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from resnet_kmeans.exceptions import ConstantFeaturesError
-from resnet_kmeans.network.compiled import CompiledNetwork
 from resnet_kmeans.network.compiling import compile_model
 from resnet_kmeans.network.device import cpu_has_bfloat16
+from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.weights import NetworkSpec
 from tests.conftest import TEST_ALL
 

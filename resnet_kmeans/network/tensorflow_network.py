@@ -9,9 +9,9 @@ from typing import Any
 import joblib
 import numpy as np
 
+from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.device import may_have_gpu
 from resnet_kmeans.network.extractor import build_extractor
-from resnet_kmeans.network.running import Network
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow, limit_threads
 
 CPU_BATCH, GPU_BATCH = 8, 128  # images; from examples/benchmarks/throughput.py

@@ -8,9 +8,9 @@ from typing import Any
 import joblib
 import numpy as np
 
+from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.compiled_file import CompiledFile
 from resnet_kmeans.network.device import cpu_has_bfloat16, cpu_precision
-from resnet_kmeans.network.running import Network
 from resnet_kmeans.network.telemetry import import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from resnet_kmeans.network import frozen
-from resnet_kmeans.network.frozen import FrozenNetwork, has_gpu
+from resnet_kmeans.network import tensorflow_network
+from resnet_kmeans.network.tensorflow_network import FrozenNetwork, has_gpu
 from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -62,7 +62,7 @@ def test_a_gpu_computes_in_bfloat16_if_it_can(tiny, monkeypatch, precision, capa
     details = {"compute_capability": capability}
     monkeypatch.setattr(config, "list_physical_devices", lambda kind: ["the first"])
     monkeypatch.setattr(config.experimental, "get_device_details", lambda gpu: details)
-    monkeypatch.setattr(frozen, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(tensorflow_network, "may_have_gpu", lambda: True)
     exact = tiny.predict(PIXELS / 127.5 - 1, verbose=0).mean(axis=(1, 2))
     network = FrozenNetwork(tiny, spec(precision=precision, batch_size=2))
     assert has_gpu()
