@@ -183,13 +183,11 @@ def _differs(reducer: Pipeline) -> bool:
     return any(step != "passthrough" and depends_on_n_clusters(step) for _, step in reducer.steps)
 
 
-def _score(
-    n_clusters: int, rows: np.ndarray, labels: np.ndarray, modularity: float
-) -> NClustersScore:
+def _score(n_clusters: int, rows: np.ndarray, labels: np.ndarray, value: float) -> NClustersScore:
     _, silhouettes = silhouette_sample(rows, labels)
     sizes = np.bincount(labels, minlength=n_clusters)
     centers = np.stack([rows[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
     inertia = float(((rows - centers[labels]) ** 2).sum())
     mean, error = silhouettes.mean(), silhouettes.std() / np.sqrt(len(silhouettes))
     smallest = int(sizes.min())
-    return NClustersScore(n_clusters, float(mean), inertia, smallest, float(error), modularity)
+    return NClustersScore(n_clusters, float(mean), inertia, smallest, float(error), value)

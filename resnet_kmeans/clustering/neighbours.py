@@ -79,8 +79,8 @@ def jaccard_graph(neighbours: np.ndarray) -> csr_matrix:
         # Each neighbour of a row is compared with each neighbour of its neighbours: shape
         # (rows of the block, width, width, width).
         own, others = around[block, None, :, None], around[around[block]][:, :, None, :]
-        shared = (own == others).sum(axis=(2, 3))
-        weights[block] = shared / (2 * width - shared)
+        n_common = (own == others).sum(axis=(2, 3))
+        weights[block] = n_common / (2 * width - n_common)
     starts = np.arange(0, around.size + 1, width)
     graph = csr_matrix((weights.ravel(), around.ravel(), starts), shape=(n_rows, n_rows))
     # The Jaccard index is symmetric, being a neighbour is not.
