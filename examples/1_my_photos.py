@@ -23,7 +23,7 @@ from resnet_kmeans import (
     write_report,
 )
 
-photos, *new_photos = sys.argv[1:]
+photos, *new_photos = sys.argv[1:] or ["photos"]
 featurizer = ResNetFeaturizer(backbone="efficientnet_lite0")
 clusterer = ImageFolderClusterer(featurizer=featurizer, random_state=0)
 choice = choose_n_clusters(photos, range(2, 16), estimator=clusterer)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import Normalizer
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
 
-paths = np.array(find_images(sys.argv[1]))
+paths = np.array(find_images((sys.argv[1:] or ["photos"])[0]))
 featurizer = ResNetFeaturizer(backbone="efficientnet_lite0")
 
 # %% A transformer: one row of features per image, (n, 1280) float32.

@@ -2,7 +2,7 @@
 
     RESNET_KMEANS_CACHE_BYTES=9000000000 python examples/4_a_million_images.py photos/
 
-Stop it whenever you like; run it again and it continues where it stopped.
+If it is stopped, run it again: it continues where it stopped.
 """
 
 import argparse

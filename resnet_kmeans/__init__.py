@@ -35,7 +35,7 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return [*globals(), *__all__, *_MODULES]
+        return sorted({*globals(), *__all__, *_MODULES})
 
 
 __version__ = "0.1.0"

@@ -189,8 +189,8 @@ class ImageFolderClusterer(
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
 
         def reducer_for(features: np.ndarray) -> Any:
-            if n_clusters != 1 and len(features) > 1 and (features == features[0]).all():
-                raise ConstantFeaturesError(f"all {len(features)} images")
+            if n_clusters != 1:
+                _check_differ(features)
             return self._new_reducer(features.shape, n_clusters)
 
         fitted = fit_reducer(sources, featurizer, reducer_for, self.random_state)
@@ -224,6 +224,7 @@ class ImageFolderClusterer(
         features = nan_rows.drop_unreadable(nan_rows.features_of(featurizer, sampled))
         if not len(features):
             raise UnreadableImagesError(_reasons(sources))
+        _check_differ(features)
 
         def new_steps(n_clusters: int) -> Pipeline:
             reducer = self._new_reducer(features.shape, n_clusters)
@@ -429,6 +430,11 @@ class ImageFolderClusterer(
 def sample_of(sources: list[Any]) -> list[Any]:
     """Return at most `MAX_ROWS` images, a fixed random sample if there are more."""
     return [sources[i] for i in nan_rows.sample(len(sources), MAX_ROWS, random_state=0)]
+
+
+def _check_differ(features: np.ndarray) -> None:
+    if len(features) > 1 and (features == features[0]).all():
+        raise ConstantFeaturesError(f"all {len(features)} images")
 
 
 def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:

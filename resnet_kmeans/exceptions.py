@@ -107,7 +107,7 @@ class TooFewImagesError(ResNetKMeansError, ValueError):
             )
         return (
             f"Expected at least n_clusters={n_clusters} readable images, got {n_images}. "
-            "Nothing was clustered. Lower n_clusters or add images."
+            "Nothing was clustered. Lower n_clusters (-k) or add images."
         )
 
 

@@ -149,7 +149,7 @@ def test_names_and_files_of_every_kind_pass_through_the_command(
         ("nothing", "is not a folder"),
         ("empty", "got none in"),
         ("bad", "got 3 that cannot be read"),
-        ("few", "got 2. Nothing was clustered. Lower n_clusters or add images"),
+        ("few", "got 2. Nothing was clustered. Lower n_clusters (-k) or add images"),
         ("full", "new or empty output folder"),
         ("inside", "outside the input folder"),
     ],

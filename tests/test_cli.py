@@ -240,6 +240,43 @@ def test_the_version_is_told(capsys):
     assert resnet_kmeans.__version__ in capsys.readouterr().out
 
 
+def test_rename_counts_the_images_that_are_there_and_takes_a_completed_path(
+    pictures, tmp_path, network, capsys
+):
+    out = tmp_path / "out"
+    run("cluster", pictures, out, "-k", 3, *network)
+    next((out / "cluster_0").iterdir()).unlink()
+    n_images = len(list((out / "cluster_0").iterdir()))
+    capsys.readouterr()
+    assert run("rename", out, f"{out}/cluster_0/", "_set_aside") == 0
+    printed = capsys.readouterr()
+    assert printed.err == "1 image is missing from the folder; the report lists them\n"
+    assert f"_set_aside  {n_images} images\n" in printed.out
+    assert f"23 images are in 2 clusters in {out}\n" in printed.out
+    assert printed.out.endswith(f"{n_images} images moved to another folder\n")
+    assert run("rename", out, "cluster_1/", "cats") == 0
+
+
+def test_an_unknown_option_is_told_with_the_usage_of_its_command(capsys):
+    with pytest.raises(SystemExit):
+        run("cluster", "photos", "out", "--repotr")
+    printed = capsys.readouterr().err
+    assert "usage: resnet-kmeans cluster" in printed
+    assert printed.endswith("error: unrecognized arguments: --repotr\n")
+
+
+@pytest.mark.parametrize("k", ["auto", 3])
+def test_equal_images_are_told_to_be_equal(pictures, tmp_path, network, capsys, k):
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        shutil.copy(min(pictures.iterdir()), tmp_path / "in" / f"{i}.png")
+    assert run("cluster", tmp_path / "in", tmp_path / "out", "-k", k, *network) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "the same ones for all 4 images" in printed.err
+    assert printed.out == ""
+
+
 def test_demo_clusters_with_the_network_of_the_extra_and_says_so(tmp_path):
     # In a process of its own, where no test has set a logger or loaded TensorFlow before.
     environment = {**os.environ, "https_proxy": "http://127.0.0.1:9"}

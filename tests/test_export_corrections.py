@@ -56,7 +56,7 @@ def test_undo_finds_images_that_were_renamed_or_moved_by_hand(tmp_path):
     lost = (out / "cluster_1" / "c.png").rename(tmp_path / "elsewhere.png")
     with pytest.raises(OutputFolderError) as raised:
         undo_export(out)
-    assert "other 3 images are back" in str(raised.value)
+    assert "images that were moved are back (3)" in str(raised.value)
     assert f"cluster_1/c.png: not found; it came from {images[2]}" in str(raised.value)
     assert contents(tmp_path / "in") == {k: v for k, v in before.items() if k != "c.png"}
     assert str(images[2]) in [row["source_path"] for row in rows_of(out)]

@@ -391,7 +391,7 @@ def test_undo_leaves_other_files_alone(images, out):
     (out / "cluster_0" / "mine.txt").write_text("precious")
     images[1].write_text("another b")
     with pytest.raises(
-        OutputFolderError, match=r"(?s)b\.png: taken by.*The other 3 images are back"
+        OutputFolderError, match=r"(?s)b\.png: taken by.*images that were moved are back \(3\)"
     ):
         undo_export(out)
     assert images[1].read_text() == "another b"

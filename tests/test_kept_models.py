@@ -229,6 +229,22 @@ def test_undo_removes_or_returns_added_images(export, tmp_path, action):
     assert contents(tmp_path) == before
 
 
+def test_undo_returns_what_was_moved_to_an_export_of_copies_and_keeps_the_rest(export, tmp_path):
+    out = export("copy")
+    apply_curation(out, {"names": {"dark": "night"}})
+    draw(tmp_path / "new", [1, 201], "new_")
+    before, sources = contents(out), contents(tmp_path / "new")
+    add_images(out, tmp_path / "new", action="move")
+    assert len(undo_export(out)) == 2
+    after = contents(out)
+    assert after.keys() == before.keys()
+    assert {p: after[p] for p in after if "/" in p} == {p: before[p] for p in before if "/" in p}
+    assert after["clusters.csv"] == before["clusters.csv"]
+    assert contents(tmp_path / "new") == sources
+    with pytest.raises(OutputFolderError, match=r"never moved"):
+        undo_export(out)
+
+
 def test_undo_of_interrupted_copying_to_an_export_says_how_to_finish_it(
     export, tmp_path, monkeypatch
 ):

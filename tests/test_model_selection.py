@@ -81,7 +81,7 @@ def test_invalid_estimators_raise_an_error(estimator, error):
 def test_a_pipeline_takes_a_folder_and_a_clusterer_without_predict(featurizer, pictures):
     steps = [("features", featurizer), ("groups", AgglomerativeClustering())]
     choice = choose_n_clusters(pictures, range(2, 9), estimator=Pipeline(steps))
-    assert choice.n_clusters in range(4, 8)
+    assert [score.n_clusters for score in choice.table] == list(range(2, 9))
 
 
 def test_a_pipeline_uses_a_sample_of_many_images(monkeypatch):
@@ -194,6 +194,12 @@ def test_candidates_not_below_the_number_of_images_are_ignored():
     estimator = ImageFolderClusterer(featurizer=Numbers(3), random_state=0)
     choice = choose_n_clusters(NAMES[:9], estimator=estimator)
     assert [score.n_clusters for score in choice.table] == list(range(2, 9))
+
+
+@pytest.mark.parametrize("n_images", [9, 18, 24])
+def test_few_images_are_not_chosen_to_be_clusters_of_one(n_images):
+    estimator = ImageFolderClusterer(featurizer=Numbers(3), random_state=0)
+    assert choose_n_clusters(NAMES[:n_images], estimator=estimator).n_clusters == 3
 
 
 def test_candidates_that_do_not_fit_the_images_raise_an_error():

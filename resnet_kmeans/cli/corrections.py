@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,17 +33,23 @@ def apply(args: argparse.Namespace) -> None:
 
 def rename(args: argparse.Namespace) -> None:
     """Rename a cluster, or merge it with the cluster of that name."""
-    _correct(
-        args, lambda: rename_folder(args.output, args.cluster, args.name, dry_run=args.dry_run)
-    )
+    named, dry_run = _folder(args), args.dry_run
+    _correct(args, lambda: rename_folder(args.output, named, args.name, dry_run=dry_run))
 
 
 def split(args: argparse.Namespace) -> None:
     """Split a cluster by clustering its images."""
     given, k = run_params(args), args.n_clusters
-    dry_run = args.dry_run
-    announce(args, f"Splitting {printable(args.cluster)} into {count(k, 'cluster')}")
-    _correct(args, lambda: split_cluster(args.output, args.cluster, k, dry_run=dry_run, **given))
+    named, dry_run = _folder(args), args.dry_run
+    announce(args, f"Splitting {printable(named)} into {count(k, 'cluster')}")
+    _correct(args, lambda: split_cluster(args.output, named, k, dry_run=dry_run, **given))
+
+
+def _folder(args: argparse.Namespace) -> str:
+    """Return the cluster as named, also where a shell completed it to a path."""
+    path = Path(args.cluster)
+    is_inside = path.is_dir() and path.resolve().parent == Path(args.output).resolve()
+    return path.name if is_inside else str(args.cluster).rstrip("/")
 
 
 def add(args: argparse.Namespace) -> None:
@@ -61,10 +68,10 @@ def add(args: argparse.Namespace) -> None:
     print_unreadable(rows)
     placed = [row for row in rows if row.exported_path]
     for folder in sorted({row.name for row in placed}):
-        print(f"{folder}  {count(sum(row.name == folder for row in placed), 'image')}")
+        print(f"{folder}  +{count(sum(row.name == folder for row in placed), 'image')}")
     n_far = sum(row.reason == POOR_FIT for row in placed)
     if n_far:
-        aside = f"; they are in {SET_ASIDE_NAME}" if args.set_aside else ""
+        aside = f"; see {SET_ASIDE_NAME}" if args.set_aside else ""
         fit = "fits" if n_far == 1 else "fit"
         print(f"{count(n_far, 'image')} {fit} badly: {POOR_FIT}{aside}")
     if not is_resumed and args.action != "move":
@@ -79,9 +86,13 @@ def add(args: argparse.Namespace) -> None:
 def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
     """Run a correction and print what it changes, or would change."""
     output = Path(args.output)
-    before = [] if is_unfinished(output) else read_export(output).images
-    places = {row.source_path: row.exported_path for row in before}
+    state = None if is_unfinished(output) else read_export(output)
+    places = {row.source_path: row.exported_path for row in state.images} if state else {}
     rows = [row for row in work() if row.exported_path]
+    if state and state.missing:
+        rows = [row for row in rows if row.source_path in places]
+        n_missing = count(len(state.missing), "image", "is")
+        print(f"{n_missing} missing from the folder; the report lists them", file=sys.stderr)
     changed = [row for row in rows if places and places.get(row.source_path) != row.exported_path]
     if args.dry_run:
         for row in changed[:SHOWN]:

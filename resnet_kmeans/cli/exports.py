@@ -11,7 +11,7 @@ from typing import Any
 
 from resnet_kmeans.cli.pages import write_page
 from resnet_kmeans.cli.wording import count
-from resnet_kmeans.cluster_names import REPORT, TABLE
+from resnet_kmeans.cluster_names import NOISE_NAME, REPORT, SET_ASIDE_NAME, TABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import list_reasons, printable
 from resnet_kmeans.export import (
@@ -128,5 +128,5 @@ def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = Fals
     for folder in sorted(set(folders)):
         print(f"{folder}  {count(folders.count(folder), 'image')}")
     images = count(len(folders), "image", "" if dry_run else "is")
-    clusters = count(len(set(folders)), "cluster")
+    clusters = count(len(set(folders) - {SET_ASIDE_NAME, NOISE_NAME}), "cluster")
     print(f"{images}{' would be' if dry_run else ''} in {clusters} in {printable(output)}")

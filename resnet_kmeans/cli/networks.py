@@ -32,6 +32,7 @@ def cache(args: argparse.Namespace) -> None:
     with FeatureCache(folder) as features:
         if args.clear:
             features.clear()
+            print("Cleared. What is there now:")
         size = f"{features.used_bytes() / 1e6:.1f} MB"
         print(f"{features.file}: {count(features.n_rows(), 'image')}, {size}")
         networks = networks_folder(features)

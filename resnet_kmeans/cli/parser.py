@@ -42,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger(library).setLevel(logging.ERROR)
     if isinstance(sys.stdout, io.TextIOWrapper):  # some encodings lack emoji
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:  # argparse itself would show the usage of the whole, not of the command
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    del args.parser
     with own_stderr(), log_to_stderr(getattr(args, "quiet", False)):
         return _run(args)
 
@@ -132,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         # The function's name and docstring name and describe the command.
         name, summary = worker.__name__.replace("_", "-"), worker.__doc__.splitlines()[0]
         added = subparsers.add_parser(name, help=summary, description=summary)
-        added.set_defaults(worker=worker)
+        added.set_defaults(worker=worker, parser=added)
         return added
 
     _add_clustering(command)
@@ -144,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands that cluster images."""
     cluster = command(clusters.cluster)
-    add_folder(cluster, "input", "IN", "folder of images, with its subfolders")
+    add_folder(cluster, "input", "IN", "folder of images, with its subfolders, exports apart")
     add_export_options(cluster)
     add_recipe_options(cluster)
     cluster.add_argument(
@@ -162,7 +165,7 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     )
 
     choose_k = command(clusters.choose_k)
-    add_folder(choose_k, "input", "IN", "folder of images, with its subfolders")
+    add_folder(choose_k, "input", "IN", "folder of images, with its subfolders, exports apart")
     choose_k.add_argument(
         "--max", type=at_least(2), default=30, help="largest number to try (default 30)"
     )

@@ -23,6 +23,7 @@ RESOLUTION = 1.5
 # For scores of the folds of a cross-validation. A fold has few images of each cluster, so most
 # of 15 neighbours would belong to other clusters.
 SCORE_NEIGHBORS = 3
+ROWS_PER_NEIGHBOR = 4  # below 60 rows
 LOWEST = -1.0  # returned where modularity is not defined
 # Noise gave silhouettes within 0.015 to 0.017 of each other over 2 to 30 clusters (600 rows of
 # the normal distribution, in 10 and in 64 dimensions).
@@ -119,8 +120,10 @@ def choose(
     candidates = [k for k in given if k < len(features)]
     if not candidates:
         raise TooFewImagesError(len(features))
-    # As many neighbours as the learnt space uses, so that both share the graph.
-    neighbours = shared_nearest(features, N_NEIGHBORS)
+    # As many neighbours as the learnt space uses, so that both share the graph. Among few rows
+    # they would be nearly all others, and modularity highest with one row per cluster.
+    n_neighbors = min(N_NEIGHBORS, max(SCORE_NEIGHBORS, len(features) // ROWS_PER_NEIGHBOR))
+    neighbours = shared_nearest(features, n_neighbors)
     table = []
     with one_thread_if_small(len(features)):
         rows = _comparable_rows(features, new_steps(candidates[-1]))

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.content_hash import content_of
-from resnet_kmeans.export.execution import explain_disk_errors, remove_emptied, remove_own_files
+from resnet_kmeans.export.execution import (
+    carry_out,
+    explain_disk_errors,
+    remove_emptied,
+    remove_own_files,
+)
 from resnet_kmeans.export.file_actions import PART, move, same_content
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
 from resnet_kmeans.export.present_state import can_undo, require_finished
@@ -21,7 +26,8 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
     Images that were renamed or moved by hand within the folder are found by their content.
     Copies and links are removed unless they were edited. The journal, the table, the report
     and the kept model are removed too, and so is the folder if that leaves it empty. If some
-    image cannot be returned, the journal and the table stay.
+    image cannot be returned, the journal and the table stay. Of a finished export of copies or
+    links, only the images that were moved to it later are returned; all else stays.
 
     Parameters
     ----------
@@ -61,7 +67,12 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
 def _return_images(folder: Path, journal: Journal) -> list[str]:
     places = survey(folder, journal).places
     pairs = list(zip(journal.records, places))
-    if journal.command != "undo" or journal.finished:
+    kept: list[Record] = []
+    if journal.finished and journal.action != "move":
+        # Nothing is recorded first: an image that is back is found at its source.
+        kept = [record for record in journal.records if record.action != "move"]
+        pairs = [(record, place) for record, place in pairs if record.action == "move"]
+    elif journal.command != "undo" or journal.finished:
         journal = _drop_plan(folder, journal, places)
     edited = {path for r, place in pairs if (path := _edited_copy(folder, r, place))}
     stuck = {
@@ -85,14 +96,19 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
     if stuck:
         # The journal keeps these images alone, so that undoing again returns them.
         left = [r for r, place in pairs if place in stuck or r.image.exported_path in stuck]
-        write_journal(folder, journal._replace(finished=True, records=left))
+        write_journal(folder, journal._replace(finished=True, records=kept + left))
+        n_back = sum(record.action == "move" for record, _ in back)
         raise OutputFolderError(
             f"Expected every image of {printable(folder)} to be there and its source path to be "
             f"free, got {len(stuck)} that could not be returned:\n{list_reasons(stuck)}\nThe other "
-            f"{len(back)} images are back. The journal and clusters.csv stay. Move other files "
-            "away or put missing images back into the folder, then undo again."
+            f"images that were moved are back ({n_back}). The journal and clusters.csv stay. Move "
+            "other files away or put missing images back into the folder, then undo again; or "
+            "delete the folder if you do not need what is left."
         )
-    remove_own_files(folder, journal)
+    if kept:
+        carry_out(folder, journal._replace(records=kept))  # writes the table and the journal
+    else:
+        remove_own_files(folder, journal)
     return [r.image.source_path for r, _ in back if r.action == "move"]
 
 

@@ -22,8 +22,8 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
     """List the image files in a folder, in natural order (``img2`` before ``img10``).
 
     A file counts as an image if its extension is one of `IMAGE_EXTENSIONS`, in any case.
-    Hidden files and folders (``.name``), folders written by `export_clusters` and links to
-    folders are skipped. A folder that cannot be listed causes a warning.
+    Hidden files and folders (``.name``), links to folders, and folders within `folder` that
+    `export_clusters` wrote are skipped. A folder that cannot be listed causes a warning.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def require_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _walk(folder: str, recursive: bool, unlisted: list[OSError]) -> Iterator[str]:
     for root, folders, files in os.walk(folder, onerror=unlisted.append):
-        if EXPORT_JOURNAL in files:
+        if EXPORT_JOURNAL in files and root != folder:
             folders.clear()
             continue
         folders[:] = [f for f in folders if recursive and not f.startswith(".")]
