@@ -175,6 +175,32 @@ def test_a_kill_at_any_step_of_undo_loses_nothing_and_the_next_undo_finishes(
     assert n > 10, "the kills were too few to be true"
 
 
+def test_a_kill_at_any_step_of_undo_keeps_an_export_of_copies(tmp_path, place, in_fork):
+    draw(place["in"], OLD), draw(place["more"], NEW, "new_")
+    sources, out, template = tree(place["more"]), place["out"], tmp_path / "template"
+    images = sorted(map(str, place["in"].iterdir()))
+    assert in_fork(0, "cluster", images, str(out), "copy")[0] == 0
+    kept = sorted(bytes_in(place["in"], out))
+    add = ["main", "add", str(out), str(place["more"]), "--action", "move", "--quiet"]
+    assert in_fork(0, *add)[0] == 0
+    shutil.copytree(place["in"].parent, template)
+    for n in STEPS:
+        shutil.rmtree(place["in"].parent)
+        shutil.copytree(template, place["in"].parent)
+        code, _ = in_fork(n, "undo", str(out))
+        assert set(bytes_in(*place.values())) >= {*kept, *sources.values()}
+        if read_export(out).is_changed or tree(place["more"]) != sources:
+            again, text = in_fork(0, "undo", str(out))
+            assert again == 0, text
+        assert tree(place["more"]) == sources
+        assert sorted(bytes_in(place["in"], out)) == kept
+        assert not read_export(out).is_changed
+        if code == 0:
+            break
+    assert code == 0
+    assert n > 3, "the kills were too few to be true"
+
+
 def test_an_interrupted_undo_can_only_be_finished_by_undo(tmp_path, place, in_fork):
     draw(place["in"], OLD), draw(place["more"], NEW, "new_")
     before, out = tree(place["in"]), str(place["out"])
