@@ -19,7 +19,7 @@ from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.cli.pictures import crop_photos, draw_pictures
 from resnet_kmeans.network import store
 
-# Whether to kill at every step, compile the largest networks, and compile UMAP.
+# Whether to kill at every step, compile the largest networks and UMAP, start a Spark cluster.
 TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
 
 

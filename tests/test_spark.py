@@ -22,6 +22,7 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.spark import driver
 from resnet_kmeans.spark.worker import FEATURES, Featurize
+from tests.conftest import TEST_ALL
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark, the spark extra, is not installed")
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
@@ -242,6 +243,7 @@ def test_invalid_input_raises_an_error(session, folder, featurizer, tmp_path):
 
 @needs_java
 @STANDALONE
+@pytest.mark.skipif(not TEST_ALL, reason="takes half a minute; RESNET_KMEANS_TEST_ALL is not set")
 def test_a_worker_killed_in_the_middle_changes_nothing(session, folder, featurizer, tmp_path):
     fragile = _fragile(tmp_path)(**featurizer.get_params())
     path = str(tmp_path / "features")
