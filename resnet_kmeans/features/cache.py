@@ -92,10 +92,11 @@ class FeatureCache:
         # The base class means a damaged file. Temporary failures, such as a locked database or
         # a full disk, have subclasses.
         self._is_damaged = type(error) is sqlite3.DatabaseError
-        clear = "Clear it with `resnet-kmeans cache --clear`, or c" if self._is_damaged else "C"
+        clear = "Clear it with `resnet-kmeans cache --clear`, or choose"
+        choose = clear if self._is_damaged else "Choose"
         warnings.warn(
             f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
-            f"goes on without it. {clear}hoose another folder with the parameter `cache` or "
+            f"goes on without it. {choose} another folder with the parameter `cache` or "
             "RESNET_KMEANS_CACHE.",
             CacheWarning,
             stacklevel=4,
