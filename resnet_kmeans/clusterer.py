@@ -68,10 +68,10 @@ class ImageFolderClusterer(
         rows to unit length and reduces them to 64 dimensions. ``"auto"`` is
         ``"discriminant"`` if there are at least 100 images and at least 10 per cluster,
         counting no more than the 5,000 that it learns from; it is ``"pca"`` otherwise, or if
-        `clusterer` finds the number itself.
-        ``"umap"`` reduces to 10 dimensions (`umap` extra); it is slower. None clusters the
-        features as they are. A parameter `n_clusters` of a transformer is set. For the
-        measurements behind the default, see ``examples/benchmarks/quality.py``.
+        `clusterer` finds the number itself. ``"umap"`` reduces to 10 dimensions (`umap`
+        extra); it is slower. None clusters the features as they are. A parameter `n_clusters`
+        of a transformer is set. For the measurements behind the default, see
+        ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
         None uses KMeans with 10 initialisations, or MiniBatchKMeans for 100,000 images or
         more. In any other clusterer, `n_clusters` (or `n_components`, if it has no

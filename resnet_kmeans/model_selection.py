@@ -38,8 +38,9 @@ def choose_n_clusters(
 
     The images are clustered once for each candidate; their features are computed once. The
     number with the highest modularity is chosen (Newman and Girvan 2004, with resolution 1.5
-    on the graph of the 15 nearest neighbours in feature space). Modularity has a maximum even
-    where there are no clusters. Silhouettes reveal that case, so the table contains them too.
+    on the graph of the 15 nearest neighbours in feature space, fewer below 60 images).
+    Modularity has a maximum even where there are no clusters. Silhouettes reveal that case, so
+    the table contains them too.
     Of more than 10,000 images, a random sample of 10,000 is used.
 
     Parameters
