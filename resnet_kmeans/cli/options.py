@@ -10,7 +10,7 @@ from resnet_kmeans.export import ACTIONS
 from resnet_kmeans.network import BACKBONES
 
 
-def add_folder(
+def add_path(
     parser: argparse.ArgumentParser,
     name: str = "output",
     metavar: str = "OUT",
@@ -43,7 +43,7 @@ def at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str],
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add what the commands share that make an export."""
-    add_folder(parser, help="new or empty folder")
+    add_path(parser, help="new or empty folder")
     parser.add_argument("--report", action="store_true", help="also write OUT/report.html")
     add_action(parser)
     add_dry_run(parser)

@@ -20,7 +20,7 @@ from resnet_kmeans.cli.options import (
     add_action,
     add_dry_run,
     add_export_options,
-    add_folder,
+    add_path,
     add_quiet,
     add_recipe_options,
     add_run_options,
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands that cluster images."""
     cluster = command(clusters.cluster)
-    add_folder(cluster, "input", "IN", "folder of images, with its subfolders, exports apart")
+    add_path(cluster, "input", "IN", "folder of images, with its subfolders, exports apart")
     add_export_options(cluster)
     add_recipe_options(cluster)
     cluster.add_argument(
@@ -165,7 +165,7 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     )
 
     choose_k = command(clusters.choose_k)
-    add_folder(choose_k, "input", "IN", "folder of images, with its subfolders, exports apart")
+    add_path(choose_k, "input", "IN", "folder of images, with its subfolders, exports apart")
     choose_k.add_argument(
         "--max", type=at_least(2), default=30, help="largest number to try (default 30)"
     )
@@ -173,8 +173,8 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     choose_k.set_defaults(n_clusters="auto")
 
     assign = command(clusters.assign)
-    add_folder(assign, "model", "MODEL", "file written by --save-model")
-    add_folder(assign, "input", "IN", "folder of new images")
+    add_path(assign, "model", "MODEL", "file written by --save-model")
+    add_path(assign, "input", "IN", "folder of new images")
     add_export_options(assign)
     add_run_options(assign, with_weights=True)
 
@@ -182,12 +182,12 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands about the page, the weights and the cache."""
     report = command(pages.report)
-    add_folder(report)
+    add_path(report)
     report.add_argument("--force", action="store_true", help="replace an existing report")
     add_run_options(report, with_weights=True)
 
     show = command(demo.demo)
-    add_folder(show, help="new or empty folder")
+    add_path(show, help="new or empty folder")
     add_quiet(show)
 
     weights = command(networks.weights)
@@ -220,16 +220,16 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 
 def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands that change an export."""
-    add_folder(command(exports.undo), help="folder of an export with --action move")
-    add_folder(command(exports.finish), help="folder where a command was interrupted")
+    add_path(command(exports.undo), help="folder of an export to which images were moved")
+    add_path(command(exports.finish), help="folder where a command was interrupted")
 
     apply = command(corrections.apply)
-    add_folder(apply)
+    add_path(apply)
     apply.add_argument("curation", metavar="FILE", help="curation.json saved by the report")
     add_dry_run(apply)
 
     rename = command(corrections.rename)
-    add_folder(rename)
+    add_path(rename)
     rename.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
     rename.add_argument(
         "name", metavar="NAME", help="new name; the name of another cluster merges the two"
@@ -237,7 +237,7 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     add_dry_run(rename)
 
     split = command(corrections.split)
-    add_folder(split)
+    add_path(split)
     split.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
     split.add_argument(
         "-k", "--n-clusters", type=at_least(2), default=2, help="number of parts (default 2)"
@@ -246,8 +246,8 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     add_run_options(split, with_weights=True)
 
     add = command(corrections.add)
-    add_folder(add)
-    add_folder(add, "input", "NEW", "folder of new images")
+    add_path(add)
+    add_path(add, "input", "NEW", "folder of new images")
     add_action(add)
     add.add_argument(
         "--set-aside",
