@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
-from resnet_kmeans.cli.pictures import draw_pictures
+from resnet_kmeans.sample_pictures import draw_pictures
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")

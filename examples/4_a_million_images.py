@@ -11,7 +11,7 @@ from sklearn import config_context
 from sklearn.cluster import MiniBatchKMeans
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, export_clusters
-from resnet_kmeans.cli.pictures import draw_pictures
+from resnet_kmeans.sample_pictures import draw_pictures
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")

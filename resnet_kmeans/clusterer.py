@@ -39,6 +39,7 @@ from resnet_kmeans.exceptions import (
     TooFewImagesError,
     UnreadableImagesError,
 )
+from resnet_kmeans.export import ExportedImage, plan_export, write_export
 from resnet_kmeans.featurizer import prepare_featurizer
 from resnet_kmeans.images import images_of, reason_unreadable, source_name
 from resnet_kmeans.persistence import load_clusterer, save_clusterer
@@ -360,6 +361,64 @@ class ImageFolderClusterer(
         check_is_fitted(self)
         self._cluster_names = renamed(self.cluster_names_, names)
         return self
+
+    def export(
+        self,
+        folder: str | os.PathLike[str],
+        X: Any = None,
+        *,
+        action: str = "copy",
+        dry_run: bool = False,
+    ) -> list[ExportedImage]:
+        """Write images to one folder per cluster, and keep the model there.
+
+        Such an export can be corrected, added to, split and taken back: see `apply_curation`,
+        `rename_cluster`, `add_images`, `split_cluster` and `undo_export`. A model with a step
+        that `save` refuses is not kept.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            A folder that does not exist or is empty.
+        X : str, path-like or sequence of path-like, of length n, default=None
+            A folder of images, or their paths, which are assigned to the clusters; None
+            exports the images of the fit.
+        action : {"copy", "hardlink", "symlink", "move"}, default="copy"
+            How images are put into the folders.
+        dry_run : bool, default=False
+            If True, only check and return what would be done.
+
+        Returns
+        -------
+        list of ExportedImage, of length n
+            The images as they were, or would be, exported; see `export_clusters`.
+
+        Raises
+        ------
+        OutputFolderError
+            If the folder is not empty, or images or disk space are missing; nothing is written
+            then. Also if the export stops midway, for example because the disk is full.
+        ValueError
+            If `X` is None and the clusterer has no images, as after `load`.
+        """
+        check_is_fitted(self)
+        planned = plan_export(*self._labelled(X), names=self.cluster_names_)
+        return write_export(planned, folder, action=action, model=self, dry_run=dry_run)
+
+    def _labelled(self, X: Any) -> tuple[Sequence[Any], np.ndarray, np.ndarray, dict[str, str]]:
+        """Return paths, labels, distances and reasons of images, by default those of the fit."""
+        if X is not None:
+            paths = images_of(X)
+            reduced = np.concatenate([*self._reduced(paths)])
+            labels = nan_rows.predict(self.pipeline_["clusterer"], reduced)
+            gaps = nan_rows.own_distances(reduced, self.cluster_centers_, labels)
+            return paths, labels, gaps, _reasons(paths, np.flatnonzero(labels == UNREADABLE))
+        if not hasattr(self, "labels_"):
+            raise ValueError(
+                "Expected a clusterer with the images of its fit, got one loaded from a file. "
+                "Nothing was written. Pass the images as X."
+            )
+        return self.image_paths_, self.labels_, self.distances_, self.unreadable_
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the fitted model to a file that contains no code.

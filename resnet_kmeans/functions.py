@@ -130,12 +130,4 @@ def find_and_cluster_images(
     """
     # Checked before the work of clustering, not only by the export after it.
     check_output_folder(Path(output_folder), inside=Path(input_folder))
-    clusterer = ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder)
-    export_clusters(
-        clusterer.image_paths_,
-        clusterer.labels_,
-        output_folder,
-        distances=clusterer.distances_,
-        reasons=clusterer.unreadable_,
-        model=clusterer,
-    )
+    ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder).export(output_folder)

@@ -16,11 +16,9 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.cli.pictures import crop_photos, draw_pictures
+from resnet_kmeans.sample_pictures import crop_photos, draw_pictures
 from resnet_kmeans.network import store
-
-# Whether to kill at every step, compile the largest networks and UMAP, start a Spark cluster.
-TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
+from tests.stand_in import write_stand_in
 
 
 def pytest_collection_modifyitems(items):
@@ -69,6 +67,12 @@ def _own_folders_of_the_session(tmp_path_factory, new_cache, compiled_networks):
 def _own_folders(tmp_path_factory, monkeypatch, new_cache):
     """Keep each test away from the user's folders, and from the features of other tests."""
     _set_own_folders(monkeypatch, tmp_path_factory, new_cache())
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory) -> Path:
+    """A file of a network that runs at once, for tests in which the network is not the point."""
+    return write_stand_in(tmp_path_factory.mktemp("stand_in") / "stand_in.network")
 
 
 @pytest.fixture(scope="session")

@@ -564,7 +564,7 @@ def test_the_cache_is_shown_without_being_made(tmp_path, capsys):
 
 def test_folders_are_named_by_what_the_network_sees(tmp_path, capsys, monkeypatch):
     from resnet_kmeans.cli import clusters
-    from resnet_kmeans.cli.pictures import crop_photos
+    from resnet_kmeans.sample_pictures import crop_photos
 
     monkeypatch.setattr(clusters, "ResNetFeaturizer", resnet_kmeans.ResNetFeaturizer)
     less_sure = functools.partial(clusters.suggest_cluster_names, min_probability=0.1)

@@ -34,7 +34,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils._param_validation import InvalidParameterError
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
-from resnet_kmeans.cli.pictures import group_of
+from resnet_kmeans.sample_pictures import group_of
 from resnet_kmeans.clustering.model_file import read_model, write_model
 from resnet_kmeans.clustering.neighbours import modularity, nearest
 from resnet_kmeans.exceptions import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_kmeans.cli.pictures import GROUPS, PHOTOS, SIZE, crop_photos, draw_pictures, group_of
+from resnet_kmeans.sample_pictures import GROUPS, PHOTOS, SIZE, crop_photos, draw_pictures, group_of
 
 
 def test_draws_each_group(tmp_path):

@@ -17,7 +17,7 @@ from resnet_kmeans import (
     functions,
     save_clustered_images,
 )
-from resnet_kmeans.cli.pictures import group_of
+from resnet_kmeans.sample_pictures import group_of
 from resnet_kmeans.exceptions import (
     NoImagesError,
     OutputFolderError,

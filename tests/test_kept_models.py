@@ -11,7 +11,7 @@ from PIL import Image
 
 from resnet_kmeans import ImageFolderClusterer, add_images, apply_curation
 from resnet_kmeans.cli import clusters, main
-from resnet_kmeans.cli.pictures import draw_pictures
+from resnet_kmeans.sample_pictures import draw_pictures
 from resnet_kmeans.exceptions import (
     CurationError,
     OutputFolderError,

@@ -6,14 +6,12 @@ import argparse
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cli.exports import finish_interrupted, print_clusters, request_of
 from resnet_kmeans.cli.options import cache_of, run_params, weights_of
-from resnet_kmeans.cli.pages import write_page
-from resnet_kmeans.cli.wording import announce, count
+from resnet_kmeans.cli.printing import announce, count, print_clusters
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import (
     ModelFileError,
@@ -21,15 +19,10 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     printable,
 )
-from resnet_kmeans.export import (
-    ExportedImage,
-    check_images,
-    check_output_folder,
-    export_clusters,
-)
+from resnet_kmeans.export import ExportedImage, check_images, check_output_folder
+from resnet_kmeans.exports import write_export_report
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import require_images
-from resnet_kmeans.kept_models import find_nearest_centers
 from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.name_suggestions import (
     folder_names,
@@ -41,9 +34,6 @@ from resnet_kmeans.name_suggestions import (
 def cluster(args: argparse.Namespace) -> None:
     """Cluster the images of a folder; write one folder per cluster."""
     output = Path(args.output)
-    args.request = request_of(args)
-    if finish_interrupted(args):
-        return
     check_output_folder(output, inside=Path(args.input))
     _check_cluster(args)
     with tempfile.TemporaryDirectory() as own:
@@ -63,10 +53,7 @@ def cluster(args: argparse.Namespace) -> None:
             print_names(clusterer.cluster_names_, found)
         if args.save_model and not args.dry_run:
             clusterer.save(args.save_model)
-        paths, reasons = clusterer.image_paths_, clusterer.unreadable_
-        _export(args, paths, clusterer.labels_, clusterer.distances_, reasons, clusterer)
-        if args.report and not args.dry_run:
-            write_page(output, clusterer)
+        _export(args, clusterer)
 
 
 def _check_cluster(args: argparse.Namespace) -> None:
@@ -124,9 +111,6 @@ def print_names(names: list[str], found: list[tuple[str, float] | None]) -> None
 
 def assign(args: argparse.Namespace) -> None:
     """Assign new images to the clusters of a saved model."""
-    args.request = request_of(args)
-    if finish_interrupted(args):
-        return
     check_output_folder(Path(args.output), inside=Path(args.input))
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and args.report:
@@ -134,10 +118,7 @@ def assign(args: argparse.Namespace) -> None:
         model = ImageFolderClusterer.load(args.model, **run_params(args))
         paths = require_images(args.input)
         announce(args, _looking_at(paths, model.pipeline_["featurizer"]))
-        new = find_nearest_centers(model, [os.fspath(path) for path in paths])
-        _export(args, new.paths, new.centers, new.distances, new.reasons, model)
-        if args.report and not args.dry_run:
-            write_page(Path(args.output), model)
+        _export(args, model, paths)
 
 
 def choose_k(args: argparse.Namespace) -> None:
@@ -158,28 +139,13 @@ def choose_k(args: argparse.Namespace) -> None:
     print(f"{choice.n_clusters} clusters: {choice.reason}")
 
 
-def _export(
-    args: argparse.Namespace,
-    paths: Any,
-    labels: Any,
-    distances: Any,
-    reasons: Mapping[str, str],
-    model: ImageFolderClusterer,
-) -> list[ExportedImage]:
-    rows = export_clusters(
-        paths,
-        labels,
-        args.output,
-        action=args.action,
-        distances=distances,
-        reasons=reasons,
-        names=model.cluster_names_,
-        model=model,
-        request=args.request,
-        dry_run=args.dry_run,
-    )
-    print_clusters(rows, Path(args.output), args.dry_run)
-    return rows
+def _export(args: argparse.Namespace, model: ImageFolderClusterer, paths: Any = None) -> None:
+    """Export the images of the fit, or others; write the report if asked for."""
+    output, dry_run = Path(args.output), args.dry_run
+    rows = model.export(output, paths, action=args.action, dry_run=dry_run)
+    print_clusters(rows, output, dry_run)
+    if args.report and not dry_run:
+        print(f"Report: {printable(write_export_report(output, model=model))}")
 
 
 def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:

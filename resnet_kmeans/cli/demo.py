@@ -7,14 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cli.exports import print_clusters
-from resnet_kmeans.cli.pages import write_page
-from resnet_kmeans.cli.pictures import GROUPS, PHOTOS, crop_photos, draw_pictures, group_of
+from resnet_kmeans.cli.printing import print_clusters
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import WeightsNotFoundError
-from resnet_kmeans.export import check_output_folder, export_clusters
+from resnet_kmeans.export import check_output_folder
+from resnet_kmeans.exports import write_export_report
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.network import BACKBONES, NetworkSpec, build_model, imagenet_file
+from resnet_kmeans.sample_pictures import GROUPS, PHOTOS, crop_photos, draw_pictures, group_of
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -33,9 +33,8 @@ def demo(args: argparse.Namespace) -> None:
         clusterer = ImageFolderClusterer(
             len(GROUPS) + len(PHOTOS), featurizer=featurizer, random_state=0
         ).fit(paths)
-    rows = export_clusters(paths, clusterer.labels_, output / "clusters", model=clusterer)
-    print_clusters(rows, output / "clusters")
-    write_page(output / "clusters", clusterer)
+    print_clusters(clusterer.export(output / "clusters"), output / "clusters")
+    print(f"Report: {write_export_report(output / 'clusters', model=clusterer)}")
     agreement = adjusted_rand_score(groups, clusterer.labels_)
     print(
         f"Agreement with the {len(GROUPS)} drawn groups and {len(PHOTOS)} photos: "

@@ -1,33 +1,111 @@
-"""The commands on the folder of an export."""
+"""The commands that change or show an export."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from resnet_kmeans.cli.pages import write_page
-from resnet_kmeans.cli.wording import count
-from resnet_kmeans.cluster_names import NOISE_NAME, REPORT, SET_ASIDE_NAME, TABLE
-from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.exceptions import list_reasons, printable
+from resnet_kmeans.cli.options import run_params
+from resnet_kmeans.cli.printing import (
+    announce,
+    count,
+    print_clusters,
+    print_sizes,
+    print_some,
+    print_unreadable,
+)
+from resnet_kmeans.cluster_names import REPORT, SET_ASIDE_NAME
+from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export import (
     JOURNAL,
+    POOR_FIT,
     ExportedImage,
-    finish_export,
-    kept_model,
+    can_undo,
     read_export,
-    resume,
-    undo_export,
     unfinished_journal,
 )
+from resnet_kmeans.exports import (
+    add_images,
+    apply_curation,
+    describe_differences,
+    finish_export,
+    rename_cluster,
+    split_cluster,
+    undo_export,
+    write_export_report,
+)
+from resnet_kmeans.images import require_images
 
-# Options that affect neither which images are exported nor where.
-NO_RECIPE = ("worker", "cache", "jobs", "quiet", "report", "save_model", "dry_run", "output")
-LISTED = 10  # files that a message names; it only counts the others
+
+def apply(args: argparse.Namespace) -> None:
+    """Apply the corrections saved by the report."""
+    _correct(args, lambda: apply_curation(args.output, args.curation, dry_run=args.dry_run))
+
+
+def rename(args: argparse.Namespace) -> None:
+    """Rename a cluster, or merge it with the cluster of that name."""
+    named, dry_run = _folder(args), args.dry_run
+    _correct(args, lambda: rename_cluster(args.output, named, args.name, dry_run=dry_run))
+
+
+def split(args: argparse.Namespace) -> None:
+    """Split a cluster by clustering its images."""
+    given, k = run_params(args), args.n_clusters
+    named, dry_run = _folder(args), args.dry_run
+    announce(args, f"Splitting {printable(named)} into {count(k, 'cluster')}")
+    _correct(args, lambda: split_cluster(args.output, named, k, dry_run=dry_run, **given))
+
+
+def _folder(args: argparse.Namespace) -> str:
+    """Return the cluster as named, also where a shell completed it to a path."""
+    path = Path(args.cluster)
+    is_inside = path.is_dir() and path.resolve().parent == Path(args.output).resolve()
+    return path.name if is_inside else str(args.cluster).rstrip("/")
+
+
+def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
+    """Run a correction and print what it changes, or would change."""
+    output = Path(args.output)
+    state = read_export(output)
+    places = {row.source_path: row.exported_path for row in state.images}
+    rows = [row for row in work() if row.exported_path and row.source_path in places]
+    if state.missing:
+        n_missing = count(len(state.missing), "image", "is")
+        print(f"{n_missing} missing from the folder; the report lists them", file=sys.stderr)
+    changed = [row for row in rows if places[row.source_path] != row.exported_path]
+    if args.dry_run:
+        print_some(f"{places[row.source_path]} -> {row.exported_path}" for row in changed)
+    print_clusters(rows, output, args.dry_run)
+    moved = "would be moved" if args.dry_run else "moved"
+    print(f"{count(len(changed), 'image')} {moved} to another folder")
+
+
+def add(args: argparse.Namespace) -> None:
+    """Add new images to the clusters of an export."""
+    output = Path(args.output)
+    announce(args, f"Adding the images of {printable(args.input)}")
+    paths = require_images(args.input)
+    rows = add_images(
+        output,
+        paths,
+        action=args.action,
+        set_aside=args.set_aside,
+        dry_run=args.dry_run,
+        **run_params(args),
+    )
+    print_unreadable(rows)
+    n_placed = print_sizes(rows, "+").total()
+    n_far = sum(row.reason == POOR_FIT for row in rows)
+    if n_far:
+        aside = f"; see {SET_ASIDE_NAME}" if args.set_aside else ""
+        fit = "fits" if n_far == 1 else "fit"
+        print(f"{count(n_far, 'image')} {fit} badly: {POOR_FIT}{aside}")
+    if n_skipped := len(paths) - len(rows):
+        print(f"{count(n_skipped, 'image', 'was')} skipped: already in the export")
+    done = "would be added" if args.dry_run else "added"
+    print(f"{count(n_placed, 'image')} {done} to {printable(output)}")
 
 
 def undo(args: argparse.Namespace) -> None:
@@ -50,83 +128,37 @@ def finish(args: argparse.Namespace) -> None:
     elif journal.command == "undo":
         undo(args)
     else:
-        finish_follow_up(output, finish_export(output), journal.request.get("then") or {})
+        print_clusters(finish_export(output), output)
 
 
-def request_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the parameters of a command that determine its result, and what it does afterwards."""
-    follows = {"report": getattr(args, "report", False), "save_model": None}
-    if getattr(args, "save_model", None):
-        follows["save_model"] = os.path.abspath(args.save_model)
-    rest = {name: value for name, value in vars(args).items() if name not in NO_RECIPE}
-    for name in ("input", "model"):
-        if name in rest:
-            rest[name] = os.path.abspath(rest[name])
-    return {"command": args.worker.__name__, **rest, "then": follows}
-
-
-def finish_interrupted(args: argparse.Namespace) -> bool:
-    """Finish an interrupted export if the same one is requested; return whether it was."""
+def report(args: argparse.Namespace) -> None:
+    """Write the page that shows the clusters of an export as its folder is now."""
     output = Path(args.output)
-    journal = unfinished_journal(output)
-    if journal is None or args.dry_run:
-        return False
-    rows = resume(output, args.request)
-    print(f"Finished the interrupted export to {printable(output)} as planned.")
-    planned = journal.request["then"].items()
-    then = {name: value or args.request["then"][name] for name, value in planned}
-    finish_follow_up(output, rows or [], then)
-    return True
-
-
-def finish_follow_up(output: Path, rows: list[ExportedImage], then: dict[str, Any]) -> None:
-    """Write the model and the report that an interrupted command was asked for."""
-    print_clusters(rows, output)
-    kept, wanted = kept_model(output), then.get("save_model")
-    if kept and wanted and not os.path.exists(wanted):  # else it was saved before the interruption
-        ImageFolderClusterer.load(kept).save(wanted)
-    if then.get("report") and not (output / REPORT).exists():
-        write_page(output)
+    page = output / REPORT
+    if page.exists() and not args.force:
+        raise OutputFolderError(
+            f"Expected no report yet, got {printable(page)}. Nothing was written. Open it, or "
+            "replace it with --force."
+        )
+    differences = describe_differences(read_export(output))
+    page = write_export_report(output, **run_params(args))
+    if differences:
+        print(f"The folder was changed by hand: {count(len(differences), 'difference')}.")
+        print_some(differences, "; the page lists all of them")
+    print(f"Report: {printable(page)}")
 
 
 def after_interrupt(args: argparse.Namespace) -> str:
     """Return what Ctrl-C has left of an export, and what to do next."""
     output = getattr(args, "output", None)
     place = printable(output)
-    if output is None or not os.path.exists(Path(output, JOURNAL)):
+    if output is None or not Path(output, JOURNAL).exists():
         return "stopped. No image was touched. Run the command again to continue."
     journal = unfinished_journal(output)
     if journal is None:
         return f"stopped. {place} is complete. To write its report: resnet-kmeans report {place}"
-    back = (
-        f", or undo it: resnet-kmeans undo {place}"
-        if journal.request.get("action", journal.action) == "move"
-        else ""
-    )
+    back = f", or undo it: resnet-kmeans undo {place}" if can_undo(journal) else ""
     return (
-        "stopped. No image was lost; each is complete at its old or new path. Run the command "
-        f"again to continue, or finish it: resnet-kmeans finish {place}{back}"
+        "stopped. No image was lost; each is complete at its old or new path. Finish it: "
+        f"resnet-kmeans finish {place}{back}"
     )
-
-
-def print_unreadable(rows: list[ExportedImage], where: str = "") -> None:
-    """Print the unreadable images to stderr; `where` says where all are listed."""
-    print_reasons({row.source_path: row.reason for row in rows if not row.exported_path}, where)
-
-
-def print_reasons(reasons: Mapping[str, str], where: str = "") -> None:
-    """Print why images are unreadable to stderr; `where` says where all are listed."""
-    if reasons:
-        listed = list_reasons(reasons, LISTED, where)
-        print(f"{count(len(reasons), 'image')} could not be read:\n{listed}", file=sys.stderr)
-
-
-def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
-    """Print the unreadable images, the size of each cluster, and the folder."""
-    print_unreadable(rows, "" if dry_run else f"; all are listed in {printable(output / TABLE)}")
-    folders = [row.exported_path.split("/")[0] for row in rows if row.exported_path]
-    for folder in sorted(set(folders)):
-        print(f"{folder}  {count(folders.count(folder), 'image')}")
-    images = count(len(folders), "image", "" if dry_run else "is")
-    clusters = count(len(set(folders) - {SET_ASIDE_NAME, NOISE_NAME}), "cluster")
-    print(f"{images}{' would be' if dry_run else ''} in {clusters} in {printable(output)}")

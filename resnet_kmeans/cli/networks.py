@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from resnet_kmeans.cli.options import cache_of
-from resnet_kmeans.cli.wording import count
+from resnet_kmeans.cli.printing import count
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.features import FeatureCache, cache_path, networks_folder
 from resnet_kmeans.network import (

@@ -33,7 +33,7 @@ def at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str],
     def read(text: str) -> Any:
         if word and text == word:
             return meaning
-        if not text.isdigit() or int(text) < least:
+        if not (text.isascii() and text.isdigit()) or int(text) < least:
             words = f"{least} or more, or {word}" if word else f"{least} or more"
             raise argparse.ArgumentTypeError(f"expected a whole number, {words}, got {text!r}")
         return int(text)

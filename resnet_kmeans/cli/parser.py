@@ -8,14 +8,14 @@ import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import resnet_kmeans
 from resnet_kmeans import __version__
-from resnet_kmeans.cli import clusters, corrections, demo, exports, networks, pages
-from resnet_kmeans.cli.exports import LISTED
+from resnet_kmeans.cli import clusters, demo, exports, networks
 from resnet_kmeans.cli.options import (
     add_action,
     add_dry_run,
@@ -26,6 +26,7 @@ from resnet_kmeans.cli.options import (
     add_run_options,
     at_least,
 )
+from resnet_kmeans.cli.printing import LISTED, print_reasons
 from resnet_kmeans.cli.streams import log_to_stderr, own_stderr
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning, printable
 from resnet_kmeans.network import BACKBONES
@@ -63,6 +64,8 @@ def _run(args: argparse.Namespace) -> int:
             _drop_output()
             return BROKEN_PIPE
         except (ResNetKMeansError, ImportError, OSError, ValueError) as error:
+            if args.debug:
+                traceback.print_exc()
             print(f"resnet-kmeans: error: {_message(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
@@ -77,7 +80,7 @@ def _new_showwarning() -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
         if isinstance(message, UnreadableImagesWarning):
-            exports.print_reasons(*message.args)
+            print_reasons(*message.args)
             return
         is_for_user = category.__module__.startswith("resnet_kmeans")
         # Deprecations of pyparsing are UserWarnings, but address developers.
@@ -136,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         name, summary = worker.__name__.replace("_", "-"), worker.__doc__.splitlines()[0]
         added = subparsers.add_parser(name, help=summary, description=summary)
         added.set_defaults(worker=worker, parser=added)
+        added.add_argument("--debug", action="store_true", help="show where an error came from")
         return added
 
     _add_clustering(command)
@@ -181,7 +185,7 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 
 def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands about the page, the weights and the cache."""
-    report = command(pages.report)
+    report = command(exports.report)
     add_path(report)
     report.add_argument("--force", action="store_true", help="replace an existing report")
     add_run_options(report, with_weights=True)
@@ -223,12 +227,12 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     add_path(command(exports.undo), help="folder of an export to which images were moved")
     add_path(command(exports.finish), help="folder where a command was interrupted")
 
-    apply = command(corrections.apply)
+    apply = command(exports.apply)
     add_path(apply)
     apply.add_argument("curation", metavar="FILE", help="curation.json saved by the report")
     add_dry_run(apply)
 
-    rename = command(corrections.rename)
+    rename = command(exports.rename)
     add_path(rename)
     rename.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
     rename.add_argument(
@@ -236,7 +240,7 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     )
     add_dry_run(rename)
 
-    split = command(corrections.split)
+    split = command(exports.split)
     add_path(split)
     split.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
     split.add_argument(
@@ -245,7 +249,7 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     add_dry_run(split)
     add_run_options(split, with_weights=True)
 
-    add = command(corrections.add)
+    add = command(exports.add)
     add_path(add)
     add_path(add, "input", "NEW", "folder of new images")
     add_action(add)

@@ -4,26 +4,32 @@ from resnet_kmeans.export.adding import (
     POOR_FIT,
     NewImages,
     add_to_export,
-    finish_adding,
     kept_model,
     select_new,
 )
 from resnet_kmeans.export.corrections import (
     apply_curation,
-    rename_folder,
+    rename_cluster,
     require_folder,
 )
 from resnet_kmeans.export.exporter import (
+    check_output_folder,
     export_clusters,
     finish_export,
-    resume,
+    write_export,
 )
 from resnet_kmeans.export.file_actions import ACTIONS
 from resnet_kmeans.export.names import folder_of
-from resnet_kmeans.export.plan import JOURNAL, ExportedImage, check_images, check_output_folder
+from resnet_kmeans.export.plan import (
+    JOURNAL,
+    ExportedImage,
+    check_action,
+    check_images,
+    plan_export,
+)
 from resnet_kmeans.export.present_state import (
     ExportState,
-    is_unfinished,
+    can_undo,
     read_export,
     unfinished_journal,
 )
@@ -39,20 +45,21 @@ __all__ = [
     "NewImages",
     "add_to_export",
     "apply_curation",
+    "can_undo",
+    "check_action",
     "check_images",
     "check_output_folder",
     "export_clusters",
-    "finish_adding",
     "finish_export",
     "folder_of",
-    "is_unfinished",
     "kept_model",
+    "plan_export",
     "read_export",
-    "rename_folder",
+    "rename_cluster",
     "require_folder",
-    "resume",
     "select_new",
     "split_folder",
     "undo_export",
     "unfinished_journal",
+    "write_export",
 ]

@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from resnet_kmeans.cluster_names import SET_ASIDE_NAME, UNREADABLE, name_key
 from resnet_kmeans.export.content_hash import Content, contents_of
-from resnet_kmeans.export.execution import carry_out, explain_disk_errors, record_and_carry_out
+from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
 from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
-from resnet_kmeans.export.present_state import (
-    matches_request,
-    open_export,
-    require_finished,
-    with_contents,
-)
+from resnet_kmeans.export.present_state import open_export, with_contents
 from resnet_kmeans.export.survey import Survey
 
 POOR_FIT = "farther from the centre than 99 % of the images of the fit"
@@ -41,33 +36,6 @@ class NewImages(NamedTuple):
     centers: Sequence[int]
     distances: Sequence[float]
     reasons: Mapping[str, str]
-
-
-def finish_adding(
-    output_folder: str | os.PathLike[str], request: Mapping[str, Any]
-) -> list[ExportedImage] | None:
-    """Finish adding images if the same request was interrupted.
-
-    Returns
-    -------
-    list of ExportedImage or None
-        The added images, or None if nothing was interrupted.
-
-    Raises
-    ------
-    OutputFolderError
-        If the folder is not an export, or another command on it was interrupted.
-    """
-    folder = Path(output_folder)
-    with lock(folder):
-        journal = read_journal(folder)
-        if not matches_request(journal, dict(request)):
-            require_finished(folder, journal)
-            return None
-        is_new = [record.before == "" for record in journal.records]
-        with explain_disk_errors(folder):
-            done = carry_out(folder, journal)
-        return [image for image, new in zip(done.images, is_new) if new]
 
 
 def kept_model(output_folder: str | os.PathLike[str]) -> Path | None:
@@ -105,7 +73,6 @@ def add_to_export(
     *,
     action: str,
     set_aside: bool,
-    request: Mapping[str, Any],
     dry_run: bool = False,
 ) -> list[ExportedImage]:
     """Put new images into the folders of their nearest centres.
@@ -118,8 +85,6 @@ def add_to_export(
     action : {"copy", "hardlink", "symlink", "move"}
     set_aside : bool
         If True, images that fit badly go to ``_set_aside``.
-    request : mapping
-        Parameters that identify this command, so that it can be resumed.
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -146,7 +111,7 @@ def add_to_export(
             journal = with_contents(journal, folder, found)
             records = _without_earlier(journal, images)
             records += [_new_record(image, action, contents[image]) for image in images]
-            journal = journal._replace(command="add", request=dict(request), records=records)
+            journal = journal._replace(command="add", records=records)
             return record_and_carry_out(folder, journal).images[-len(images) :] if images else []
 
 

@@ -17,7 +17,6 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.export.curation import Curation, read_curation
 from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
-from resnet_kmeans.export.exporter import resume
 from resnet_kmeans.export.journal import Journal, lock, read_journal
 from resnet_kmeans.export.move_plan import plan_moves
 from resnet_kmeans.export.names import check_folders, folder_of
@@ -35,8 +34,7 @@ def apply_curation(
     """Correct an export: rename and merge folders, move images, set images aside.
 
     Files are renamed within the folder, and the journal and ``clusters.csv`` are updated.
-    Images that were moved by hand before are found by their content. If the same correction
-    was interrupted, it is finished.
+    Images that were moved by hand before are found by their content.
 
     Parameters
     ----------
@@ -66,7 +64,8 @@ def apply_curation(
         If a name is not valid for a folder.
     OutputFolderError
         If the folder is not an export, or another command on it was interrupted. Also if the
-        correction stops midway, for example because the disk is full; it can be repeated.
+        correction stops midway, for example because the disk is full; `finish_export` completes
+        it then.
 
     Warns
     -----
@@ -74,10 +73,10 @@ def apply_curation(
         If images to be moved are no longer in the folder.
     """
     asked = read_curation(curation)
-    return _correct(Path(output_folder), asked, {"command": "apply", **asked._asdict()}, dry_run)
+    return _correct(Path(output_folder), asked, dry_run)
 
 
-def rename_folder(
+def rename_cluster(
     output_folder: str | os.PathLike[str], cluster: int | str, name: str, *, dry_run: bool = False
 ) -> list[ExportedImage]:
     """Rename a folder of an export, or merge it into another folder.
@@ -104,11 +103,8 @@ def rename_folder(
         As `apply_curation` does.
     """
     folder = Path(output_folder)
-    request = {"command": "rename", "cluster": str(cluster), "name": name}
-    if not dry_run and (done := resume(folder, request)) is not None:
-        return done
     present = require_folder(read_export(folder), cluster)
-    return _correct(folder, Curation(None, {present: name}, {}), request, dry_run)
+    return _correct(folder, Curation(None, {present: name}, {}), dry_run)
 
 
 def require_folder(state: ExportState, cluster: int | str) -> str:
@@ -132,11 +128,7 @@ def require_folder(state: ExportState, cluster: int | str) -> str:
     )
 
 
-def _correct(
-    folder: Path, asked: Curation, request: Mapping[str, Any], dry_run: bool
-) -> list[ExportedImage]:
-    if not dry_run and (done := resume(folder, request)) is not None:
-        return done
+def _correct(folder: Path, asked: Curation, dry_run: bool) -> list[ExportedImage]:
     with lock(folder):
         present, found = open_export(folder, read_journal(folder))
         planned = plan_curation(present, found, asked)
@@ -144,7 +136,7 @@ def _correct(
             return planned.images
         with explain_disk_errors(folder):
             planned = with_contents(planned, folder, found)
-            planned = planned._replace(command="apply", request=dict(request))
+            planned = planned._replace(command="apply")
             return record_and_carry_out(folder, planned).images
 
 

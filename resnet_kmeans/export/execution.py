@@ -32,10 +32,12 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        has_begun, finish = (folder / JOURNAL).exists(), f"resnet-kmeans finish {printable(folder)}"
+        then = f"then finish with: {finish}" if has_begun else "then run the command again"
         raise OutputFolderError(
             f"Expected to change files in {printable(folder)}, but stopped: {printable(error)}. "
-            "No image was lost; each is complete at its old or new path. Correct the cause, then "
-            "run the command again to finish."
+            "No image was lost; each is complete at its old or new path. Correct the cause, "
+            f"{then}."
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from resnet_kmeans.exceptions import ModelFileError
 from resnet_kmeans.export.content_hash import contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors
-from resnet_kmeans.export.file_actions import ACTIONS, write_atomically
+from resnet_kmeans.export.file_actions import write_atomically
 from resnet_kmeans.export.journal import (
     Journal,
     Record,
@@ -23,13 +23,14 @@ from resnet_kmeans.export.journal import (
 )
 from resnet_kmeans.export.plan import (
     HIDDEN_PREFIX,
-    JOURNAL,
     ExportedImage,
+    check_action,
+    check_empty,
     check_images,
-    check_output_folder,
     plan_export,
 )
-from resnet_kmeans.export.present_state import matches_request, require_finished, unfinished_journal
+from resnet_kmeans.export.present_state import require_finished, unfinished_journal
+from resnet_kmeans.export.undo import undo_export
 
 
 def export_clusters(
@@ -42,8 +43,6 @@ def export_clusters(
     reasons: Mapping[str, str] | None = None,
     n_clusters: int | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
-    model: Any = None,
-    request: Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
     """Write images to one folder per cluster.
@@ -51,8 +50,9 @@ def export_clusters(
     The folders are called ``cluster_0``, ``cluster_1``, …, padded to equal width, or as in
     `names`. If images of a cluster have equal names, the first keeps its name, and the others
     become ``name_2.jpg``, ``name_3.jpg``, …. Modification times are kept. Everything is checked
-    before the first file is written. ``clusters.csv`` lists every image. If the same export
-    to this folder was interrupted, it is finished.
+    before the first file is written. ``clusters.csv`` lists every image.
+    `ImageFolderClusterer.export` also keeps the model in the folder, so that images can be
+    added and clusters split.
 
     Parameters
     ----------
@@ -73,12 +73,6 @@ def export_clusters(
         Number of clusters, to which folder names are padded. None uses the highest label.
     names : sequence of str, or mapping of int to str, default=None
         The folder of each label. Clusters with equal names share a folder.
-    model : fitted ImageFolderClusterer, default=None
-        Model to keep in the folder, for `add_images`. Any object with a method
-        ``save(path)`` works. A model that cannot be saved without code is not kept.
-    request : mapping, default=None
-        Parameters that identify this export, as JSON values. An interrupted export with
-        equal ones is resumed. None compares the planned paths instead.
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -110,42 +104,61 @@ def export_clusters(
         load_dataset("imagefolder", data_dir="clusters", data_files="**", split="train",
                      drop_labels=False)
     """
-    folder = Path(output_folder)
-    if action not in ACTIONS or len(image_paths) != len(labels):
-        raise ValueError(
-            f"Expected an action from {ACTIONS} and as many labels as paths, got {action!r} with "
-            f"{len(labels)} labels for {len(image_paths)} paths. Nothing was written. Correct the "
-            "action, or pass one label per path."
-        )
-    plan, folders = plan_export(image_paths, labels, distances, reasons, n_clusters, names)
-    asked = {"command": "export", "action": action, **(request or {})}
-    if os.path.exists(folder / JOURNAL) and not dry_run:
-        # Cluster, name and paths; distances may differ in the last digit on another machine.
-        is_same_plan = [i[:4] for i in read_journal(folder).images] == [i[:4] for i in plan]
-        done = resume(folder, asked if request or is_same_plan else {})
-        if done is not None:
-            return done
+    planned = plan_export(image_paths, labels, distances, reasons, n_clusters, names)
+    return write_export(planned, output_folder, action=action, dry_run=dry_run)
+
+
+def write_export(
+    planned: tuple[list[ExportedImage], list[str]],
+    output_folder: str | os.PathLike[str],
+    *,
+    action: str,
+    model: Any = None,
+    dry_run: bool = False,
+) -> list[ExportedImage]:
+    """Write a new export as planned; see `export_clusters`.
+
+    Parameters
+    ----------
+    planned : (list of ExportedImage, list of str)
+        Result of `plan_export`.
+    output_folder : str or path-like
+    action : {"copy", "hardlink", "symlink", "move"}
+    model : fitted ImageFolderClusterer, default=None
+        Kept in the folder, unless it has a step that cannot be saved without code.
+    dry_run : bool, default=False
+    """
+    folder, (images, folders) = Path(output_folder), planned
+    check_action(action)
     check_output_folder(folder)
-    check_images(plan, folder, action)
+    check_images(images, folder, action)
     if dry_run:
-        return plan
+        return images
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
         check_output_folder(folder)  # again: another process may have started meanwhile
         with explain_disk_errors(folder):
-            name = keep_model(folder, model)
-            journal = _new_journal(plan, folders, action, asked, name)
+            journal = _new_journal(images, folders, action, keep_model(folder, model))
             write_journal(folder, journal)
             return carry_out(folder, journal).images
 
 
+def check_output_folder(folder: Path, inside: Path | None = None) -> None:
+    """Check that a folder is missing or empty, writable, and outside the input folder.
+
+    Raises
+    ------
+    OutputFolderError
+        If it is not, or if a command on it was interrupted.
+    """
+    if (journal := unfinished_journal(folder)) is not None:
+        require_finished(folder, journal)
+    check_empty(folder, inside)
+
+
 def _new_journal(
-    plan: list[ExportedImage],
-    folders: list[str],
-    action: str,
-    request: Mapping[str, Any],
-    model: str | None,
+    plan: list[ExportedImage], folders: list[str], action: str, model: str | None
 ) -> Journal:
     placed = [image for image in plan if image.exported_path]
     contents = dict(zip(placed, contents_of([image.source_path for image in placed])))
@@ -154,7 +167,6 @@ def _new_journal(
         action=action,
         command="export",
         finished=False,
-        request=dict(request),
         folders=folders,
         centers=list(range(len(folders))),
         far=far_distance(plan),
@@ -194,49 +206,21 @@ def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
     Returns
     -------
     list of ExportedImage
-        All images of the export.
+        All images of the export; none if it was `undo_export` that was interrupted.
 
     Raises
     ------
     OutputFolderError
         If the disk is full, for example; every image is then complete at its old or new path,
-        and this function can be called again. Also if `undo_export` was interrupted, which
-        only `undo_export` can finish.
+        and this function can be called again.
     """
     folder = Path(output_folder)
     with lock(folder):
         journal = read_journal(folder)
-        if journal.command == "undo":
-            require_finished(folder, journal)
-        with explain_disk_errors(folder):
-            return journal.images if journal.finished else carry_out(folder, journal).images
-
-
-def resume(
-    output_folder: str | os.PathLike[str], request: Mapping[str, Any]
-) -> list[ExportedImage] | None:
-    """Finish an interrupted command if it equals the requested one.
-
-    Parameters
-    ----------
-    output_folder : str or path-like
-        The folder of an export, which may not exist yet.
-    request : mapping
-        Parameters of the requested command. The value of ``"then"`` is not compared.
-
-    Returns
-    -------
-    list of ExportedImage or None
-        All images of the export, or None if nothing was interrupted.
-
-    Raises
-    ------
-    OutputFolderError
-        If another command was interrupted. The message says how to finish or undo it.
-    """
-    journal = unfinished_journal(output_folder)
-    if journal is None:
-        return None
-    if not matches_request(journal, request):
-        require_finished(Path(output_folder), journal)
-    return finish_export(output_folder)
+        if journal.finished:
+            return journal.images
+        if journal.command != "undo":
+            with explain_disk_errors(folder):
+                return carry_out(folder, journal).images
+    undo_export(folder)
+    return []

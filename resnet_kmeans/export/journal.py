@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.content_hash import Content
 from resnet_kmeans.export.file_actions import ACTIONS, write_atomically
-from resnet_kmeans.export.names import folder_of, name_folders
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage
 
 try:
@@ -22,7 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 2  # 1 recorded neither names nor contents
+FORMAT = 3
 ABSENT = os.strerror(errno.ENOENT)
 COMMANDS = ("export", "apply", "split", "add", "undo")
 
@@ -64,8 +62,6 @@ class Journal(NamedTuple):
     command : {"export", "apply", "split", "add", "undo"}
         The last command; it was interrupted if `finished` is False.
     finished : bool
-    request : dict
-        The parameters of the last command. A repeated command with equal ones resumes it.
     folders : list of str
         The folder of each label.
     centers : list of int
@@ -87,7 +83,6 @@ class Journal(NamedTuple):
     action: str
     command: str
     finished: bool
-    request: dict[str, Any]
     folders: list[str]
     centers: list[int]
     far: float | None
@@ -157,9 +152,9 @@ def read_journal(folder: Path) -> Journal:
         with open(folder / JOURNAL, encoding="ascii") as lines:
             header, *rows = map(json.loads, lines)
         number = header.pop("format")
-        if number > FORMAT or header["action"] not in ACTIONS:
-            raise ValueError("of a newer format")
-        journal = _from_format_1(header, rows) if number == 1 else _from_lines(header, rows)
+        if number != FORMAT or header["action"] not in ACTIONS:
+            raise ValueError(f"of format {number}; this version reads {FORMAT}")
+        journal = _from_lines(header, rows)
         _check_inside(journal)
         return journal
     except FileNotFoundError:
@@ -190,36 +185,6 @@ def _from_lines(header: dict[str, Any], rows: list[Any]) -> Journal:
     if journal.command not in COMMANDS or {r.action for r in records} - set(ACTIONS):
         raise ValueError("of a newer format")
     return journal
-
-
-def _from_format_1(header: Mapping[str, Any], rows: Sequence[Any]) -> Journal:
-    """Convert a journal of format 1, which recorded neither names nor contents."""
-    finished, action = bool(header["finished"]), header["action"]
-    n_labels = max([int(row[0]) + 1 for row in rows] or [1])
-    folders = name_folders(max(n_labels, 1))
-    records = []
-    for cluster, path, source, *rest in rows:
-        name = "" if path is None else folder_of(path)
-        if cluster >= 0:
-            folders[cluster] = name
-        image = ExportedImage(cluster, name, path, source, *rest)
-        before = None if finished or path is None else ""
-        records.append(Record(image, action, path, None, before))
-    return Journal(
-        # The journal has no id, but its rows never change, so their hash serves as one.
-        id=hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest(),
-        action=action,
-        command="export",
-        finished=finished,
-        request={},
-        folders=folders,
-        centers=[],
-        far=far_distance([record.image for record in records]),
-        model=None,
-        staged=False,
-        strays=[],
-        records=records,
-    )
 
 
 def far_distance(images: Sequence[ExportedImage]) -> float | None:

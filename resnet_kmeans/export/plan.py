@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from resnet_kmeans.cluster_names import MAX_NAME_BYTES, NOISE, NOISE_NAME, name_key
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
+from resnet_kmeans.export.file_actions import ACTIONS
 from resnet_kmeans.export.names import name_folders
 
 HIDDEN_PREFIX = ".resnet-kmeans."  # begins the names of our hidden files in an export
@@ -47,13 +50,26 @@ class ExportedImage(NamedTuple):
 
 def plan_export(
     image_paths: Sequence[str | os.PathLike[str]],
-    labels: Sequence[int],
-    distances: Sequence[float] | None = None,
+    labels: Sequence[int] | np.ndarray,
+    distances: Sequence[float] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
     n_clusters: int | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
 ) -> tuple[list[ExportedImage], list[str]]:
-    """Plan an export without touching the disk; return the images and the folder of each label."""
+    """Plan an export without touching the disk; return the images and the folder of each label.
+
+    Raises
+    ------
+    ClusterNameError
+        If a name is not valid for a folder.
+    ValueError
+        If there are more or fewer labels than images.
+    """
+    if len(image_paths) != len(labels):
+        raise ValueError(
+            f"Expected one label per path, got {len(labels)} labels for {len(image_paths)} paths. "
+            "Nothing was written. Pass the labels in the order of the paths."
+        )
     n_named = max(names, default=-1) + 1 if isinstance(names, Mapping) else len(names or [])
     n_labels = max([*(int(label) + 1 for label in labels), n_clusters or 1, n_named])
     folders = name_folders(n_labels, names)
@@ -106,7 +122,16 @@ def _numbered(name: str, number: int) -> str:
     return stem + ending
 
 
-def check_output_folder(folder: Path, inside: Path | None = None) -> None:
+def check_action(action: str) -> None:
+    """Raise a ValueError if there is no such action."""
+    if action not in ACTIONS:
+        raise ValueError(
+            f"Expected an action from {ACTIONS}, got {action!r}. Nothing was done. Choose one of "
+            "them."
+        )
+
+
+def check_empty(folder: Path, inside: Path | None = None) -> None:
     """Check that a folder is missing or empty, writable, and outside the input folder.
 
     Raises

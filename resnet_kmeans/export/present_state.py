@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.content_hash import contents_of
@@ -117,20 +114,6 @@ def unfinished_journal(output_folder: str | os.PathLike[str]) -> Journal | None:
     return None if journal is None or journal.finished else journal
 
 
-def is_unfinished(output_folder: str | os.PathLike[str]) -> bool:
-    """Return whether a command on this folder was interrupted."""
-    return unfinished_journal(output_folder) is not None
-
-
-def matches_request(journal: Journal, request: Mapping[str, Any]) -> bool:
-    """Return whether an interrupted command equals the requested one."""
-    # "then" holds what follows the command, a report for example; it does not change its plan.
-    if journal.finished or journal.command == "undo" or not journal.request:
-        return False
-    asked = json.loads(json.dumps(dict(request)))  # turns tuples into lists, as the journal did
-    return {**journal.request, "then": None} == {**asked, "then": None}
-
-
 def require_finished(folder: Path, journal: Journal) -> None:
     """Check that no command on an export was interrupted.
 
@@ -142,13 +125,11 @@ def require_finished(folder: Path, journal: Journal) -> None:
     if journal.finished:
         return
     place = printable(folder)
-    asked = ", ".join(f"{k} {printable(v)}" for k, v in journal.request.items() if _is_short(k, v))
     what = "export" if journal.command == "export" else f"command {journal.command!r}"
     back = f", or undo it with: resnet-kmeans undo {place}" if can_undo(journal) else ""
     raise OutputFolderError(
-        f"Expected a finished export, got {place}, where the {what} with "
-        f"action={journal.action!r} was interrupted ({asked or 'of an earlier version'}). Nothing "
-        f"was done. Finish it with the same command or with: resnet-kmeans finish {place}{back}."
+        f"In {place}, the {what} with action={journal.action!r} was interrupted. Nothing was "
+        f"done. Finish it with: resnet-kmeans finish {place}{back}."
     )
 
 
@@ -158,10 +139,6 @@ def can_undo(journal: Journal) -> bool:
     # interrupted one is half done, and its user may want the folder empty again.
     moved = journal.action == "move" or any(r.action == "move" for r in journal.records)
     return moved or (journal.command in ("export", "undo") and not journal.finished)
-
-
-def _is_short(key: str, value: Any) -> bool:
-    return key != "then" and value is not None and len(str(value)) < 200
 
 
 def with_places(journal: Journal, folder: Path, found: Survey) -> Journal:

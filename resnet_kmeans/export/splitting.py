@@ -25,7 +25,6 @@ def split_folder(
     *,
     model: Any,
     centers: Sequence[int],
-    request: Mapping[str, Any],
     dry_run: bool = False,
 ) -> list[ExportedImage]:
     """Move the images of one folder to several new ones, and replace the kept model.
@@ -41,8 +40,6 @@ def split_folder(
         The new model of the export. Its last centres are those of the parts.
     centers : sequence of int
         Positions of the centres that remain from the previous model.
-    request : mapping
-        Parameters that identify this split, so that it can be resumed.
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -65,9 +62,7 @@ def split_folder(
             # A new number: the model before the split must last until the split is recorded.
             number = int((journal.model or ".0.").split(".")[-2]) + 1
             planned = with_contents(planned, folder, found)
-            planned = planned._replace(
-                command="split", request=dict(request), model=keep_model(folder, model, number)
-            )
+            planned = planned._replace(command="split", model=keep_model(folder, model, number))
             return record_and_carry_out(folder, planned).images
 
 

@@ -1,0 +1,78 @@
+"""Prints the results and messages of commands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from resnet_kmeans.cluster_names import NOISE_NAME, SET_ASIDE_NAME, TABLE
+from resnet_kmeans.exceptions import list_reasons, printable
+from resnet_kmeans.export import ExportedImage
+
+LISTED = 10  # lines that a message shows; it only counts the others
+
+
+def count(n: int, noun: str, verb: str = "") -> str:
+    """Return a number with its noun, "1 image" or "2 images", and "is" or "are" if asked for.
+
+    Parameters
+    ----------
+    n : int
+    noun : str
+        In the singular; its plural ends in "s".
+    verb : {"", "is", "was"}, default=""
+        In the singular.
+    """
+    if n == 1:
+        return f"1 {noun} {verb}".rstrip()
+    plural = {"": "", "is": "are", "was": "were"}[verb]
+    return f"{n} {noun}s {plural}".rstrip()
+
+
+def announce(args: argparse.Namespace, sentence: str) -> None:
+    """Print what is about to be done to stderr, unless ``--quiet`` is given."""
+    # A progress bar appears only after the libraries and the network are loaded, which takes
+    # seconds, and only on a terminal.
+    if not args.quiet:
+        print(f"{sentence} …", file=sys.stderr)
+
+
+def print_some(lines: Iterable[str], rest: str = "") -> None:
+    """Print the first lines, and the number of the others; `rest` says where those are."""
+    lines = list(lines)
+    for line in lines[:LISTED]:
+        print(f"  {printable(line)}")
+    if len(lines) > LISTED:
+        print(f"  and {len(lines) - LISTED} more{rest}")
+
+
+def print_reasons(reasons: Mapping[str, str], where: str = "") -> None:
+    """Print why images are unreadable to stderr; `where` says where all are listed."""
+    if reasons:
+        listed = list_reasons(reasons, LISTED, where)
+        print(f"{count(len(reasons), 'image')} could not be read:\n{listed}", file=sys.stderr)
+
+
+def print_unreadable(rows: Iterable[ExportedImage], where: str = "") -> None:
+    """Print the unreadable images to stderr; `where` says where all are listed."""
+    print_reasons({row.source_path: row.reason for row in rows if not row.exported_path}, where)
+
+
+def print_sizes(rows: Iterable[ExportedImage], sign: str = "") -> Counter[str]:
+    """Print the number of images in each folder, after a sign; return these numbers."""
+    sizes = Counter(row.exported_path.split("/")[0] for row in rows if row.exported_path)
+    for folder in sorted(sizes):
+        print(f"{printable(folder)}  {sign}{count(sizes[folder], 'image')}")
+    return sizes
+
+
+def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
+    """Print the unreadable images, the size of each cluster, and the folder."""
+    print_unreadable(rows, "" if dry_run else f"; all are listed in {printable(output / TABLE)}")
+    sizes = print_sizes(rows)
+    images = count(sizes.total(), "image", "" if dry_run else "is")
+    clusters = count(len(sizes.keys() - {SET_ASIDE_NAME, NOISE_NAME}), "cluster")
+    print(f"{images}{' would be' if dry_run else ''} in {clusters} in {printable(output)}")

@@ -1,0 +1,361 @@
+"""What a person does with an export: correct it, add to it, split it, report on it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from resnet_kmeans.cluster_names import (
+    NOISE,
+    NOISE_NAME,
+    REPORT,
+    SET_ASIDE,
+    SET_ASIDE_NAME,
+    UNREADABLE,
+)
+from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.clustering import nan_rows, new_fitted_kmeans, reduce_blocks
+from resnet_kmeans.exceptions import (
+    OutputFolderError,
+    ResNetKMeansError,
+    TooFewImagesError,
+    printable,
+)
+from resnet_kmeans.export import (
+    ExportedImage,
+    ExportState,
+    NewImages,
+    add_to_export,
+    apply_curation,
+    check_action,
+    export_clusters,
+    finish_export,
+    folder_of,
+    kept_model,
+    read_export,
+    rename_cluster,
+    require_folder,
+    select_new,
+    split_folder,
+    undo_export,
+)
+from resnet_kmeans.images import IMAGE_EXTENSIONS, as_sources, images_of, reason_unreadable
+from resnet_kmeans.report import ShownExport, read_facts, write_report
+
+__all__ = [
+    "add_images",
+    "apply_curation",
+    "export_clusters",
+    "finish_export",
+    "rename_cluster",
+    "split_cluster",
+    "undo_export",
+    "write_export_report",
+]
+
+
+def add_images(
+    folder: str | os.PathLike[str],
+    images: Any,
+    *,
+    action: str = "copy",
+    set_aside: bool = False,
+    dry_run: bool = False,
+    **featurizer_params: Any,
+) -> list[ExportedImage]:
+    """Add new images to the clusters of an export.
+
+    The model that the export keeps finds the cluster of each image. Folders that were renamed
+    or merged are respected. Images that are in the export already, by source or by content,
+    are skipped, so adding the same images again does nothing.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of a finished export.
+    images : str, path-like or sequence of path-like, of length n
+        A folder of images, or their paths.
+    action : {"copy", "hardlink", "symlink", "move"}, default="copy"
+        How images are put into the folders.
+    set_aside : bool, default=False
+        If True, images that fit badly go to ``_set_aside``: those that are farther from their
+        centre than 99 % of the images of the fit. Their `reason` says so in either case.
+    dry_run : bool, default=False
+        If True, only check and return what would be done.
+    **featurizer_params
+        Parameters of `ResNetFeaturizer` that differ on this machine, for example
+        ``weights=PATH``.
+
+    Returns
+    -------
+    list of ExportedImage, of length n or less
+        The images as they were, or would be, added, including unreadable ones. Empty if the
+        export has all of them already.
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder is not an export, keeps no model, or another command on it was
+        interrupted; nothing is done then. Also if the command stops midway, for example
+        because the disk is full; `finish_export` completes it then.
+    ValueError
+        If the action is unknown.
+    """
+    check_action(action)
+    model = _load_kept_model(folder, featurizer_params)
+    paths = select_new(folder, [os.fspath(path) for path in images_of(images)])
+    if not paths:
+        return []
+    new = find_nearest_centers(model, paths)
+    return add_to_export(folder, new, action=action, set_aside=set_aside, dry_run=dry_run)
+
+
+def split_cluster(
+    folder: str | os.PathLike[str],
+    cluster: int | str,
+    n_clusters: int = 2,
+    *,
+    dry_run: bool = False,
+    **featurizer_params: Any,
+) -> list[ExportedImage]:
+    """Split a cluster of an export by clustering its images again.
+
+    The parts are called ``NAME_1``, ``NAME_2``, …. In the model that the export keeps, their
+    centres replace that of the cluster.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of a finished export.
+    cluster : int or str
+        The label or the present folder of the cluster.
+    n_clusters : int, default=2
+        Number of parts.
+    dry_run : bool, default=False
+        If True, only check and return what would be done.
+    **featurizer_params
+        Parameters of `ResNetFeaturizer` that differ on this machine, for example
+        ``weights=PATH``.
+
+    Returns
+    -------
+    list of ExportedImage
+        All images of the export, as they are, or would be, afterwards.
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder is not an export, keeps no model, or another command on it was
+        interrupted; nothing is done then.
+    CurationError
+        If there is no such cluster.
+    TooFewImagesError
+        If the cluster has fewer readable images than parts.
+    """
+    state = read_export(folder)
+    named = require_folder(state, cluster)
+    model = _load_kept_model(folder, featurizer_params)
+    inside = [image for image in state.images if image.name == named]
+    places = [image.exported_path for image in inside if image.exported_path]
+    reduced = _reduced_rows(model, [os.path.join(folder, place) for place in places])
+    readable = nan_rows.is_readable(reduced)
+    if readable.sum() < n_clusters:
+        raise TooFewImagesError(int(readable.sum()), n_clusters)
+    parts = KMeans(n_clusters, n_init=10, random_state=0).fit(reduced[readable])
+    distances = parts.transform(reduced[readable]).min(axis=1)
+    # Clusters that were merged share the folder: the parts replace the centres of all.
+    kept = [i for i, label in enumerate(state.centers) if state.folders[label] != named]
+    found = zip(np.flatnonzero(readable), parts.labels_, distances)
+    return split_folder(
+        folder,
+        named,
+        {places[i]: (int(part), float(distance)) for i, part, distance in found},
+        model=_with_parts(model, kept, parts.cluster_centers_),
+        centers=kept,
+        dry_run=dry_run,
+    )
+
+
+def write_export_report(
+    folder: str | os.PathLike[str],
+    *,
+    model: ImageFolderClusterer | None = None,
+    **featurizer_params: Any,
+) -> Path:
+    """Write the page that shows and corrects an export, as its folder is now.
+
+    An older report is replaced. What was changed by hand in the folder is listed on the page.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of a finished export.
+    model : fitted ImageFolderClusterer, default=None
+        Provides the map and the silhouettes; None uses the model that the export keeps. If
+        there is none that works here, the page lacks both and says why.
+    **featurizer_params
+        Parameters of `ResNetFeaturizer` that differ on this machine, for example
+        ``weights=PATH``.
+
+    Returns
+    -------
+    Path
+        The page, ``report.html`` in the folder.
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder is not an export, or a command on it was interrupted.
+    FileExistsError
+        If the folder has a ``report.html`` that is not a report.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import write_export_report
+    >>> write_export_report("clusters")  # doctest: +SKIP
+    PosixPath('clusters/report.html')
+    """
+    output = Path(folder)
+    state = read_export(output)
+    rows = state.images + [_added(path) for path in state.added if _is_shown(path)]
+    paths = [row.exported_path if _folder(row) else None for row in rows]
+    labels, names = _label(state, rows)
+    images = [output / path if path else row.source_path for path, row in zip(paths, rows)]
+    reasons = {row.source_path: row.reason or "in none of the folders" for row in rows}
+    features, facts = _features_and_facts(output, images, labels, model, featurizer_params)
+    if features is not None:
+        # Files that were added by hand, or edited, may be unreadable.
+        for i in np.flatnonzero(np.isnan(features).any(axis=1) & (labels != UNREADABLE)).tolist():
+            labels[i], paths[i] = UNREADABLE, None
+            reasons[str(images[i])] = reason_unreadable(images[i]) or "the network returns NaN"
+    return write_report(
+        labels,
+        output / REPORT,
+        images=images,
+        distances=[np.nan if row.distance is None else row.distance for row in rows],
+        reasons=reasons,
+        features=features,
+        names=names,
+        export=ShownExport(state.id, output, paths, set(state.added), describe_differences(state)),
+        facts=facts,
+    )
+
+
+def _load_kept_model(
+    folder: str | os.PathLike[str], featurizer_params: Mapping[str, Any]
+) -> ImageFolderClusterer:
+    """Return the model that an export keeps.
+
+    Raises
+    ------
+    OutputFolderError
+        If the export keeps none.
+    """
+    file = kept_model(folder)
+    if file is None:
+        raise OutputFolderError(
+            f"Expected an export that keeps its model, got {printable(folder)} without one: it was "
+            "made from labels alone, or its model has a custom step, which cannot be saved. "
+            "Nothing was done. Export again with ImageFolderClusterer.export, or assign the "
+            "images to a new folder with a saved model."
+        )
+    return ImageFolderClusterer.load(file, **featurizer_params)
+
+
+def find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
+    """Return images with their nearest centre in a fitted model, or why they have none."""
+    distances = model.transform(paths)
+    readable = ~np.isnan(distances).any(axis=1)
+    nearest = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
+    bad = [paths[i] for i in np.flatnonzero(~readable).tolist()]
+    reasons = {path: reason_unreadable(path) or "" for path in bad}
+    return NewImages(paths, nearest.tolist(), distances.min(axis=1).tolist(), reasons)
+
+
+def _reduced_rows(model: ImageFolderClusterer, paths: Sequence[Any]) -> np.ndarray:
+    """Return the rows in which the model measures distances, NaN for unreadable images."""
+    featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
+    width = model.cluster_centers_.shape[1]
+    return np.concatenate([*reduce_blocks(as_sources(paths), featurizer, reducer, width)])
+
+
+def _with_parts(
+    model: ImageFolderClusterer, kept: list[int], centers: np.ndarray
+) -> ImageFolderClusterer:
+    """Return a model with some of the present centres, followed by new ones."""
+    centers = np.concatenate([model.cluster_centers_[kept], centers]).astype(np.float32)
+    changed = ImageFolderClusterer(**model.get_params(deep=False))
+    changed.set_params(n_clusters=len(centers))
+    featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
+    return changed._set_steps(featurizer, reducer, new_fitted_kmeans(centers, model.inertia_))
+
+
+def _features_and_facts(
+    output: Path,
+    images: list[Any],
+    labels: np.ndarray,
+    model: ImageFolderClusterer | None,
+    featurizer_params: Mapping[str, Any],
+) -> tuple[np.ndarray | None, dict[str, str]]:
+    """Return the reduced features of the images and facts about the model.
+
+    Without a model that works here, the features are None, and a fact says why.
+    """
+    placed = np.flatnonzero(labels != UNREADABLE)
+    try:
+        model = model or _load_kept_model(output, featurizer_params)
+        # The features are those of the fit, from the cache; the network sees new images alone.
+        rows = _reduced_rows(model, [images[i] for i in placed])
+    except ResNetKMeansError as error:
+        return None, {"Map": f"none: {error}"}
+    features = np.full((len(labels), rows.shape[1]), np.nan, dtype=np.float32)
+    features[placed] = rows
+    return features, read_facts(model)
+
+
+def describe_differences(state: ExportState) -> list[str]:
+    """Return a sentence for each change by hand in the folder of an export."""
+    pairs = [(folder_of(old), folder_of(new), old, new) for old, new in state.moved.items()]
+    moved = Counter((before, now) for before, now, _, _ in pairs if before != now)
+    return [
+        *(_moved(before, now, n) for (before, now), n in moved.items()),
+        *(f"{old} is now called {new}" for before, now, old, new in pairs if before == now),
+        *(f"{path} is missing; it came from {source}" for path, source in state.missing.items()),
+        *(f"{path} was added by hand" for path in state.added),
+    ]
+
+
+def _moved(before: str, now: str, n: int) -> str:
+    images, left = "1 image is" if n == 1 else f"{n} images are", before or "the export itself"
+    return f"{images} in {now or 'no folder'} now, no longer in {left}"
+
+
+def _label(state: ExportState, rows: list[ExportedImage]) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the label of each image by its folder, and the folder of each label."""
+    of, free = {SET_ASIDE_NAME: SET_ASIDE, NOISE_NAME: NOISE}, count(len(state.folders))
+    for label, folder in enumerate(state.folders):
+        of.setdefault(folder, label)
+    for folder in filter(None, map(_folder, rows)):
+        if folder not in of:
+            of[folder] = next(free)
+    labels = [of.get(_folder(row), UNREADABLE) for row in rows]
+    return np.array(labels), {label: folder for folder, label in of.items()}
+
+
+def _added(path: str) -> ExportedImage:
+    return ExportedImage(UNREADABLE, "", path, path)
+
+
+def _is_shown(path: str) -> bool:
+    return bool(folder_of(path)) and path.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def _folder(row: ExportedImage) -> str:
+    return folder_of(row.exported_path or "")
