@@ -19,19 +19,17 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans.cluster_names import UNREADABLE, default_cluster_names, renamed
+from resnet_kmeans._folder_names import UNREADABLE, default_cluster_names, renamed
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
     NClustersChoice,
     choose,
-    fit_reducer,
     modularity_score,
-    nan_rows,
     new_clusterer,
     new_reducer,
     one_thread_if_small,
-    reduce_blocks,
+    rows,
     takes_n_clusters,
 )
 from resnet_kmeans.exceptions import (
@@ -40,9 +38,13 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesError,
 )
 from resnet_kmeans.export import ExportedImage, plan_export, write_export
-from resnet_kmeans.featurizer import prepare_featurizer
-from resnet_kmeans.images import images_of, reason_unreadable, source_name
-from resnet_kmeans.persistence import load_clusterer, save_clusterer
+from resnet_kmeans.featurizer import (
+    describe_featurizer,
+    prepare_featurizer,
+    restore_featurizer,
+)
+from resnet_kmeans.images import images_of, source_name
+from resnet_kmeans.saving import load_model, save_model
 
 MAX_CHOSEN = 30  # the default maximum of `choose_n_clusters`
 
@@ -65,7 +67,7 @@ class ImageFolderClusterer(
         Transformer from images to rows of features; None uses ``ResNetFeaturizer()``.
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None, default="auto"
         Dimensionality reduction before clustering. ``"discriminant"`` learns the directions
-        that separate the clusters, with `ClusterDiscriminantAnalysis`. ``"pca"`` normalises
+        that separate the clusters, with `ClusterDiscriminantAnalysis`. ``"pca"`` normalizes
         rows to unit length and reduces them to 64 dimensions. ``"auto"`` is
         ``"discriminant"`` if there are at least 100 images and at least 10 per cluster,
         counting no more than the 5,000 that it learns from; it is ``"pca"`` otherwise, or if
@@ -74,7 +76,7 @@ class ImageFolderClusterer(
         of a transformer is set. For the measurements behind the default, see
         ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
-        None uses KMeans with 10 initialisations, or MiniBatchKMeans for 100,000 images or
+        None uses KMeans with 10 initializations, or MiniBatchKMeans for 100,000 images or
         more. In any other clusterer, `n_clusters` (or `n_components`, if it has no
         `n_clusters`) is set. If that parameter is None, or missing as in DBSCAN, HDBSCAN,
         OPTICS and MeanShift, the clusterer finds the number itself.
@@ -98,15 +100,15 @@ class ImageFolderClusterer(
         Label of each image; -1 for an unreadable one, -2 for noise, which a clusterer such as
         DBSCAN assigns to no cluster.
     distances_ : ndarray of shape (n,), dtype float32
-        Distance of each image to the centre of its cluster; NaN without a cluster.
+        Distance of each image to the center of its cluster; NaN without a cluster.
     unreadable_ : dict of str to str
         Reason for each unreadable image, by path.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
-        Centres of the clusters in the reduced space; means if the clusterer has no centres.
+        Centres of the clusters in the reduced space; means if the clusterer has no centers.
     cluster_names_ : list of str, of length n_clusters
         Names of the clusters; ``"cluster_0"``, … unless `set_cluster_names` changed them.
     inertia_ : float
-        Sum of squared distances of images to the centres of their clusters.
+        Sum of squared distances of images to the centers of their clusters.
 
     Notes
     -----
@@ -189,16 +191,14 @@ class ImageFolderClusterer(
         n_clusters = self._n_clusters_for(sources)
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
 
-        def reducer_for(features: np.ndarray) -> Any:
-            if n_clusters != 1:
-                _check_differ(features)
+        def reducer_for(features: np.ndarray, reasons: Mapping[int, str]) -> Any:
+            _check_features(features, sources, reasons, n_clusters)
             return self._new_reducer(features.shape, n_clusters)
 
-        fitted = fit_reducer(sources, featurizer, reducer_for, self.random_state)
-        if fitted is None:
-            raise UnreadableImagesError(_reasons(sources))
-        reducer, reduced = fitted
-        readable = nan_rows.drop_unreadable(reduced)
+        reducer, reduced, reasons = rows.fit_reducer(
+            sources, featurizer, reducer_for, self.random_state
+        )
+        readable = rows.drop_unreadable(reduced)
         clusterer = self._new_clusterer(len(readable), n_clusters)
         if takes_n_clusters(clusterer) and len(readable) < n_clusters:
             raise TooFewImagesError(len(readable), n_clusters)
@@ -206,7 +206,7 @@ class ImageFolderClusterer(
             clusterer.fit(readable)
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
         self._cluster_names = None
-        self._set_results(sources, reduced)
+        self._set_results(sources, reduced, reasons)
         return self
 
     def _n_clusters_for(self, sources: list[Any]) -> int:
@@ -222,10 +222,9 @@ class ImageFolderClusterer(
         sources = images_of(X)
         sampled = sample_of(sources)
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sampled)
-        features = nan_rows.drop_unreadable(nan_rows.features_of(featurizer, sampled))
-        if not len(features):
-            raise UnreadableImagesError(_reasons(sources))
-        _check_differ(features)
+        features, reasons = rows.features_of(featurizer, sampled)
+        features = rows.drop_unreadable(features)
+        _check_features(features, sampled, reasons)
 
         def new_steps(n_clusters: int) -> Pipeline:
             reducer = self._new_reducer(features.shape, n_clusters)
@@ -241,17 +240,19 @@ class ImageFolderClusterer(
     def _new_clusterer(self, n_rows: int, n_clusters: int) -> Any:
         return new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
 
-    def _set_results(self, sources: list[Any], reduced: np.ndarray) -> None:
+    def _set_results(
+        self, sources: list[Any], reduced: np.ndarray, reasons: Mapping[int, str]
+    ) -> None:
         """Set the attributes that describe the images of the fit and their clusters."""
         self.image_paths_ = [
             source if isinstance(source, (str, os.PathLike)) else source_name(source, i)
             for i, source in enumerate(sources)
         ]
         clusterer = self.pipeline_["clusterer"]
-        self.labels_ = nan_rows.labels_of_fit(clusterer, reduced)
-        self.unreadable_ = _reasons(sources, np.flatnonzero(self.labels_ == UNREADABLE))
-        self.cluster_centers_ = nan_rows.centers_of(clusterer, reduced, self.labels_)
-        self.distances_ = nan_rows.own_distances(reduced, self.cluster_centers_, self.labels_)
+        self.labels_ = rows.labels_of_fit(clusterer, reduced)
+        self.unreadable_ = _by_name(sources, reasons)
+        self.cluster_centers_ = rows.centers_of(clusterer, reduced, self.labels_)
+        self.distances_ = rows.own_distances(reduced, self.cluster_centers_, self.labels_)
         # Only KMeans and its variants have an inertia.
         self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
 
@@ -275,10 +276,11 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         clusterer = self.pipeline_["clusterer"]
-        return np.concatenate([nan_rows.predict(clusterer, block) for block in self._reduced(X)])
+        blocks = self._reduced(images_of(X))
+        return np.concatenate([rows.predict(clusterer, block) for block, _ in blocks])
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the distances of images to the centres of all clusters.
+        """Return the distances of images to the centers of all clusters.
 
         Parameters
         ----------
@@ -291,20 +293,24 @@ class ImageFolderClusterer(
             Distances in the reduced space; NaN for an unreadable image.
         """
         check_is_fitted(self)
-        centers = self.cluster_centers_
-        return np.concatenate([nan_rows.distances(block, centers) for block in self._reduced(X)])
+        centers, blocks = self.cluster_centers_, self._reduced(images_of(X))
+        return np.concatenate([rows.distances(block, centers) for block, _ in blocks])
 
-    def _reduced(self, X: Any) -> Iterator[np.ndarray]:
-        """Yield the reduced rows of images, in blocks."""
+    def _reduced(self, sources: list[Any]) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
+        """Yield the reduced rows of images, in blocks, and why some have none, by position."""
         featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
-        width = self.cluster_centers_.shape[1]
-        return reduce_blocks(images_of(X), featurizer, reducer, width)
+        return rows.reduce_blocks(sources, featurizer, reducer, self.cluster_centers_.shape[1])
+
+    def _reduce(self, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
+        """Return the reduced rows of images, and why some have none, by position."""
+        blocks, reasons = zip(*self._reduced(sources))
+        return np.concatenate(blocks), {i: why for block in reasons for i, why in block.items()}
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the modularity of the predicted labels.
 
         Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of
-        the 3 nearest neighbours of each image in feature space. GridSearchCV can choose
+        the 3 nearest neighbors of each image in feature space. GridSearchCV can choose
         `n_clusters` by it, but not by the score of KMeans, which keeps rising with
         `n_clusters`. Of more than 10,000 images, a random sample of 10,000 is scored.
 
@@ -327,8 +333,8 @@ class ImageFolderClusterer(
         """Return the features and predicted labels of the readable images, or a sample of many."""
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
-        features = nan_rows.features_of(featurizer, sample_of(images_of(X)))
-        labels = nan_rows.predict(clusterer, nan_rows.reduce(reducer, features))
+        features, _ = rows.features_of(featurizer, sample_of(images_of(X)))
+        labels = rows.predict(clusterer, rows.reduce(reducer, features))
         readable = labels != UNREADABLE
         return features[readable], labels[readable]
 
@@ -341,7 +347,7 @@ class ImageFolderClusterer(
         """Set the names of clusters.
 
         Clusters with equal names share a folder in an export and a section in a report;
-        labels and centres do not change. `fit` resets the names.
+        labels and centers do not change. `fit` resets the names.
 
         Parameters
         ----------
@@ -409,10 +415,10 @@ class ImageFolderClusterer(
         """Return paths, labels, distances and reasons of images, by default those of the fit."""
         if X is not None:
             paths = images_of(X)
-            reduced = np.concatenate([*self._reduced(paths)])
-            labels = nan_rows.predict(self.pipeline_["clusterer"], reduced)
-            gaps = nan_rows.own_distances(reduced, self.cluster_centers_, labels)
-            return paths, labels, gaps, _reasons(paths, np.flatnonzero(labels == UNREADABLE))
+            reduced, reasons = self._reduce(paths)
+            labels = rows.predict(self.pipeline_["clusterer"], reduced)
+            gaps = rows.own_distances(reduced, self.cluster_centers_, labels)
+            return paths, labels, gaps, _by_name(paths, reasons)
         if not hasattr(self, "labels_"):
             raise ValueError(
                 "Expected a clusterer with the images of its fit, got one loaded from a file. "
@@ -439,7 +445,13 @@ class ImageFolderClusterer(
             If a step is a custom one, or the file cannot be written.
         """
         check_is_fitted(self)
-        save_clusterer(self, path)
+        featurizer, *steps = (step for _, step in self.pipeline_.steps)
+        # A RandomState or None cannot be written as JSON; predictions do not need it.
+        seed = int(self.random_state) if isinstance(self.random_state, Integral) else None
+        names = ("n_clusters", "reducer", "unreadable")
+        parameters = {**{name: getattr(self, name) for name in names}, "random_state": seed}
+        described = describe_featurizer(featurizer)
+        save_model(path, parameters, described, steps, self.cluster_names_)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -463,11 +475,13 @@ class ImageFolderClusterer(
         ModelFileError
             If the file is not a model file, is damaged, or has a newer format.
         """
-        saved = load_clusterer(path, featurizer_params)
-        steps = (saved.featurizer, saved.reducer, saved.clusterer)
-        model = cls(**saved.parameters)._set_steps(*steps)
+        saved = load_model(path)
+        featurizer, fitted = restore_featurizer(saved.featurizer, featurizer_params)
+        model = cls(**saved.parameters, featurizer=featurizer)
+        prepared = prepare_featurizer(featurizer, model.unreadable)
+        vars(prepared).update(fitted)
         model._cluster_names = saved.names
-        return model
+        return model._set_steps(prepared, saved.reducer, saved.clusterer)
 
     def _set_steps(self, featurizer: Any, reducer: Any, clusterer: Any) -> ImageFolderClusterer:
         """Set fitted steps; the attributes of one entry per image stay unset."""
@@ -488,11 +502,15 @@ class ImageFolderClusterer(
 
 def sample_of(sources: list[Any]) -> list[Any]:
     """Return at most `MAX_ROWS` images, a fixed random sample if there are more."""
-    return [sources[i] for i in nan_rows.sample(len(sources), MAX_ROWS, random_state=0)]
+    return [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
 
 
-def _check_differ(features: np.ndarray) -> None:
-    if len(features) > 1 and (features == features[0]).all():
+def _check_features(
+    features: np.ndarray, sources: list[Any], reasons: Mapping[int, str], n_clusters: int = 2
+) -> None:
+    if not len(features):
+        raise UnreadableImagesError(_by_name(sources, reasons))
+    if n_clusters > 1 and len(features) > 1 and (features == features[0]).all():
         raise ConstantFeaturesError(f"all {len(features)} images")
 
 
@@ -500,9 +518,6 @@ def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:
     return Pipeline([("featurizer", featurizer), ("reducer", reducer), ("clusterer", clusterer)])
 
 
-def _reasons(sources: list[Any], positions: Any = None) -> dict[str, str]:
-    """Return why images cannot be read, by reading them once more."""
-    changed = "it can be read now: the network gives NaN for it, or it was mended meanwhile"
-    positions = range(len(sources)) if positions is None else positions
-    found = {source_name(sources[i], i): reason_unreadable(sources[i]) for i in positions}
-    return {name: reason or changed for name, reason in found.items()}
+def _by_name(sources: Sequence[Any], reasons: Mapping[int, str]) -> dict[str, str]:
+    """Return reasons by the names of images instead of their positions."""
+    return {source_name(sources[i], i): reason for i, reason in sorted(reasons.items())}

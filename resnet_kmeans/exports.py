@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import KMeans
 
-from resnet_kmeans.cluster_names import (
+from resnet_kmeans._folder_names import (
     NOISE,
     NOISE_NAME,
     REPORT,
@@ -21,7 +21,7 @@ from resnet_kmeans.cluster_names import (
     UNREADABLE,
 )
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import nan_rows, new_fitted_kmeans, reduce_blocks
+from resnet_kmeans.clustering import is_readable
 from resnet_kmeans.exceptions import (
     OutputFolderError,
     ResNetKMeansError,
@@ -46,8 +46,9 @@ from resnet_kmeans.export import (
     split_folder,
     undo_export,
 )
-from resnet_kmeans.images import IMAGE_EXTENSIONS, as_sources, images_of, reason_unreadable
-from resnet_kmeans.report import ShownExport, read_facts, write_report
+from resnet_kmeans.images import IMAGE_EXTENSIONS, images_of
+from resnet_kmeans.report import ExportView, read_facts, write_report
+from resnet_kmeans.saving import new_fitted_kmeans
 
 __all__ = [
     "add_images",
@@ -86,7 +87,7 @@ def add_images(
         How images are put into the folders.
     set_aside : bool, default=False
         If True, images that fit badly go to ``_set_aside``: those that are farther from their
-        centre than 99 % of the images of the fit. Their `reason` says so in either case.
+        center than 99 % of the images of the fit. Their `reason` says so in either case.
     dry_run : bool, default=False
         If True, only check and return what would be done.
     **featurizer_params
@@ -113,7 +114,7 @@ def add_images(
     paths = select_new(folder, [os.fspath(path) for path in images_of(images)])
     if not paths:
         return []
-    new = find_nearest_centers(model, paths)
+    new = _find_nearest_centers(model, paths)
     return add_to_export(folder, new, action=action, set_aside=set_aside, dry_run=dry_run)
 
 
@@ -128,7 +129,7 @@ def split_cluster(
     """Split a cluster of an export by clustering its images again.
 
     The parts are called ``NAME_1``, ``NAME_2``, …. In the model that the export keeps, their
-    centres replace that of the cluster.
+    centers replace that of the cluster.
 
     Parameters
     ----------
@@ -164,13 +165,13 @@ def split_cluster(
     model = _load_kept_model(folder, featurizer_params)
     inside = [image for image in state.images if image.name == named]
     places = [image.exported_path for image in inside if image.exported_path]
-    reduced = _reduced_rows(model, [os.path.join(folder, place) for place in places])
-    readable = nan_rows.is_readable(reduced)
+    reduced, _ = model._reduce([os.path.join(folder, place) for place in places])
+    readable = is_readable(reduced)
     if readable.sum() < n_clusters:
         raise TooFewImagesError(int(readable.sum()), n_clusters)
     parts = KMeans(n_clusters, n_init=10, random_state=0).fit(reduced[readable])
     distances = parts.transform(reduced[readable]).min(axis=1)
-    # Clusters that were merged share the folder: the parts replace the centres of all.
+    # Clusters that were merged share the folder: the parts replace the centers of all.
     kept = [i for i, label in enumerate(state.centers) if state.folders[label] != named]
     found = zip(np.flatnonzero(readable), parts.labels_, distances)
     return split_folder(
@@ -229,12 +230,9 @@ def write_export_report(
     labels, names = _label(state, rows)
     images = [output / path if path else row.source_path for path, row in zip(paths, rows)]
     reasons = {row.source_path: row.reason or "in none of the folders" for row in rows}
-    features, facts = _features_and_facts(output, images, labels, model, featurizer_params)
-    if features is not None:
-        # Files that were added by hand, or edited, may be unreadable.
-        for i in np.flatnonzero(np.isnan(features).any(axis=1) & (labels != UNREADABLE)).tolist():
-            labels[i], paths[i] = UNREADABLE, None
-            reasons[str(images[i])] = reason_unreadable(images[i]) or "the network returns NaN"
+    features, bad, facts = _features_and_facts(output, images, labels, model, featurizer_params)
+    for i, reason in bad.items():  # files that were added by hand, or edited
+        labels[i], paths[i], reasons[str(images[i])] = UNREADABLE, None, reason
     return write_report(
         labels,
         output / REPORT,
@@ -243,7 +241,7 @@ def write_export_report(
         reasons=reasons,
         features=features,
         names=names,
-        export=ShownExport(state.id, output, paths, set(state.added), describe_differences(state)),
+        export=ExportView(state.id, output, paths, set(state.added), describe_differences(state)),
         facts=facts,
     )
 
@@ -269,27 +267,16 @@ def _load_kept_model(
     return ImageFolderClusterer.load(file, **featurizer_params)
 
 
-def find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
-    """Return images with their nearest centre in a fitted model, or why they have none."""
-    distances = model.transform(paths)
-    readable = ~np.isnan(distances).any(axis=1)
-    nearest = np.where(readable, np.nan_to_num(distances).argmin(axis=1), -1)
-    bad = [paths[i] for i in np.flatnonzero(~readable).tolist()]
-    reasons = {path: reason_unreadable(path) or "" for path in bad}
-    return NewImages(paths, nearest.tolist(), distances.min(axis=1).tolist(), reasons)
-
-
-def _reduced_rows(model: ImageFolderClusterer, paths: Sequence[Any]) -> np.ndarray:
-    """Return the rows in which the model measures distances, NaN for unreadable images."""
-    featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
-    width = model.cluster_centers_.shape[1]
-    return np.concatenate([*reduce_blocks(as_sources(paths), featurizer, reducer, width)])
+def _find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
+    """Return images with their nearest center in a fitted model, or why they have none."""
+    _, labels, distances, reasons = model._labelled(paths)
+    return NewImages(paths, labels.tolist(), distances.tolist(), reasons)
 
 
 def _with_parts(
     model: ImageFolderClusterer, kept: list[int], centers: np.ndarray
 ) -> ImageFolderClusterer:
-    """Return a model with some of the present centres, followed by new ones."""
+    """Return a model with some of the present centers, followed by new ones."""
     centers = np.concatenate([model.cluster_centers_[kept], centers]).astype(np.float32)
     changed = ImageFolderClusterer(**model.get_params(deep=False))
     changed.set_params(n_clusters=len(centers))
@@ -303,21 +290,21 @@ def _features_and_facts(
     labels: np.ndarray,
     model: ImageFolderClusterer | None,
     featurizer_params: Mapping[str, Any],
-) -> tuple[np.ndarray | None, dict[str, str]]:
-    """Return the reduced features of the images and facts about the model.
+) -> tuple[np.ndarray | None, dict[int, str], dict[str, str]]:
+    """Return the reduced features of images, why some have none, and facts about the model.
 
     Without a model that works here, the features are None, and a fact says why.
     """
-    placed = np.flatnonzero(labels != UNREADABLE)
+    placed = np.flatnonzero(labels != UNREADABLE).tolist()
     try:
         model = model or _load_kept_model(output, featurizer_params)
         # The features are those of the fit, from the cache; the network sees new images alone.
-        rows = _reduced_rows(model, [images[i] for i in placed])
+        rows, reasons = model._reduce([images[i] for i in placed])
     except ResNetKMeansError as error:
-        return None, {"Map": f"none: {error}"}
+        return None, {}, {"Map": f"none: {error}"}
     features = np.full((len(labels), rows.shape[1]), np.nan, dtype=np.float32)
     features[placed] = rows
-    return features, read_facts(model)
+    return features, {placed[i]: why for i, why in reasons.items()}, read_facts(model)
 
 
 def describe_differences(state: ExportState) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from resnet_kmeans.exceptions import (
+    ModelFileError,
     UnreadableImagesError,
     UnreadableImagesWarning,
     WeightsMismatchError,
+    printable,
+    warn_caller,
 )
 from resnet_kmeans.features import Extraction, FeatureCache, networks_folder, progress_bar
 from resnet_kmeans.images import as_sources, source_name
@@ -197,6 +200,29 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         WeightsMismatchError
             If the network is not the one of `fit`.
         """
+        rows, _ = self.features_and_reasons(X)
+        return rows
+
+    def features_and_reasons(self, X: Any) -> tuple[np.ndarray, dict[int, str]]:
+        """Return the features of images, and why some images have none.
+
+        Parameters
+        ----------
+        X : sequence of length n
+            Images, as for `transform`.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features_out_), dtype float32
+            Result of `transform`.
+        reasons : dict of int to str
+            The reason for each unreadable image, by position.
+
+        Raises
+        ------
+        UnreadableImagesError, WeightsMismatchError
+            As `transform` does.
+        """
         self._validate_params()
         sources = as_sources(X)
         with FeatureCache(self.cache) as cache, progress_bar(len(sources), self.verbose) as report:
@@ -205,10 +231,9 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             if fitted != extraction.fingerprint:
                 raise WeightsMismatchError(fitted, extraction.fingerprint)
             rows = extraction.run(sources)
-        self._report_unreadable(
-            {source_name(sources[i], i): why for i, why in extraction.reasons.items()}
-        )
-        return rows
+        reasons = extraction.reasons
+        self._report_unreadable({source_name(sources[i], i): reasons[i] for i in reasons})
+        return rows, reasons
 
     def network_files(self) -> tuple[Path | None, Path | None]:
         """Return the files that another machine needs to run the network of `fit`.
@@ -230,7 +255,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if reasons and self.unreadable == "raise":
             raise UnreadableImagesError(reasons)
         if reasons:
-            warnings.warn(UnreadableImagesWarning(reasons), stacklevel=4)  # scikit-learn wraps
+            warn_caller(UnreadableImagesWarning(reasons))
 
     def network_spec(self) -> NetworkSpec:
         """Return the parameters that determine the features.
@@ -273,3 +298,57 @@ def prepare_featurizer(given: Any, unreadable: str) -> Any:
     if "unreadable" in featurizer.get_params(deep=False):
         featurizer.set_params(unreadable="nan" if unreadable == "skip" else "raise")
     return featurizer
+
+
+def describe_featurizer(featurizer: Any) -> dict[str, Any]:
+    """Return what a model file holds of a fitted featurizer, for `restore_featurizer`.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not a ResNetFeaturizer.
+    """
+    # A subclass needs its own code, which the file cannot contain.
+    if type(featurizer) is not ResNetFeaturizer:
+        raise ModelFileError(
+            f"Expected a ResNetFeaturizer, got {type(featurizer).__name__}, which may need "
+            "its own code. Nothing was written. Use joblib.dump(clusterer, path) instead."
+        )
+    parameters = featurizer.get_params()
+    if parameters["weights"] not in (None, "imagenet"):
+        parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
+    if parameters["cache"] is not None:  # a file from elsewhere must not choose a folder
+        parameters["cache"] = "default"
+    fitted = ("fingerprint_", "n_features_out_")
+    return {**parameters, **{name: getattr(featurizer, name) for name in fitted}}
+
+
+def restore_featurizer(
+    described: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[ResNetFeaturizer, dict[str, Any]]:
+    """Return an unfitted featurizer, and the fitted attributes that `describe_featurizer` kept.
+
+    Parameters
+    ----------
+    described : mapping
+    given : mapping
+        Parameters that replace those described.
+
+    Raises
+    ------
+    ModelFileError
+        If the description is not one.
+    TypeError
+        If a given parameter does not exist.
+    """
+    ResNetFeaturizer(**given)  # a misspelled name is no fault of the file
+    try:
+        fitted = {name: described[name] for name in ("fingerprint_", "n_features_out_")}
+        parameters = {name: value for name, value in described.items() if name not in fitted}
+        shape = tuple(parameters.pop("input_shape"))
+        return ResNetFeaturizer(**{**parameters, "input_shape": shape, **given}), fitted
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"The file describes no network that this version knows: {printable(error)}. "
+            "Nothing was loaded. Save the model again."
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.exceptions import UnreadableImagesWarning
+from resnet_kmeans.exceptions import UnreadableImagesWarning, warn_caller
 from resnet_kmeans.export import check_output_folder, export_clusters
 from resnet_kmeans.features import Extraction, FeatureCache
 from resnet_kmeans.images import require_images
@@ -53,7 +52,7 @@ def extract_features(
     rows = extraction.run(paths)
     if extraction.reasons:
         reasons = {paths[i]: reason for i, reason in extraction.reasons.items()}
-        warnings.warn(UnreadableImagesWarning(reasons), stacklevel=2)
+        warn_caller(UnreadableImagesWarning(reasons))
     readable = [i for i in range(len(paths)) if i not in extraction.reasons]
     return rows[readable], [paths[i] for i in readable]
 

@@ -38,7 +38,7 @@ def choose_n_clusters(
 
     The images are clustered once for each candidate; their features are computed once. The
     number with the highest modularity is chosen (Newman and Girvan 2004, with resolution 1.5
-    on the graph of the 15 nearest neighbours in feature space, fewer below 60 images).
+    on the graph of the 15 nearest neighbors in feature space, fewer below 60 images).
     Modularity has a maximum even where there are no clusters. Silhouettes reveal that case, so
     the table contains them too.
     Of more than 10,000 images, a random sample of 10,000 is used.
@@ -107,7 +107,7 @@ def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     Use it as ``GridSearchCV(..., scoring=modularity_scorer)`` over a Pipeline that starts with
     a featurizer and ends in a clusterer that has `predict`. `ImageFolderClusterer.score` is
     the same. Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph
-    of the 3 nearest neighbours of each image in feature space.
+    of the 3 nearest neighbors of each image in feature space.
 
     Parameters
     ----------

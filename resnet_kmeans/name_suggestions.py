@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans.clustering import nan_rows
+from resnet_kmeans.clustering import rows
 from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import images_of, source_name
@@ -106,13 +106,13 @@ def _labelled_features(clusterer: Any, X: Any) -> Iterator[tuple[np.ndarray, np.
     are_features = isinstance(X, np.ndarray) and np.issubdtype(X.dtype, np.floating)
     given = X if are_features else _images(clusterer, X)
     for block in gen_batches(len(given), BLOCK):
-        features = given[block] if are_features else nan_rows.features_of(featurizer, given[block])
+        features = given[block] if are_features else rows.features_of(featurizer, given[block])[0]
         if X is None:
             labels = clusterer.labels_[block]
         else:
             width = clusterer.cluster_centers_.shape[1]
-            labels = nan_rows.predict(last, nan_rows.reduce(reducer, features, width))
-        known = (labels >= 0) & nan_rows.is_readable(features)
+            labels = rows.predict(last, rows.reduce(reducer, features, width))
+        known = (labels >= 0) & rows.is_readable(features)
         yield features[known], labels[known]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIZE = 160  # pixels
-# Groups share patterns, and orange is close to yellow: neither pattern nor colour alone
+# Groups share patterns, and orange is close to yellow: neither pattern nor color alone
 # separates all groups.
 GROUPS = {
     "blue_dots": ((40, 80, 200), "dots"),
@@ -41,10 +41,10 @@ def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0
     random = np.random.default_rng(seed)
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
-    for group, (colour, pattern) in GROUPS.items():
+    for group, (color, pattern) in GROUPS.items():
         for number in range(n_each):
             path = Path(folder, f"{group}_{number}.png")
-            picture = draw_picture(colour, pattern, random)
+            picture = draw_picture(color, pattern, random)
             if not path.exists():  # files that exist may be the user's own
                 picture.save(path)
             paths.append(path)
@@ -83,10 +83,10 @@ def crop_photos(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) 
 
 
 def draw_picture(
-    colour: tuple[int, int, int], pattern: str, random: np.random.Generator
+    color: tuple[int, int, int], pattern: str, random: np.random.Generator
 ) -> Image.Image:
-    """Draw one picture: a pattern in a shade of `colour` on a light background."""
-    shade = np.clip(np.array(colour) + random.integers(-18, 19, 3), 0, 255)
+    """Draw one picture: a pattern in a shade of `color` on a light background."""
+    shade = np.clip(np.array(color) + random.integers(-18, 19, 3), 0, 255)
     paper = 255 - random.integers(0, 25, 3)
     image = Image.new("RGB", (SIZE, SIZE), tuple(int(c) for c in paper))
     draw = ImageDraw.Draw(image)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_kmeans.network.compiled_file import CompiledFile
-from resnet_kmeans.network.telemetry import import_openvino
+from resnet_kmeans.network.compiled_files import CompiledFile
+from resnet_kmeans.network.libraries import import_openvino
 
 N_CELLS = 4  # in each direction
 N_FEATURES = 3 * N_CELLS**2

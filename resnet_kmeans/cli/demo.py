@@ -55,7 +55,7 @@ def _choose_network() -> tuple[dict[str, Any], str]:
     except WeightsNotFoundError as error:
         return {"weights": None}, (
             f"No ImageNet weights: ResNet50's could not be downloaded ({error.args[1]}).\n"
-            "THE NETWORK IS UNTRAINED: it distinguishes little more than colours. This shows\n"
+            "THE NETWORK IS UNTRAINED: it distinguishes little more than colors. This shows\n"
             "that everything runs, not how good the clusters are. To install a trained one:\n"
             "pip install 'resnet-kmeans[lite]'"
         )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from resnet_kmeans._folder_names import REPORT, SET_ASIDE_NAME
 from resnet_kmeans.cli.options import run_params
 from resnet_kmeans.cli.printing import (
     announce,
@@ -16,7 +17,6 @@ from resnet_kmeans.cli.printing import (
     print_some,
     print_unreadable,
 )
-from resnet_kmeans.cluster_names import REPORT, SET_ASIDE_NAME
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export import (
     JOURNAL,

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from resnet_kmeans.cluster_names import NOISE_NAME, SET_ASIDE_NAME, TABLE
+from resnet_kmeans._folder_names import NOISE_NAME, SET_ASIDE_NAME, TABLE
 from resnet_kmeans.exceptions import list_reasons, printable
 from resnet_kmeans.export import ExportedImage
 

@@ -18,10 +18,10 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from resnet_kmeans.clustering.memory_cache import cached
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
-from resnet_kmeans.clustering.nan_rows import sample
-from resnet_kmeans.clustering.neighbours import nearest, shared_nearest
-from resnet_kmeans.clustering.shared_work import shared
+from resnet_kmeans.clustering.neighbors import cached_nearest, nearest
+from resnet_kmeans.clustering.rows import sample
 from resnet_kmeans.clustering.spectral import N_NEIGHBORS, n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
@@ -37,7 +37,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     The labels are found in two rounds. Rows are scaled by the Hellinger map (the square root
     of each feature, then unit length), and their dimension is reduced by PCA. In the first
-    round, spectral clustering of the nearest-neighbour graph gives initial labels, from
+    round, spectral clustering of the nearest-neighbor graph gives initial labels, from
     which a mixture of Gaussians with a shared covariance is fitted. The second round repeats
     both steps on rows whitened by that covariance. The directions in which the means of the
     last mixture differ make the linear map that `transform` applies.
@@ -50,7 +50,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         Maximum number of rows to learn from. Of more rows, a fixed random sample is used, so
         that time and memory no longer grow with the number of rows.
     random_state : int, RandomState instance or None, default=None
-        Determines the initialisations of KMeans in spectral clustering. Use an int to make
+        Determines the initializations of KMeans in spectral clustering. Use an int to make
         the fit deterministic.
 
     Attributes
@@ -136,11 +136,11 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         with one_thread():  # for products with 64 columns, threads cost more than they save
             labels = spectral_labels(reference, vectors, n_clusters, reference, seed)
             mixture = fit_tied_mixture(reduced, labels, n_clusters)
-            neighbours = nearest(reduced @ mixture.whitening, N_NEIGHBORS)
-            vectors = spectrum(neighbours, n_vectors(n_clusters))
+            neighbors = nearest(reduced @ mixture.whitening, N_NEIGHBORS)
+            vectors = spectrum(neighbors, n_vectors(n_clusters))
             # The reference stays the graph of the first round: modularities on one graph only
             # can be compared.
-            labels = spectral_labels(neighbours, vectors, n_clusters, reference, seed)
+            labels = spectral_labels(neighbors, vectors, n_clusters, reference, seed)
             directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
         self.components_ = components.astype(X.dtype)
@@ -201,20 +201,20 @@ def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
         Mean of the scaled rows.
     reduced : ndarray of shape (n, r), dtype float64
         Scaled rows in the space of the axes.
-    neighbours : ndarray of shape (n, m), dtype int32
+    neighbors : ndarray of shape (n, m), dtype int32
         Result of `nearest` for the rows.
     vectors : ndarray of shape (n, n_vectors), dtype float32
-        Result of `spectrum` for the neighbours.
+        Result of `spectrum` for the neighbors.
     """
-    return shared(_compute_first_round, rows, n_vectors(n_clusters))
+    return cached(_compute_first_round, rows, n_vectors(n_clusters))
 
 
 def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, ...]:
     with one_thread_if_small(len(rows)):
         # Shared again, since fits that need more eigenvectors differ in these alone.
-        axes, mean, reduced = shared(_compute_pca, rows)
-        neighbours = shared_nearest(rows, N_NEIGHBORS)
-        return axes, mean, reduced, neighbours, spectrum(neighbours, n_vectors)
+        axes, mean, reduced = cached(_compute_pca, rows)
+        neighbors = cached_nearest(rows, N_NEIGHBORS)
+        return axes, mean, reduced, neighbors, spectrum(neighbors, n_vectors)
 
 
 def _compute_pca(rows: np.ndarray) -> tuple[np.ndarray, ...]:

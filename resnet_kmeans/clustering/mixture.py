@@ -33,7 +33,7 @@ class TiedMixture(NamedTuple):
 
 
 def fit_tied_mixture(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> TiedMixture:
-    """Fit a mixture of Gaussians with a shared covariance by expectation maximisation.
+    """Fit a mixture of Gaussians with a shared covariance by expectation maximization.
 
     Parameters
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,21 +9,19 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from resnet_kmeans.clustering.neighbours import modularity, shared_nearest
+from resnet_kmeans.clustering.neighbors import cached_nearest
 from resnet_kmeans.clustering.recipe import depends_on_n_clusters, new_reducer
-from resnet_kmeans.clustering.silhouette import silhouette_sample
+from resnet_kmeans.clustering.scores import (
+    RESOLUTION,
+    SCORE_NEIGHBORS,
+    modularity,
+    silhouette_sample,
+)
 from resnet_kmeans.clustering.spectral import N_NEIGHBORS
 from resnet_kmeans.clustering.threads import one_thread_if_small
-from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError
+from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError, warn_caller
 
-# At resolution 1 modularity prefers few large clusters (Fortunato and Barthelemy 2007). Over
-# labelled sets, 1.5 with the plain maximum gave the smallest error in the number of clusters.
-RESOLUTION = 1.5
-# For scores of the folds of a cross-validation. A fold has few images of each cluster, so most
-# of 15 neighbours would belong to other clusters.
-SCORE_NEIGHBORS = 3
 ROWS_PER_NEIGHBOR = 4  # below 60 rows
-LOWEST = -1.0  # returned where modularity is not defined
 # Noise gave silhouettes within 0.015 to 0.017 of each other over 2 to 30 clusters (600 rows of
 # the normal distribution, in 10 and in 64 dimensions).
 FLAT_SILHOUETTES = 0.02
@@ -47,7 +44,7 @@ class NClustersScore(NamedTuple):
     standard_error : float
         Standard error of the mean silhouette.
     modularity : float, default=nan
-        Modularity of the labels on the graph of 15 nearest neighbours, resolution 1.5.
+        Modularity of the labels on the graph of 15 nearest neighbors, resolution 1.5.
     """
 
     n_clusters: int
@@ -120,50 +117,29 @@ def choose(
     candidates = [k for k in given if k < len(features)]
     if not candidates:
         raise TooFewImagesError(len(features))
-    # As many neighbours as the learnt space uses, so that both share the graph. Among few rows
+    # As many neighbors as the learnt space uses, so that both share the graph. Among few rows
     # they would be nearly all others, and modularity highest with one row per cluster.
     n_neighbors = min(N_NEIGHBORS, max(SCORE_NEIGHBORS, len(features) // ROWS_PER_NEIGHBOR))
-    neighbours = shared_nearest(features, n_neighbors)
+    neighbors = cached_nearest(features, n_neighbors)
     table = []
     with one_thread_if_small(len(features)):
         rows = _comparable_rows(features, new_steps(candidates[-1]))
         for k in candidates:
             labels = _labels(features, rows, new_steps(k))
-            table.append(_score(k, rows, labels, modularity(neighbours, labels, RESOLUTION)))
+            table.append(_score(k, rows, labels, modularity(neighbors, labels, RESOLUTION)))
     best = max(table, key=lambda score: score.modularity)
     silhouettes = [score.silhouette for score in table]
     is_flat = len(table) > 2 and max(silhouettes) - min(silhouettes) < FLAT_SILHOUETTES
     if is_flat:
-        warnings.warn(
-            f"No number of clusters stands out: all silhouettes are within {FLAT_SILHOUETTES} "
-            f"of each other, as for noise. {best.n_clusters} has the highest modularity, but "
-            "even noise has a maximum. Choose the number that suits your purpose.",
-            FlatCurveWarning,
-            stacklevel=4,  # the caller of `choose_n_clusters`
+        warn_caller(
+            FlatCurveWarning(
+                f"No number of clusters stands out: all silhouettes are within {FLAT_SILHOUETTES} "
+                f"of each other, as for noise. {best.n_clusters} has the highest modularity, but "
+                "even noise has a maximum. Choose the number that suits your purpose."
+            )
         )
     reason = f"the highest modularity, {best.modularity:.2f}"
     return NClustersChoice(best.n_clusters, reason, table, is_flat)
-
-
-def modularity_score(features: np.ndarray, labels: np.ndarray) -> float:
-    """Return the modularity of labels on the 3-nearest-neighbour graph of the features.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, d)
-    labels : ndarray of shape (n,), dtype int
-        Negative labels count as a cluster.
-
-    Returns
-    -------
-    float
-        -1, the lowest score, if there are fewer than 3 rows or there is only one label.
-    """
-    if len(features) < 3 or len(np.unique(labels)) < 2:
-        return LOWEST
-    neighbours = shared_nearest(features, SCORE_NEIGHBORS)
-    # `modularity` takes labels from 0 on; noise, which is negative, becomes a cluster.
-    return modularity(neighbours, np.unique(labels, return_inverse=True)[1], RESOLUTION)
 
 
 def _comparable_rows(features: np.ndarray, steps: Pipeline) -> np.ndarray:

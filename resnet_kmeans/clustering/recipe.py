@@ -15,12 +15,12 @@ from resnet_kmeans.clustering.discriminant import (
     PCA_COMPONENTS,
     ClusterDiscriminantAnalysis,
 )
-from resnet_kmeans.clustering.nearest import NearestLabels
+from resnet_kmeans.clustering.rows import NearestLabels
 
 REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
 # Rows from which on "auto" learns a space. Measured over parts of labelled sets: fewer rows gain
 # little on average, and clear groups of 8 images lose (64 drawn pictures: adjusted Rand index
-# 0.82 instead of 1.00), since most of 15 neighbours belong to other groups.
+# 0.82 instead of 1.00), since most of 15 neighbors belong to other groups.
 LEARNT_FROM = 100
 LEARNT_FROM_PER_CLUSTER = 10
 N_INIT = 10  # starts of KMeans; a single start loses 0.01 to 0.02 AMI on average
@@ -84,7 +84,7 @@ def _new_umap(n_rows: int, random_state: Any) -> Any:
         message = "reducer='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
         raise ImportError(message) from error
     # umap-learn's documentation recommends min_dist=0 for clustering. Its spectral
-    # initialisation needs n_components + 1 < n_rows. With a seed it uses one thread anyway and
+    # initialization needs n_components + 1 < n_rows. With a seed it uses one thread anyway and
     # warns unless told so.
     return UMAP(
         n_components=min(10, max(2, n_rows - 2)),

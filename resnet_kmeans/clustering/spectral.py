@@ -1,4 +1,4 @@
-"""Clusters rows by the eigenvectors of their nearest-neighbour graph."""
+"""Clusters rows by the eigenvectors of their nearest-neighbor graph."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
 
-from resnet_kmeans.clustering.neighbours import jaccard_graph, modularity
+from resnet_kmeans.clustering.neighbors import jaccard_graph
+from resnet_kmeans.clustering.scores import modularity
 from resnet_kmeans.clustering.threads import one_thread
 
 # The constants of this module were measured over labelled sets.
 N_NEIGHBORS = 15  # of the graph; 10 to 20 give similar results
 POWER = 2  # exponent of the eigenvalues that scale eigenvectors; it damps later ones
-SMOOTHED = 5  # rows averaged in the embedding: a row and its nearest neighbours
+SMOOTHED = 5  # rows averaged in the embedding: a row and its nearest neighbors
 MAX_VECTORS = 64
 DENSE_UP_TO = 4 * MAX_VECTORS  # rows; ARPACK needs more rows than eigenvectors
 # The embedding of 2k dimensions is used if its modularity reaches this share of the other's. It
@@ -31,8 +32,8 @@ def n_vectors(n_clusters: int) -> int:
     return MAX_VECTORS if 4 * n_clusters > MAX_VECTORS else MAX_VECTORS // 2
 
 
-def spectrum(neighbours: np.ndarray, n_vectors: int) -> np.ndarray:
-    """Return the leading eigenvectors of a nearest-neighbour graph.
+def spectrum(neighbors: np.ndarray, n_vectors: int) -> np.ndarray:
+    """Return the leading eigenvectors of a nearest-neighbor graph.
 
     The weights of the graph are those of `jaccard_graph`. The eigenvectors are those of the
     random walk on it (Shi and Malik 2000; von Luxburg 2007), each scaled by the square of its
@@ -40,7 +41,7 @@ def spectrum(neighbours: np.ndarray, n_vectors: int) -> np.ndarray:
 
     Parameters
     ----------
-    neighbours : ndarray of shape (n, m)
+    neighbors : ndarray of shape (n, m)
         Result of `nearest`.
     n_vectors : int
         Number of eigenvectors; at most n are returned.
@@ -50,7 +51,7 @@ def spectrum(neighbours: np.ndarray, n_vectors: int) -> np.ndarray:
     ndarray of shape (n, n_vectors), dtype float32
         Eigenvectors in descending order of the eigenvalues.
     """
-    graph = jaccard_graph(neighbours)
+    graph = jaccard_graph(neighbors)
     # The symmetric matrix has the same eigenvalues as the random walk, and eigenvectors that
     # differ by the roots of the degrees.
     roots = np.sqrt(np.asarray(graph.sum(axis=1)).ravel())
@@ -74,12 +75,12 @@ def _leading(matrix: csr_matrix, n_vectors: int) -> tuple[np.ndarray, np.ndarray
     return values[leading], vectors[:, leading]
 
 
-def embed(neighbours: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.ndarray:
-    """Return the spectral embedding, averaged over neighbours and scaled to unit length.
+def embed(neighbors: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.ndarray:
+    """Return the spectral embedding, averaged over neighbors and scaled to unit length.
 
     Parameters
     ----------
-    neighbours : ndarray of shape (n, m)
+    neighbors : ndarray of shape (n, m)
         Result of `nearest`.
     vectors : ndarray of shape (n, n_vectors)
         Result of `spectrum`.
@@ -92,13 +93,13 @@ def embed(neighbours: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.
     """
     leading = vectors[:, :n_dimensions]
     # The sum has the direction of the mean, and the length does not matter.
-    near = leading[neighbours[:, : SMOOTHED - 1]].sum(axis=1)
+    near = leading[neighbors[:, : SMOOTHED - 1]].sum(axis=1)
     embedded: np.ndarray = normalize(leading + near)
     return embedded
 
 
 def spectral_labels(
-    neighbours: np.ndarray, vectors: np.ndarray, n_clusters: int, reference: np.ndarray, seed: int
+    neighbors: np.ndarray, vectors: np.ndarray, n_clusters: int, reference: np.ndarray, seed: int
 ) -> np.ndarray:
     """Return the labels of spectral clustering into k clusters.
 
@@ -107,14 +108,14 @@ def spectral_labels(
 
     Parameters
     ----------
-    neighbours : ndarray of shape (n, m)
+    neighbors : ndarray of shape (n, m)
         Result of `nearest`.
     vectors : ndarray of shape (n, n_vectors)
         Result of `spectrum`.
     n_clusters : int
         k.
     reference : ndarray of shape (n, m)
-        Neighbours for the modularity.
+        Neighbors for the modularity.
     seed : int
         Random state of KMeans.
 
@@ -127,7 +128,7 @@ def spectral_labels(
     with warnings.catch_warnings():
         # KMeans warns if fewer than k rows are distinct.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = [kmeans.fit(embed(neighbours, vectors, width)).labels_ for width in widths]
+        found = [kmeans.fit(embed(neighbors, vectors, width)).labels_ for width in widths]
     scores = [modularity(reference, labels) for labels in found]
     labels: np.ndarray = found[-1] if scores[-1] >= TOLERANCE * max(scores) else found[0]
     return labels

@@ -1,5 +1,6 @@
 """Writes images to one folder per cluster; corrects, extends and undoes such an export."""
 
+from resnet_kmeans._folder_names import folder_of
 from resnet_kmeans.export.adding import (
     POOR_FIT,
     NewImages,
@@ -11,6 +12,7 @@ from resnet_kmeans.export.corrections import (
     apply_curation,
     rename_cluster,
     require_folder,
+    split_folder,
 )
 from resnet_kmeans.export.exporter import (
     check_output_folder,
@@ -18,8 +20,7 @@ from resnet_kmeans.export.exporter import (
     finish_export,
     write_export,
 )
-from resnet_kmeans.export.file_actions import ACTIONS
-from resnet_kmeans.export.names import folder_of
+from resnet_kmeans.export.files import ACTIONS
 from resnet_kmeans.export.plan import (
     JOURNAL,
     ExportedImage,
@@ -33,33 +34,4 @@ from resnet_kmeans.export.present_state import (
     read_export,
     unfinished_journal,
 )
-from resnet_kmeans.export.splitting import split_folder
 from resnet_kmeans.export.undo import undo_export
-
-__all__ = [
-    "ACTIONS",
-    "JOURNAL",
-    "POOR_FIT",
-    "ExportState",
-    "ExportedImage",
-    "NewImages",
-    "add_to_export",
-    "apply_curation",
-    "can_undo",
-    "check_action",
-    "check_images",
-    "check_output_folder",
-    "export_clusters",
-    "finish_export",
-    "folder_of",
-    "kept_model",
-    "plan_export",
-    "read_export",
-    "rename_cluster",
-    "require_folder",
-    "select_new",
-    "split_folder",
-    "undo_export",
-    "unfinished_journal",
-    "write_export",
-]

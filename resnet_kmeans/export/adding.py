@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from resnet_kmeans.cluster_names import SET_ASIDE_NAME, UNREADABLE, name_key
-from resnet_kmeans.export.content_hash import Content, contents_of
+from resnet_kmeans._folder_names import SET_ASIDE_NAME, UNREADABLE, name_key
 from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
+from resnet_kmeans.export.files import Content, contents_of
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
 from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
 from resnet_kmeans.export.present_state import open_export, with_contents
 from resnet_kmeans.export.survey import Survey
 
-POOR_FIT = "farther from the centre than 99 % of the images of the fit"
+POOR_FIT = "farther from the center than 99 % of the images of the fit"
 
 
 class NewImages(NamedTuple):
-    """New images with their nearest centres.
+    """New images with their nearest centers.
 
     Attributes
     ----------
     paths : sequence of str, of length n
     centers : sequence of int, of length n
-        Position of the nearest centre of the kept model, -1 for an unreadable image.
+        Position of the nearest center of the kept model, -1 for an unreadable image.
     distances : sequence of float, of length n
-        Distance to that centre.
+        Distance to that center.
     reasons : mapping of str to str
         Why images are unreadable, by path.
     """
@@ -75,7 +75,7 @@ def add_to_export(
     set_aside: bool,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Put new images into the folders of their nearest centres.
+    """Put new images into the folders of their nearest centers.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _plan(journal: Journal, found: Survey, new: NewImages, set_aside: bool) -> l
             reason = new.reasons.get(path, "")
             images.append(ExportedImage(UNREADABLE, "", None, path, None, reason))
             continue
-        is_far = journal.far is not None and distance > journal.far
+        is_far = journal.distance_limit is not None and distance > journal.distance_limit
         label = journal.centers[center]
         name = SET_ASIDE_NAME if is_far and set_aside else journal.folders[label]
         target = free_name(f"{name}/", os.path.basename(path), taken)

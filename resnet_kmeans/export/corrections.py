@@ -1,25 +1,19 @@
-"""Corrects an export: renames and merges folders, moves images."""
+"""Corrects an export: renames, merges and splits folders, moves images."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cluster_names import SET_ASIDE_NAME, name_key
-from resnet_kmeans.exceptions import (
-    CurationError,
-    MissingImagesWarning,
-    list_reasons,
-    printable,
-)
+from resnet_kmeans._folder_names import label_of, name_key
+from resnet_kmeans.exceptions import CurationError, printable
 from resnet_kmeans.export.curation import Curation, read_curation
 from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
+from resnet_kmeans.export.exporter import keep_model
 from resnet_kmeans.export.journal import Journal, lock, read_journal
-from resnet_kmeans.export.move_plan import plan_moves
-from resnet_kmeans.export.names import check_folders, folder_of
+from resnet_kmeans.export.move_plan import plan_curation, plan_moves
 from resnet_kmeans.export.plan import ExportedImage
 from resnet_kmeans.export.present_state import ExportState, open_export, read_export, with_contents
 from resnet_kmeans.export.survey import Survey
@@ -140,78 +134,72 @@ def _correct(folder: Path, asked: Curation, dry_run: bool) -> list[ExportedImage
             return record_and_carry_out(folder, planned).images
 
 
-def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journal:
-    """Plan the new path of each image; nothing on the disk is changed."""
-    if curation.export not in (None, journal.id):
-        raise CurationError(
-            f"Expected corrections of the export {journal.id}, got those of "
-            f"{printable(curation.export)}. Nothing was done. Check the folder and the file."
-        )
-    names = _resolved_names(journal, found, curation.names)
-    moves = _resolved_moves(journal, found, curation.moves)
-    present = _folders(journal, found)
-    # "Cats" and "cats" are one folder on some systems: the present spelling is kept.
-    kept = {folder for folder in present if folder not in names}
-    spelling = {name_key(folder): folder for folder in sorted(kept)}
-    targets = [*names.values(), *(SET_ASIDE_NAME if f is None else f for f in moves.values())]
-    check_folders([name for name in targets if name not in present])
-    for name in targets:
-        spelling.setdefault(name_key(name), name)
-    new_folders: dict[int, str] = {}
-    for i, place in enumerate(found.places):
-        if place is not None:
-            now = folder_of(place)
-            name = (moves[i] or SET_ASIDE_NAME) if i in moves else names.get(now, now)
-            new_folders[i] = spelling.get(name_key(name), name)
-    folders = [spelling[name_key(names[f])] if f in names else f for f in journal.folders]
-    strays = {
-        path: spelling[name_key(names[f])]
-        for path in found.others
-        if (f := folder_of(path)) in names
-    }
-    return plan_moves(journal._replace(folders=folders), found, new_folders, strays)
+def split_folder(
+    output_folder: str | os.PathLike[str],
+    named: str,
+    parts: Mapping[str, tuple[int, float]],
+    *,
+    model: Any,
+    centers: Sequence[int],
+    dry_run: bool = False,
+) -> list[ExportedImage]:
+    """Move the images of one folder to several new ones, and replace the kept model.
+
+    Parameters
+    ----------
+    output_folder : str or path-like
+    named : str
+        The folder to split.
+    parts : mapping of str to (int, float)
+        Part (0, 1, …) and distance to the center of the part, by present path of the image.
+    model : fitted ImageFolderClusterer
+        The new model of the export. Its last centers are those of the parts.
+    centers : sequence of int
+        Positions of the centers that remain from the previous model.
+    dry_run : bool, default=False
+        If True, only check and return what would be done.
+
+    Returns
+    -------
+    list of ExportedImage
+        All images of the export.
+    """
+    folder = Path(output_folder)
+    with lock(folder):
+        journal, found = open_export(folder, read_journal(folder))
+        names = part_names(named, len({part for part, _ in parts.values()}), journal.folders)
+        journal = journal._replace(folders=[*journal.folders, *names])
+        planned = _plan_split(journal, found, parts, names)
+        labels = [label_of(name, planned.folders, -1) for name in names]
+        planned = planned._replace(centers=[journal.centers[i] for i in centers] + labels)
+        if dry_run:
+            return planned.images
+        with explain_disk_errors(folder):
+            # A new number: the model before the split must last until the split is recorded.
+            number = int((journal.model or ".0.").split(".")[-2]) + 1
+            planned = with_contents(planned, folder, found)
+            planned = planned._replace(command="split", model=keep_model(folder, model, number))
+            return record_and_carry_out(folder, planned).images
 
 
-def _folders(journal: Journal, found: Survey) -> set[str]:
-    paths = [*(place for place in found.places if place), *found.others]
-    return {folder for folder in map(folder_of, paths) if folder} | set(journal.folders)
+def _plan_split(
+    journal: Journal, found: Survey, parts: Mapping[str, tuple[int, float]], names: Sequence[str]
+) -> Journal:
+    places = {i: p for i, p in enumerate(found.places) if p is not None and p in parts}
+    planned = plan_moves(journal, found, {i: names[parts[p][0]] for i, p in places.items()})
+    records = list(planned.records)
+    for i, place in places.items():
+        image = records[i].image._replace(distance=parts[place][1])
+        records[i] = records[i]._replace(image=image)
+    return planned._replace(records=records)
 
 
-def find_folder(journal: Journal, found: Survey, named: str) -> str | None:
-    """Return the present folder with this name, or else the one that first had it."""
-    # The report was perhaps written before folders were renamed.
-    if named in _folders(journal, found):
-        return named
-    first = {folder_of(r.first_path): r.image.cluster for r in journal.records if r.first_path}
-    label = first.get(named, -1)
-    return journal.folders[label] if 0 <= label < len(journal.folders) else None
-
-
-def _resolved_names(journal: Journal, found: Survey, names: Mapping[str, str]) -> dict[str, str]:
-    present = {named: find_folder(journal, found, named) for named in names}
-    _refuse_unknown("folders", [named for named, folder in present.items() if folder is None])
-    return {str(present[named]): name for named, name in names.items()}
-
-
-def _resolved_moves(
-    journal: Journal, found: Survey, moves: Mapping[str, str | None]
-) -> dict[int, str | None]:
-    """Return the moves by position of the image, without those of missing images."""
-    # Later entries win: a present path comes before a recorded one, and that before the first.
-    position = {r.first_path: i for i, r in enumerate(journal.records) if r.first_path}
-    position |= {p: i for i, r in enumerate(journal.records) if (p := r.image.exported_path)}
-    position |= {place: i for i, place in enumerate(found.places) if place}
-    _refuse_unknown("images", [path for path in moves if path not in position])
-    missing = [path for path in moves if found.places[position[path]] is None]
-    if missing:
-        warnings.warn(MissingImagesWarning(missing), stacklevel=5)
-    return {position[path]: name for path, name in moves.items() if path not in missing}
-
-
-def _refuse_unknown(kind: str, unknown: Sequence[str]) -> None:
-    if unknown:
-        listed = list_reasons(dict.fromkeys(unknown, "not of this export"), 20)
-        raise CurationError(
-            f"Expected {kind} of this export, got:\n{listed}\nNothing was done. Check the "
-            "folder, or save the corrections from a new report."
-        )
+def part_names(named: str, n_parts: int, taken: Iterable[str]) -> list[str]:
+    """Return free names for the parts of a folder: ``NAME_1``, ``NAME_2``, …."""
+    used, number = {name_key(name) for name in taken}, 1
+    names: list[str] = []
+    while len(names) < n_parts:
+        if name_key(name := f"{named}_{number}") not in used:
+            names.append(name)
+        number += 1
+    return names

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import errno
-import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans.cluster_names import REPORT, TABLE, name_key
+from resnet_kmeans._files import replacing
+from resnet_kmeans._folder_names import REPORT, TABLE, name_key
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.file_actions import PART, place_file, remove_empty, write_atomically
+from resnet_kmeans.export.files import PART, place_file, remove_empty
 from resnet_kmeans.export.journal import Journal, Record, write_journal
 from resnet_kmeans.export.plan import HIDDEN_PREFIX, JOURNAL, ExportedImage
 
@@ -61,8 +61,8 @@ def carry_out(folder: Path, journal: Journal) -> Journal:
     """Carry out what is left of a plan; return the journal of the finished export."""
     journal = _move_within(folder, journal)
     records = [_place(record, folder) for record in journal.records]
-    done = journal._replace(finished=True, staged=False, strays=[], records=records)
-    write_atomically(folder / TABLE, _table(done.images))
+    done = journal._replace(finished=True, staged=False, other_files=[], records=records)
+    _write_table(folder / TABLE, done.images)
     write_journal(folder, done)
     for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors"):
         if file.name != journal.model:  # the model before a split
@@ -72,11 +72,11 @@ def carry_out(folder: Path, journal: Journal) -> Journal:
 
 def _place(record: Record, folder: Path) -> Record:
     """Place one image in its folder unless it is there; return its record."""
-    if record.before != "" or record.image.exported_path is None:
-        return record._replace(before=None)
+    if record.present_path != "" or record.image.exported_path is None:
+        return record._replace(present_path=None)
     source, target = record.image.source_path, folder / record.image.exported_path
     if os.path.lexists(target) and not (record.action == "move" and os.path.lexists(source)):
-        return record._replace(before=None)  # done before the interruption
+        return record._replace(present_path=None)  # done before the interruption
     # A missing image is recorded. If its whole folder is missing, a drive may be unplugged;
     # then `place_file` raises an error, and the export can be finished later.
     if not os.path.exists(source) and os.path.isdir(os.path.dirname(source)):
@@ -84,13 +84,13 @@ def _place(record: Record, folder: Path) -> Record:
         return Record(image, record.action, None)
     target.parent.mkdir(parents=True, exist_ok=True)
     place_file(record.action, source, target, folder / PART)
-    return record._replace(before=None)
+    return record._replace(present_path=None)
 
 
 def planned_moves(journal: Journal) -> list[tuple[str, str]]:
     """Return the present and new path of each file that moves within the folder."""
-    moves = [(r.before, r.image.exported_path) for r in journal.records if r.before]
-    return [(before, after) for before, after in moves if after] + journal.strays
+    moves = [(r.present_path, r.image.exported_path) for r in journal.records if r.present_path]
+    return [(before, after) for before, after in moves if after] + journal.other_files
 
 
 def stage_path(before: str, number: int) -> str:
@@ -147,14 +147,15 @@ def remove_own_files(folder: Path, journal: Journal) -> None:
     remove_empty(folder)
 
 
-def _table(images: list[ExportedImage]) -> Iterator[str]:
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines)
-    for row in [ExportedImage._fields, *images]:
-        writer.writerow([_without_formula(cell) for cell in row])
-        yield lines.getvalue()
-        lines.seek(0)
-        lines.truncate()
+def _write_table(path: Path, images: list[ExportedImage]) -> None:
+    # File names may contain bytes that are not valid UTF-8.
+    with (
+        replacing(path) as part,
+        open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        for row in [ExportedImage._fields, *images]:
+            writer.writerow([_without_formula(cell) for cell in row])
 
 
 def _without_formula(cell: Any) -> Any:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from resnet_kmeans.exceptions import ModelFileError
-from resnet_kmeans.export.content_hash import contents_of
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors
-from resnet_kmeans.export.file_actions import write_atomically
+from resnet_kmeans.export.files import contents_of
 from resnet_kmeans.export.journal import (
     Journal,
     Record,
-    far_distance,
+    distance_limit_of,
     lock,
     read_journal,
     write_journal,
@@ -66,7 +64,7 @@ def export_clusters(
     action : {"copy", "hardlink", "symlink", "move"}, default="copy"
         How images are put into the folders. `undo_export` reverses a move.
     distances : sequence of float, of length n, default=None
-        Distance of each image to its centre, for the table.
+        Distance of each image to its center, for the table.
     reasons : mapping of str to str, default=None
         Why images are unreadable, by path, for the table.
     n_clusters : int, default=None
@@ -169,10 +167,10 @@ def _new_journal(
         finished=False,
         folders=folders,
         centers=list(range(len(folders))),
-        far=far_distance(plan),
+        distance_limit=distance_limit_of(plan),
         model=model,
         staged=False,
-        strays=[],
+        other_files=[],
         records=[
             Record(i, action, i.exported_path, contents.get(i), "" if i.exported_path else None)
             for i in plan
@@ -185,13 +183,10 @@ def keep_model(folder: Path, model: Any, number: int = 1) -> str | None:
     if model is None:
         return None
     name = f"{HIDDEN_PREFIX}{number}.safetensors"
-    # `save` may take any path, but only a rename within the folder is atomic.
-    with tempfile.TemporaryDirectory() as own:
-        try:
-            model.save(Path(own, name))
-        except ModelFileError:  # a custom step, which only pickle could save
-            return None
-        write_atomically(folder / name, Path(own, name).read_bytes())
+    try:
+        model.save(folder / name)
+    except ModelFileError:  # a custom step, which only pickle could save
+        return None
     return name
 
 

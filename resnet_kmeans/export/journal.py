@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resnet_kmeans._files import replacing
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.content_hash import Content
-from resnet_kmeans.export.file_actions import ACTIONS, write_atomically
+from resnet_kmeans.export.files import ACTIONS, Content
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage
 
 try:
@@ -38,7 +38,7 @@ class Record(NamedTuple):
         Its first path in the folder.
     content : Content or None
         Identifies it after it was moved by hand; None if it was never read.
-    before : str or None
+    present_path : str or None
         Where it is until the plan has been carried out: a path in the folder, or an empty
         string if it is still at its source. None if nothing is planned for it.
     """
@@ -47,7 +47,7 @@ class Record(NamedTuple):
     action: str
     first_path: str | None
     content: Content | None = None
-    before: str | None = None
+    present_path: str | None = None
 
 
 class Journal(NamedTuple):
@@ -65,15 +65,15 @@ class Journal(NamedTuple):
     folders : list of str
         The folder of each label.
     centers : list of int
-        The label of each centre of the kept model. Merged or split clusters make the two differ.
-    far : float or None
-        The distance to the centre that 99 % of the images of the fit do not exceed. New
+        The label of each center of the kept model. Merged or split clusters make the two differ.
+    distance_limit : float or None
+        The distance to the center that 99 % of the images of the fit do not exceed. New
         images beyond it fit badly.
     model : str or None
         File name of the model that the export keeps.
     staged : bool
         Whether the images that swap paths have all been moved to the staging folder.
-    strays : list of pairs of str
+    other_files : list of pairs of str
         Files that are not part of the export, but move along with a renamed folder: present
         and new path.
     records : list of Record
@@ -85,10 +85,10 @@ class Journal(NamedTuple):
     finished: bool
     folders: list[str]
     centers: list[int]
-    far: float | None
+    distance_limit: float | None
     model: str | None
     staged: bool
-    strays: list[tuple[str, str]]
+    other_files: list[tuple[str, str]]
     records: list[Record]
 
     @property
@@ -136,7 +136,8 @@ def write_journal(folder: Path, journal: Journal) -> None:
     """Replace the journal of a folder, atomically."""
     header = {"format": FORMAT, **journal._asdict()}
     lines = [header, *header.pop("records")]
-    write_atomically(folder / JOURNAL, (json.dumps(line) + "\n" for line in lines))
+    with replacing(folder / JOURNAL) as part, open(part, "w", encoding="ascii") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def read_journal(folder: Path) -> Journal:
@@ -180,14 +181,14 @@ def _from_lines(header: dict[str, Any], rows: list[Any]) -> Journal:
     for image, action, first_path, content, before in rows:
         known = None if content is None else Content(*content)
         records.append(Record(ExportedImage(*image), action, first_path, known, before))
-    strays = [(before, after) for before, after in header.pop("strays")]
-    journal = Journal(**header, strays=strays, records=records)
+    other_files = [(before, after) for before, after in header.pop("other_files")]
+    journal = Journal(**header, other_files=other_files, records=records)
     if journal.command not in COMMANDS or {r.action for r in records} - set(ACTIONS):
         raise ValueError("of a newer format")
     return journal
 
 
-def far_distance(images: Sequence[ExportedImage]) -> float | None:
+def distance_limit_of(images: Sequence[ExportedImage]) -> float | None:
     """Return the distance that 99 % of the images do not exceed, or None if none is known."""
     known = sorted(i.distance for i in images if i.distance is not None)
     rank = -(-99 * len(known) // 100)  # rounded up, in integers: 0.99 * n may be inexact
@@ -198,8 +199,8 @@ def _check_inside(journal: Journal) -> None:
     """Raise an error if a path leads outside the folder."""
     # Exports are shared, and `undo` moves files: the journal of a stranger must do no harm.
     paths: list[str | None] = [journal.model, *journal.folders]
-    paths += [path for stray in journal.strays for path in stray]
+    paths += [path for other_file in journal.other_files for path in other_file]
     for record in journal.records:
-        paths += [record.image.exported_path, record.first_path, record.before]
+        paths += [record.image.exported_path, record.first_path, record.present_path]
     if any(p and (os.path.isabs(p) or ".." in Path(p).parts) for p in paths):
         raise ValueError("with paths outside the folder")

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet_kmeans.cluster_names import MAX_NAME_BYTES, NOISE, NOISE_NAME, name_key
+from resnet_kmeans._folder_names import MAX_NAME_BYTES, NOISE, NOISE_NAME, name_folders, name_key
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.file_actions import ACTIONS
-from resnet_kmeans.export.names import name_folders
+from resnet_kmeans.export.files import ACTIONS
 
 HIDDEN_PREFIX = ".resnet-kmeans."  # begins the names of our hidden files in an export
 JOURNAL = f"{HIDDEN_PREFIX}jsonl"
@@ -35,7 +34,7 @@ class ExportedImage(NamedTuple):
     source_path : str
         Absolute path of the original.
     distance : float or None
-        Distance to the centre of the cluster, if known.
+        Distance to the center of the cluster, if known.
     reason : str
         Why the image could not be read, was set aside or fits badly; otherwise empty.
     """

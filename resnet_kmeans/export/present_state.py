@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnet_kmeans._folder_names import folder_of, label_of
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.content_hash import contents_of
+from resnet_kmeans.export.files import contents_of
 from resnet_kmeans.export.journal import Journal, Record, read_journal
-from resnet_kmeans.export.names import folder_of, label_of
 from resnet_kmeans.export.plan import JOURNAL, ExportedImage
 from resnet_kmeans.export.survey import Survey, survey
 
@@ -29,7 +29,7 @@ class ExportState:
     folders : list of str
         The present folder of each label.
     centers : list of int
-        The label of each centre of the kept model.
+        The label of each center of the kept model.
     images : list of ExportedImage
         The images with their present paths, including unreadable but not missing ones.
     moved : dict of str to str

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from resnet_kmeans.cluster_names import REPORT, TABLE
-from resnet_kmeans.export.content_hash import content_of
+from resnet_kmeans._folder_names import REPORT, TABLE
 from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
-from resnet_kmeans.export.file_actions import same_content
+from resnet_kmeans.export.files import content_of, same_content
 from resnet_kmeans.export.journal import Journal, Record
 from resnet_kmeans.export.plan import HIDDEN_PREFIX
 
@@ -44,7 +43,7 @@ def survey(folder: Path, journal: Journal) -> Survey:
     _find_by_content(folder, journal.records, places, files)
     for i, record in enumerate(journal.records):
         path = record.image.exported_path
-        if places[i] is None and path in files and record.before != "":
+        if places[i] is None and path in files and record.present_path != "":
             places[i] = path  # edited, but not moved
             del files[path]
     return Survey(places, [path for path in files if _is_foreign(path)])
@@ -72,9 +71,9 @@ def _expected_paths(journal: Journal) -> Iterator[list[str]]:
     """Yield the paths that each image may have now, also while a plan is carried out."""
     number = {before: i for i, (before, _) in enumerate(planned_moves(journal))}
     for record in journal.records:
-        paths = [record.image.exported_path, record.before]
-        if record.before:
-            paths.append(stage_path(record.before, number[record.before]))
+        paths = [record.image.exported_path, record.present_path]
+        if record.present_path:
+            paths.append(stage_path(record.present_path, number[record.present_path]))
         yield [path for path in paths if path]
 
 
@@ -86,7 +85,7 @@ def _matches(folder: Path, path: str, files: dict[str, os.stat_result], record: 
     known, found = record.content, files[path]
     if known is None:  # a journal of format 1, which can only compare with the source
         source = record.image.source_path
-        is_placed = record.before is None or not os.path.lexists(source)
+        is_placed = record.present_path is None or not os.path.lexists(source)
         return is_placed or same_content(source, folder / path)
     if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns):
         return True

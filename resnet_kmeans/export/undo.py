@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
-from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.content_hash import content_of
+from resnet_kmeans.exceptions import (
+    EditedCopiesWarning,
+    OutputFolderError,
+    list_reasons,
+    printable,
+    warn_caller,
+)
 from resnet_kmeans.export.execution import (
     carry_out,
     explain_disk_errors,
     remove_emptied,
     remove_own_files,
 )
-from resnet_kmeans.export.file_actions import PART, move, same_content
+from resnet_kmeans.export.files import PART, content_of, move, same_content
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal, write_journal
 from resnet_kmeans.export.present_state import can_undo, require_finished
 from resnet_kmeans.export.survey import survey
@@ -87,7 +91,7 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
         move(str(folder / place), source, source.with_name(PART))
     remove_emptied(folder, (place for _, place in back))
     if edited:
-        warnings.warn(EditedCopiesWarning(sorted(edited)), stacklevel=3)
+        warn_caller(EditedCopiesWarning(sorted(edited)))
     stuck |= {
         str(r.image.exported_path): f"not found; it came from {r.image.source_path}"
         for r, place in pairs
@@ -115,10 +119,10 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
 def _drop_plan(folder: Path, journal: Journal, places: list[str | None]) -> Journal:
     """Record that an export is being undone, with each image where it is now."""
     # Folders that an interrupted plan made or emptied would be forgotten with the plan.
-    planned = [(r.before, r.image.exported_path) for r in journal.records]
+    planned = [(r.present_path, r.image.exported_path) for r in journal.records]
     remove_emptied(folder, (path for pair in planned for path in pair if path))
     records = [_found_at(record, place) for record, place in zip(journal.records, places)]
-    journal = journal._replace(command="undo", finished=False, staged=False, strays=[])
+    journal = journal._replace(command="undo", finished=False, staged=False, other_files=[])
     journal = journal._replace(records=records)
     write_journal(folder, journal)
     return journal
@@ -127,9 +131,9 @@ def _drop_plan(folder: Path, journal: Journal, places: list[str | None]) -> Jour
 def _found_at(record: Record, place: str | None) -> Record:
     """Return the record of an image that is at `place`, with nothing planned for it."""
     if place is not None:
-        return record._replace(image=record.image._replace(exported_path=place), before=None)
-    never_came = record.before == ""
-    return record._replace(before="" if never_came else None)
+        return record._replace(image=record.image._replace(exported_path=place), present_path=None)
+    never_came = record.present_path == ""
+    return record._replace(present_path="" if never_came else None)
 
 
 def _edited_copy(folder: Path, record: Record, place: str | None) -> str | None:
@@ -155,7 +159,7 @@ def _reason_stuck(path: Path, record: Record) -> str:
 def _is_back(record: Record) -> bool:
     """Return whether an image that is not in the folder is at its source."""
     source = record.image.source_path
-    if record.before == "" or record.action != "move":
+    if record.present_path == "" or record.action != "move":
         return True  # it was never moved
     if record.content is None:
         return os.path.lexists(source)

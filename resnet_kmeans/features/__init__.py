@@ -3,5 +3,3 @@
 from resnet_kmeans.features.cache import FeatureCache, cache_path
 from resnet_kmeans.features.extraction import Extraction, networks_folder
 from resnet_kmeans.features.progress import progress_bar
-
-__all__ = ["Extraction", "FeatureCache", "cache_path", "networks_folder", "progress_bar"]

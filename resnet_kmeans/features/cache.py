@@ -7,15 +7,15 @@ import os
 import sqlite3
 import threading
 import time
-import warnings
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
-from resnet_kmeans.exceptions import CacheWarning, printable
+from resnet_kmeans.exceptions import CacheWarning, printable, warn_caller
 from resnet_kmeans.features.cache_file import connect
 
 MAX_BYTES = 2 * 10**9  # room for 240,000 rows of 2048 float32
@@ -32,8 +32,7 @@ def default_folder() -> Path:
     """Return ``RESNET_KMEANS_CACHE`` if set, else this package's folder in the user cache."""
     if folder := os.environ.get("RESNET_KMEANS_CACHE"):
         return Path(folder).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~", ".cache")
-    return Path(base, "resnet_kmeans").expanduser()
+    return platformdirs.user_cache_path("resnet_kmeans", appauthor=False)
 
 
 def cache_path(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -94,12 +93,12 @@ class FeatureCache:
         self._is_damaged = type(error) is sqlite3.DatabaseError
         clear = "Clear it with `resnet-kmeans cache --clear`, or choose"
         choose = clear if self._is_damaged else "Choose"
-        warnings.warn(
-            f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
-            f"goes on without it. {choose} another folder with the parameter `cache` or "
-            "RESNET_KMEANS_CACHE.",
-            CacheWarning,
-            stacklevel=4,
+        warn_caller(
+            CacheWarning(
+                f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
+                f"goes on without it. {choose} another folder with the parameter `cache` or "
+                "RESNET_KMEANS_CACHE."
+            )
         )
 
     def _query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:

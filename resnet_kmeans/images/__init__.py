@@ -5,7 +5,6 @@ from resnet_kmeans.images.decoding import (
     decode,
     open_upright,
     read_file,
-    reason_unreadable,
 )
 from resnet_kmeans.images.finding import (
     IMAGE_EXTENSIONS,
@@ -19,19 +18,3 @@ from resnet_kmeans.images.sources import (
     short_name,
     source_name,
 )
-
-__all__ = [
-    "IMAGE_EXTENSIONS",
-    "MAX_FILE_BYTES",
-    "as_sources",
-    "common_folder",
-    "decode",
-    "find_images",
-    "images_of",
-    "open_upright",
-    "read_file",
-    "reason_unreadable",
-    "require_images",
-    "short_name",
-    "source_name",
-]

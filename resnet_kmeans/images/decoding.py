@@ -7,7 +7,6 @@ import os
 import stat
 import struct
 import threading
-import warnings
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from resnet_kmeans.exceptions import DecodeError
-from resnet_kmeans.images.colour import to_rgb
+from resnet_kmeans.images.color import to_rgb
 
 # Pillow reads more formats, but some run programs (EPS runs Ghostscript) and some are not
 # photos (PDF, fonts, video). Only these are accepted.
@@ -30,8 +29,8 @@ FORMATS = (
 DRAFT_FACTOR = 1.5
 MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read at once, so that hash and pixels agree
 LARGE_PIXELS = 2**25  # above 33 megapixels, one image is decoded at a time to bound memory
-# The mean colour of ImageNet, which equals zero padding after preprocessing.
-PAD_COLOUR = (124, 116, 104)
+# The mean color of ImageNet, which equals zero padding after preprocessing.
+PAD_COLOR = (124, 116, 104)
 
 # Exceptions that Pillow's decoders raised on damaged files when they were fuzzed.
 _BROKEN = (
@@ -75,8 +74,6 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DecodeError(f"cannot be read: {reason}") from None
-    if not data:
-        raise DecodeError("the file is empty")
     return data
 
 
@@ -87,7 +84,7 @@ def decode(
 
     The EXIF orientation is applied. Grey, palette, CMYK, 16-bit and float images become RGB,
     transparent pixels are blended with white, and only the first frame of an animation is
-    used. Resizing is bilinear with antialiasing. Colour profiles are not applied.
+    used. Resizing is bilinear with antialiasing. Color profiles are not applied.
 
     Parameters
     ----------
@@ -96,8 +93,8 @@ def decode(
     input_shape : tuple of int
         Height and width of the result, in pixels.
     resize : {"stretch", "crop", "pad"}, default="stretch"
-        ``"stretch"`` changes the proportions, ``"crop"`` cuts the longer side to its centre,
-        ``"pad"`` fills the shorter side with the mean colour of ImageNet.
+        ``"stretch"`` changes the proportions, ``"crop"`` cuts the longer side to its center,
+        ``"pad"`` fills the shorter side with the mean color of ImageNet.
 
     Returns
     -------
@@ -164,6 +161,8 @@ def _known_formats() -> tuple[str, ...]:
 
 
 def _why_unidentified(data: Any) -> str:
+    if data == b"":
+        return "the file is empty"
     is_heif = isinstance(data, bytes) and data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
     if is_heif and "HEIF" not in _known_formats():
         return "HEIC needs the heif extra: pip install 'resnet-kmeans[heif]'"
@@ -185,20 +184,8 @@ def _fit(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
     if resize == "pad":
         scale = min(size[0] / image.width, size[1] / image.height)
         inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        canvas = Image.new("RGB", size, PAD_COLOUR)
+        canvas = Image.new("RGB", size, PAD_COLOR)
         corner = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
         canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), corner)
         return canvas
     return image.resize(size, Image.Resampling.BILINEAR)
-
-
-def reason_unreadable(source: Any, input_shape: tuple[int, int] = (32, 32)) -> str | None:
-    """Return the reason why an image cannot be decoded, or None if it can."""
-    try:
-        data = read_file(source) if isinstance(source, (str, os.PathLike)) else source
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # as in Extraction
-            decode(data, input_shape)
-    except DecodeError as error:
-        return str(error)
-    return None

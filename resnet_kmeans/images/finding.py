@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from resnet_kmeans.exceptions import FolderNotFoundError, NoImagesError
+from resnet_kmeans.exceptions import FolderNotFoundError, NoImagesError, warn_caller
 
 IMAGE_EXTENSIONS = (
     *(".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe"),
@@ -48,7 +47,7 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
     found = sorted(_walk(os.fspath(folder), recursive, unlisted), key=_natural_order)
     for error in unlisted:
         message = f"{error.filename!r} cannot be listed ({error.strerror}); it is skipped."
-        warnings.warn(message, stacklevel=2)
+        warn_caller(UserWarning(message))
     return [Path(path) for path in found]
 
 

@@ -1,11 +1,11 @@
 """Turns a name or a file of weights into a function from pixels to features."""
 
-from resnet_kmeans.network.backbone import compiled_spec, load_network, network_of
 from resnet_kmeans.network.base import Network
+from resnet_kmeans.network.compiled_files import compiled_files
 from resnet_kmeans.network.head import Head, head_of
+from resnet_kmeans.network.libraries import has_gpu
+from resnet_kmeans.network.loading import compiled_spec, load_network, network_of
 from resnet_kmeans.network.presets import ImportedPreset, import_preset
-from resnet_kmeans.network.store import compiled_files
-from resnet_kmeans.network.tensorflow_network import has_gpu
 from resnet_kmeans.network.weights import (
     BACKBONES,
     NetworkSpec,
@@ -13,21 +13,3 @@ from resnet_kmeans.network.weights import (
     imagenet_file,
     import_imagenet_file,
 )
-
-__all__ = [
-    "BACKBONES",
-    "Head",
-    "ImportedPreset",
-    "Network",
-    "NetworkSpec",
-    "build_model",
-    "compiled_files",
-    "compiled_spec",
-    "has_gpu",
-    "head_of",
-    "imagenet_file",
-    "import_imagenet_file",
-    "import_preset",
-    "load_network",
-    "network_of",
-]

@@ -60,7 +60,7 @@ class Network(ABC):
         size = self.batch_size
         batches = [pixels[start : start + size] for start in range(0, len(pixels), size)]
         # Padding the last batch keeps one shape, so that a row does not depend on its
-        # neighbours: libraries choose other algorithms for other shapes.
+        # neighbors: libraries choose other algorithms for other shapes.
         missing = size - len(batches[-1])
         if missing:
             batches[-1] = np.pad(batches[-1], ((0, missing), (0, 0), (0, 0), (0, 0)))

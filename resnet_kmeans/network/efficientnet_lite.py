@@ -36,7 +36,7 @@ STAGES = [
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 ]
-EPSILON = 1e-3  # of batch normalisation, as in the TensorFlow training code
+EPSILON = 1e-3  # of batch normalization, as in the TensorFlow training code
 # First number of a tensor file before PyTorch 1.6; from torch/serialization.py.
 MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
@@ -85,7 +85,7 @@ def build_lite0(keras: Any, tensors: dict[str, np.ndarray] | None, shape: tuple[
     keras : module
         Keras, on TensorFlow.
     tensors : dict of str to ndarray or None
-        As returned by `read_lite0`; None keeps the random weights that Keras initialises.
+        As returned by `read_lite0`; None keeps the random weights that Keras initializes.
     shape : tuple of int
         Height and width of the input, in pixels.
     """
@@ -134,7 +134,7 @@ class _Builder:
             kernel, stride, padding="same", use_bias=False, name=f"{name}_dwconv"
         )
         self.weights.append((layer, [(f"{key}_depthwise_conv.weight", (2, 3, 0, 1))]))
-        x = self._activate(self._normalise(layer(x), name, f"{key}_bn1"), name)
+        x = self._activate(self._normalize(layer(x), name, f"{key}_bn1"), name)
         keys = (f"{key}_project_conv", f"{key}_bn2")
         x = self.convolve(x, filters, 1, 1, f"{name}_project", *keys, activate=False)
         if stride == 1 and before.shape[-1] == filters:
@@ -149,18 +149,18 @@ class _Builder:
         stride: int,
         name: str,
         key: str,
-        normalisation_key: str,
+        normalization_key: str,
         activate: bool = True,
     ) -> Any:
-        """Add a convolution with batch normalisation and, by default, ReLU6."""
+        """Add a convolution with batch normalization and, by default, ReLU6."""
         layer = self._layers.Conv2D(
             filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
         )
         self.weights.append((layer, [(f"{key}.weight", (2, 3, 1, 0))]))
-        x = self._normalise(layer(x), name, normalisation_key)
+        x = self._normalize(layer(x), name, normalization_key)
         return self._activate(x, name) if activate else x
 
-    def _normalise(self, x: Any, name: str, key: str) -> Any:
+    def _normalize(self, x: Any, name: str, key: str) -> Any:
         layer = self._layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")
         parts = ("weight", "bias", "running_mean", "running_var")
         self.weights.append((layer, [(f"{key}.{part}", (0,)) for part in parts]))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from resnet_kmeans.exceptions import NetworkError
-from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
+from resnet_kmeans.network.libraries import import_tensorflow
+from resnet_kmeans.network.weights import NetworkSpec
 
 
 def build_extractor(model: Any, spec: NetworkSpec) -> Any:
@@ -101,13 +102,13 @@ def _refused_shape(spec: NetworkSpec, reason: str) -> NetworkError:
 def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
     """Scale pixels as `keras.applications` does."""
     ops = import_tensorflow().keras.ops
-    colours = ops.cast(pixels, "float32")
+    colors = ops.cast(pixels, "float32")
     if spec.preprocess == "none":
-        return colours
+        return colors
     matrix, offset = _scaling(spec.preprocess)
     # All modes are linear, so one 1x1 convolution serves them, which compilers merge with the
     # first layer. Constants instead of a layer keep it out of the hashed weights.
-    return ops.conv(colours, matrix[None, None], data_format="channels_last") + offset
+    return ops.conv(colors, matrix[None, None], data_format="channels_last") + offset
 
 
 def _scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,13 +10,13 @@ import numpy as np
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
 from resnet_kmeans.network.efficientnet_lite import LITE0, head_of_lite0, lite0_file, read_lite0
+from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import (
     BACKBONES,
     NetworkSpec,
     explain_download_errors,
     explain_loading_errors,
     imagenet_file,
-    import_tensorflow,
 )
 
 N_CLASSES = 1000

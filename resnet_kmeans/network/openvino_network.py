@@ -9,9 +9,8 @@ import joblib
 import numpy as np
 
 from resnet_kmeans.network.base import Network
-from resnet_kmeans.network.compiled_file import CompiledFile
-from resnet_kmeans.network.device import cpu_has_bfloat16, cpu_precision
-from resnet_kmeans.network.telemetry import import_openvino
+from resnet_kmeans.network.compiled_files import CompiledFile
+from resnet_kmeans.network.libraries import cpu_has_bfloat16, import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
 
 # Images per batch. Sizes from 1 to 16 are equally fast (examples/benchmarks/throughput.py).
@@ -42,7 +41,7 @@ class CompiledNetwork(Network):
             weights_hash=compiled.weights_hash,
             n_features=compiled.n_features,
             batch_size=CPU_BATCH if isinstance(spec.batch_size, str) else int(spec.batch_size),
-            precision=cpu_precision(spec.precision),
+            precision=_precision(spec.precision),
             n_streams=n_threads,
         )
         graph = compiled.graph.clone()  # reshaping changes a graph in place
@@ -60,6 +59,13 @@ class CompiledNetwork(Network):
             return np.asarray(rows[0])
         finally:
             self._requests.put(request)
+
+
+def _precision(precision: str) -> str:
+    """Return the type to compute in for a value of the parameter `precision`."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if cpu_has_bfloat16() else "float32"
 
 
 def _hints(precision: str, n_threads: int) -> dict[str, Any]:

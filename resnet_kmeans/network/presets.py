@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resnet_kmeans.atomic_write import replacing
+from resnet_kmeans._files import replacing
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError, printable
-from resnet_kmeans.network.weights import import_tensorflow
+from resnet_kmeans.network.libraries import import_tensorflow
 
 # Their authors use the first token as the embedding of the whole image.
 WITH_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")

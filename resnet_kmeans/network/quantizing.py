@@ -12,7 +12,7 @@ import numpy as np
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError
 from resnet_kmeans.images import decode
-from resnet_kmeans.network.telemetry import import_nncf
+from resnet_kmeans.network.libraries import import_nncf
 
 PHOTOS = ("china.jpg", "flower.jpg")  # shipped with scikit-learn, so on every machine
 N_CROPS = 64  # per photo
@@ -97,7 +97,7 @@ def _crop(photo: np.ndarray, random: np.random.RandomState) -> np.ndarray:
 
 
 def _relight(image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Add dark, faint, coloured and harsh light, which two photos by day lack."""
+    """Add dark, faint, colored and harsh light, which two photos by day lack."""
     pixels = image.astype(np.float32)
     kind = random.randint(4)
     if kind == 0:

@@ -10,9 +10,9 @@ import joblib
 import numpy as np
 
 from resnet_kmeans.network.base import Network
-from resnet_kmeans.network.device import may_have_gpu
 from resnet_kmeans.network.extractor import build_extractor
-from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow, limit_threads
+from resnet_kmeans.network.libraries import has_gpu, import_tensorflow, limit_threads
+from resnet_kmeans.network.weights import NetworkSpec
 
 CPU_BATCH, GPU_BATCH = 8, 128  # images; from examples/benchmarks/throughput.py
 
@@ -54,13 +54,6 @@ class FrozenNetwork(Network):
         with self._lock:
             rows = self._function(pixels)
         return np.asarray(rows)
-
-
-def has_gpu() -> bool:
-    """Return whether TensorFlow sees a GPU."""
-    if not may_have_gpu():  # spares most machines the import of TensorFlow
-        return False
-    return bool(import_tensorflow().tensorflow.config.list_physical_devices("GPU"))
 
 
 def hash_weights(model: Any) -> str:

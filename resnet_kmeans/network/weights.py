@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from resnet_kmeans.atomic_write import replacing
+from resnet_kmeans._files import replacing
+from resnet_kmeans._versions import library_versions
 from resnet_kmeans.exceptions import (
     ExtraNotInstalledError,
     NetworkError,
@@ -26,9 +27,8 @@ from resnet_kmeans.exceptions import (
     printable,
 )
 from resnet_kmeans.network import efficientnet_lite
-from resnet_kmeans.network.device import may_have_gpu
 from resnet_kmeans.network.efficientnet_lite import LITE0
-from resnet_kmeans.versions import library_versions
+from resnet_kmeans.network.libraries import import_tensorflow, may_have_gpu
 
 BACKBONES = {
     "resnet50": "ResNet50",
@@ -203,7 +203,7 @@ def explain_download_errors(file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _repeatable() -> Iterator[None]:
-    """Make Keras initialise the same random weights every time."""
+    """Make Keras initialize the same random weights every time."""
     # Keras takes its seeds from Python's `random`, whose state belongs to the user.
     state = random.getstate()
     random.seed(0)
@@ -247,52 +247,3 @@ def _other_keras(file: Path) -> str:
         return ""
     here = import_tensorflow().keras.__version__
     return "" if saved == here else f" (it was saved by Keras {saved}, installed is {here})"
-
-
-class Libraries(NamedTuple):
-    """TensorFlow and its Keras."""
-
-    tensorflow: Any
-    keras: Any
-
-
-def import_tensorflow() -> Libraries:
-    """Return TensorFlow and Keras; no other function imports them."""
-    # By default TensorFlow reserves the whole memory of a GPU.
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    with _silence_start():
-        import keras
-        import tensorflow
-    if keras.backend.backend() != "tensorflow":
-        raise NetworkError(
-            f"Expected Keras to run on TensorFlow, got {keras.backend.backend()!r}. Nothing "
-            "was computed. Unset KERAS_BACKEND, or set it to tensorflow."
-        )
-    return Libraries(tensorflow, keras)
-
-
-def limit_threads(n_threads: int) -> None:
-    """Limit the threads of TensorFlow in this process."""
-    threading = import_tensorflow().tensorflow.config.threading
-    # TensorFlow raises RuntimeError once it has computed anything.
-    with contextlib.suppress(RuntimeError):
-        threading.set_intra_op_parallelism_threads(n_threads)
-        threading.set_inter_op_parallelism_threads(n_threads)
-
-
-@contextlib.contextmanager
-def _silence_start() -> Iterator[None]:
-    """Silence TensorFlow's C++ log at start-up if TF_CPP_MIN_LOG_LEVEL is 3."""
-    # TensorFlow itself obeys that variable only after its start. The log is written by C++, so
-    # the file descriptor has to be redirected instead of sys.stderr.
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3" or "tensorflow" in sys.modules:
-        yield
-        return
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as null:
-        os.dup2(null.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

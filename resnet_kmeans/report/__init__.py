@@ -1,24 +1,8 @@
 """The report, one HTML page that shows the clusters."""
 
-from resnet_kmeans.report.corrections import ShownExport
-from resnet_kmeans.report.drawing import TILE, ClusteringDisplay, colour, pin, take_axes
+from resnet_kmeans.report.corrections import ExportView
+from resnet_kmeans.report.drawing import TILE, ClusteringDisplay, color, pin, take_axes
 from resnet_kmeans.report.estimator_results import read_clusterer, read_facts, read_features
 from resnet_kmeans.report.page import write_report
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_tile
-
-__all__ = [
-    "TILE",
-    "ClusteringDisplay",
-    "ClusteringSummary",
-    "ShownExport",
-    "colour",
-    "make_tile",
-    "pin",
-    "read_clusterer",
-    "read_facts",
-    "read_features",
-    "summarize",
-    "take_axes",
-    "write_report",
-]

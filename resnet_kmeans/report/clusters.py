@@ -1,4 +1,4 @@
-"""Summarises each cluster and selects the images of it to show."""
+"""Summarizes each cluster and selects the images of it to show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resnet_kmeans.cluster_names import NOISE, NOISE_NAME, SET_ASIDE, SET_ASIDE_NAME
+from resnet_kmeans._folder_names import NOISE, NOISE_NAME, SET_ASIDE, SET_ASIDE_NAME
 from resnet_kmeans.exceptions import printable
 
 MAX_SHOWN = 1000  # images on the page; with more, a sample of each cluster

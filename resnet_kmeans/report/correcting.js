@@ -135,7 +135,7 @@ function entryOf(group) {
 }
 function render() {
   const before = document.activeElement?.closest?.(".grid li[data-name]");
-  const following = before && neighbours(before);
+  const following = before && neighbors(before);
   state = replay();
   if (all.some((item) => now(item) === ASIDE)) sectionOf(ASIDE);
   for (const group of groups()) sectionOf(group);
@@ -153,7 +153,7 @@ function render() {
   if (next) next.querySelector("a").focus({ preventScroll: true });
 }
 const now = (item) => groupNow(label.get(idOf(item)), idOf(item));
-function neighbours(item) {
+function neighbors(item) {
   const list = [...item.parentNode.querySelectorAll("li[data-name]")], at = list.indexOf(item);
   const stay = (other) => !picked.has(other);
   return [...list.slice(at).filter(stay), ...list.slice(0, at).reverse().filter(stay), item];

@@ -14,7 +14,7 @@ from resnet_kmeans.exceptions import printable
 from resnet_kmeans.report.summary import ClusteringSummary
 
 
-class ShownExport(NamedTuple):
+class ExportView(NamedTuple):
     """The export whose images a page shows.
 
     Attributes
@@ -40,7 +40,7 @@ class ShownExport(NamedTuple):
     differences: Sequence[str] = ()
 
 
-def read_corrections(summary: ClusteringSummary, export: ShownExport) -> dict[str, Any]:
+def read_corrections(summary: ClusteringSummary, export: ExportView) -> dict[str, Any]:
     """Return the data of the script that records corrections, in a form fit for JSON.
 
     Raises
@@ -65,7 +65,7 @@ def read_corrections(summary: ClusteringSummary, export: ShownExport) -> dict[st
     }
 
 
-def _folders(summary: ClusteringSummary, export: ShownExport) -> dict[int, str]:
+def _folders(summary: ClusteringSummary, export: ExportView) -> dict[int, str]:
     """Return the folder of each label."""
     placed = [(int(label), path) for label, path in zip(summary.labels, export.paths) if path]
     pairs = {(label, path.split("/")[0]) for label, path in placed}

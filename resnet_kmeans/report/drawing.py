@@ -12,7 +12,7 @@ from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_tile
 
 TILE = 124  # side of an image, in pixels
-# matplotlib's qualitative palette with the most colours; they repeat after 20 clusters.
+# matplotlib's qualitative palette with the most colors; they repeat after 20 clusters.
 PALETTE = "tab20"
 
 
@@ -75,7 +75,7 @@ class ClusteringDisplay:
         features : ndarray of shape (n, d), default=None
             The rows that were clustered. Only a contact sheet can be drawn without them.
         distances : array-like of shape (n,), default=None
-            Distance of each image to its centre; None computes them from `features`.
+            Distance of each image to its center; None computes them from `features`.
         names : sequence of str, or mapping of int to str, default=None
             Name of each label; clusters of equal names are drawn as one.
         ax : matplotlib Axes, default=None
@@ -114,18 +114,18 @@ def take_axes(display: Any, ax: Any, size: tuple[float, float]) -> Any:
     return ax
 
 
-def colour(number: int) -> Any:
-    """Return the colour of a cluster as RGBA."""
+def color(number: int) -> Any:
+    """Return the color of a cluster as RGBA."""
     import matplotlib
 
     palette = matplotlib.colormaps[PALETTE]
-    # The palette alternates between strong and pale colours; the strong ones come first.
+    # The palette alternates between strong and pale colors; the strong ones come first.
     order = [*range(0, palette.N, 2), *range(1, palette.N, 2)]
     return palette(order[number % palette.N])
 
 
 def pin(ax: Any, point: np.ndarray, image: Any, edge: Any) -> None:
-    """Draw an image at a point of the axes, in a frame of a given colour."""
+    """Draw an image at a point of the axes, in a frame of a given color."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     frame = {"edgecolor": edge, "linewidth": 2, "boxstyle": "square,pad=0.05"}

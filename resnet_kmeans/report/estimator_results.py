@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.cluster_names import NOISE, UNREADABLE
-from resnet_kmeans.versions import library_versions
+from resnet_kmeans._folder_names import NOISE, UNREADABLE
+from resnet_kmeans._versions import library_versions
 
 BLOCK = 4096  # images whose unreduced features are in memory at a time
 

@@ -92,7 +92,7 @@ $("detail").addEventListener("keydown", (event) => {
 // Map
 const canvas = document.querySelector("#map canvas");
 const points = JSON.parse($("points").textContent).map(([x, y, label, i, name]) => ({ x, y, label: String(label), i, name }));
-const colour = (label, dot) => {
+const color = (label, dot) => {
   const style = $("cluster-" + label).style;
   return `oklch(${style.getPropertyValue("--dot") || dot} ${style.getPropertyValue("--hue")})`;
 };
@@ -118,7 +118,7 @@ function draw() {
       pen.beginPath();
       pen.arc(x, y, radius, 0, 7);
       pen.globalAlpha = pass ? 0.85 : 0.1;
-      pen.fillStyle = colour(group(point), dot);
+      pen.fillStyle = color(group(point), dot);
       pen.fill();
     }
   }
@@ -157,7 +157,7 @@ function nearest(event, reach) {
   }
   return best;
 }
-function neighbour(dx, dy) {
+function neighbor(dx, dy) {
   if (!chosen) return points[0];
   let best = null, least = Infinity;
   for (const point of points) {
@@ -185,7 +185,7 @@ if (canvas) {
     if (point && ready) go(groupOf(point.label, point.i));
   });
   canvas.addEventListener("keydown", (event) => {
-    if (arrows[event.key]) { event.preventDefault(); choose(neighbour(...arrows[event.key]), true); }
+    if (arrows[event.key]) { event.preventDefault(); choose(neighbor(...arrows[event.key]), true); }
     if (event.key === "Enter" && chosen) go(groupOf(chosen.label, chosen.i));
     if (event.key === "Escape") choose(null);
   });

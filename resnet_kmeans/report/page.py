@@ -12,9 +12,9 @@ from urllib.parse import quote
 import jinja2
 import numpy as np
 
-from resnet_kmeans.atomic_write import replacing
+from resnet_kmeans._files import replacing
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.report.corrections import ShownExport, read_corrections
+from resnet_kmeans.report.corrections import ExportView, read_corrections
 from resnet_kmeans.report.estimator_results import read_clusterer, read_facts
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_thumbnails
@@ -31,7 +31,7 @@ def write_report(
     distances: Sequence[float] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
-    export: ShownExport | None = None,
+    export: ExportView | None = None,
     facts: Mapping[str, Any] | None = None,
     projection: str = "auto",
 ) -> Path:
@@ -56,12 +56,12 @@ def write_report(
         The rows that were clustered. A clusterer computes them if they are None; with labels,
         the page then has neither silhouettes nor a map.
     distances : array-like of shape (n,), default=None
-        Distance of each image to its centre. The nearest image is the most typical one.
+        Distance of each image to its center. The nearest image is the most typical one.
     reasons : mapping of str to str, default=None
         Reason for each unreadable image, by path.
     names : sequence of str, or mapping of int to str, default=None
         Name of each label; clusters of equal names are shown as one.
-    export : ShownExport, default=None
+    export : ExportView, default=None
         The export that contains the images. With it, the page can correct the export: rename
         and merge clusters, move images and set them aside. Corrections are saved as
         ``curation.json``, for ``resnet-kmeans apply``.
@@ -121,7 +121,7 @@ def write_report(
 def render(
     summary: ClusteringSummary,
     folder: str | os.PathLike[str] = ".",
-    export: ShownExport | None = None,
+    export: ExportView | None = None,
 ) -> str:
     """Return the HTML page of a summary.
 
@@ -130,7 +130,7 @@ def render(
     summary : ClusteringSummary
     folder : str or path-like, default="."
         The folder of the page; links to images are relative to it.
-    export : ShownExport, default=None
+    export : ExportView, default=None
         The export that the page can correct.
 
     Returns

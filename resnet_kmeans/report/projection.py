@@ -22,7 +22,7 @@ def project(rows: np.ndarray, projection: str = "auto") -> tuple[np.ndarray, str
     Returns
     -------
     points : ndarray of shape (n, 2)
-        Coordinates from 0 to 1. The aspect ratio is kept, and the shorter side is centred.
+        Coordinates from 0 to 1. The aspect ratio is kept, and the shorter side is centered.
     caption : str
 
     Raises
@@ -61,7 +61,7 @@ def _tsne(rows: np.ndarray) -> tuple[np.ndarray, str]:
     # OpenMP threads wait in busy loops, so that on a loaded machine t-SNE took 28 s, not 4 s.
     with threadpool_limits(1, user_api="openmp"):
         points = TSNE(perplexity=perplexity, random_state=0).fit_transform(rows)
-    return points, "t-SNE: neighbours stay together, distances between groups mean little"
+    return points, "t-SNE: neighbors stay together, distances between groups mean little"
 
 
 def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -72,4 +72,4 @@ def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
         raise ImportError(message) from error
     n_neighbors = min(15, len(rows) - 1)
     points = UMAP(n_neighbors=n_neighbors, random_state=0, n_jobs=1).fit_transform(rows)
-    return points, "UMAP: neighbours stay together, distances between groups mean little"
+    return points, "UMAP: neighbors stay together, distances between groups mean little"

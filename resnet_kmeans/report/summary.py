@@ -1,4 +1,4 @@
-"""Summarises a clustering in dataclasses."""
+"""Summarizes a clustering in dataclasses."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def summarize(
     facts: Mapping[str, Any] | None = None,
     projection: str | None = "auto",
 ) -> ClusteringSummary:
-    """Summarise a clustering.
+    """Summarize a clustering.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def summarize(
     features : ndarray of shape (n, d), default=None
         The rows that were clustered; without them there is neither silhouettes nor a map.
     distances : array-like of shape (n,), default=None
-        Distance of each image to its centre; None computes them from `features`.
+        Distance of each image to its center; None computes them from `features`.
     reasons : mapping of str to str, default=None
         Reason for each unreadable image, by path.
     names : sequence of str, or mapping of int to str, default=None
@@ -135,7 +135,7 @@ def summarize(
     labels, named = join_equal_names(labels, names)
     placed, rows = np.flatnonzero(in_folders(labels)), np.flatnonzero(labels >= 0)
     known = None if features is None or not len(rows) else np.asarray(features)
-    silhouettes, gaps = _judge(known, labels, rows)
+    silhouettes, gaps = _score(known, labels, rows)
     order = gaps if distances is None else np.asarray(distances, dtype=float)
     clusters = sum_up_clusters(labels, named, order, silhouettes)
     shown = np.array([i for cluster in clusters for i in cluster.shown], dtype=int)
@@ -174,10 +174,10 @@ def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray
     return labels
 
 
-def _judge(
+def _score(
     features: np.ndarray | None, labels: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return silhouettes and distances to the own centre; NaN if unknown."""
+    """Return silhouettes and distances to the own center; NaN if unknown."""
     silhouettes, distances = np.full((2, len(labels)), np.nan)
     if features is None:
         return silhouettes, distances

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import new_clusterer, new_fitted_kmeans, new_reducer
+from resnet_kmeans.clustering import new_clusterer, new_reducer
 from resnet_kmeans.exceptions import (
     NoImagesError,
     OutputFolderError,
@@ -22,6 +22,7 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS
+from resnet_kmeans.saving import new_fitted_kmeans
 from resnet_kmeans.spark.reading import read_images, reason_where
 from resnet_kmeans.spark.worker import (
     ASSIGNED,
@@ -37,7 +38,7 @@ from resnet_kmeans.spark.worker import (
 
 # Rows that the reducer is fitted on: 160 MB, while spark.driver.maxResultSize is 1 GB.
 SAMPLE_ROWS = 20_000
-# Starts by k-means||, in addition to one from the centres of the sample. They win on a few
+# Starts by k-means||, in addition to one from the centers of the sample. They win on a few
 # thousand rows (caltech101a: inertia 177 against 184), the other with thousands of clusters.
 N_STARTS = 3
 MAX_ITERATIONS = 100  # per start; MLlib's default of 20 stops some of them too early
@@ -56,7 +57,7 @@ def fit(
 
     The method is that of a single machine: the reducer ``"auto"``, then K-Means. The reducer
     is fitted on all rows up to 20,000, and otherwise on a sample of about that size. K-Means
-    over all rows starts three times by k-means|| and once from the centres found in that
+    over all rows starts three times by k-means|| and once from the centers found in that
     sample; the best result is kept. It depends neither on the number of executors nor on
     executors that are lost.
 
@@ -144,7 +145,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     -------
     pyspark.sql.DataFrame
         One row per image: ``path``; ``cluster``, the label that `predict` gives, -1 for an
-        image that cannot be read; ``distance`` to the cluster's centre, null without one;
+        image that cannot be read; ``distance`` to the cluster's center, null without one;
         ``reason``, null for a readable image. Nothing is computed before it is asked for.
     """
     frame, listing = read_images(images)
@@ -263,7 +264,7 @@ def _cluster(reduced: Any, n_clusters: int, seed: int, sample: np.ndarray) -> An
 
 
 def _parallel(reduced: Any, n_clusters: int, seed: int) -> tuple[float, Any]:
-    """Return the cost and centres of K-Means started by k-means||."""
+    """Return the cost and centers of K-Means started by k-means||."""
     from pyspark.ml.clustering import KMeans
 
     kmeans = KMeans(featuresCol="reduced", k=n_clusters, maxIter=MAX_ITERATIONS, seed=seed)
@@ -272,8 +273,8 @@ def _parallel(reduced: Any, n_clusters: int, seed: int) -> tuple[float, Any]:
 
 
 def _refined(reduced: Any, centers: np.ndarray) -> tuple[float, Any]:
-    """Return the cost and centres of K-Means started from given centres."""
-    # The newer pyspark.ml does not accept initial centres.
+    """Return the cost and centers of K-Means started from given centers."""
+    # The newer pyspark.ml does not accept initial centers.
     from pyspark.mllib.clustering import KMeans, KMeansModel
 
     rows = reduced.rdd.map(reduced_array)

@@ -17,7 +17,6 @@ from sklearn.base import clone
 from resnet_kmeans.clustering import own_distances, predict
 from resnet_kmeans.exceptions import UnreadableImagesWarning
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import reason_unreadable
 from resnet_kmeans.network import has_gpu
 
 # Columns that `Featurize`, `reduce_batches` and `assign_batches` yield.
@@ -67,8 +66,10 @@ class Featurize:
                 warnings.simplefilter(
                     "ignore", UnreadableImagesWarning
                 )  # reported in the column `reason`
-                rows = featurizer.transform(contents) if contents else np.empty((0, 1))
-            yield _features_batch(batch.column("path"), contents, rows, featurizer.input_shape)
+                found = np.empty((0, 1)), dict[int, str]()
+                if contents:
+                    found = featurizer.features_and_reasons(contents)
+            yield _features_batch(batch.column("path"), *found)
 
     def _local_featurizer(self) -> ResNetFeaturizer:
         """Return the featurizer with this worker's files and this task's share of cores."""
@@ -86,23 +87,14 @@ class Featurize:
         return local
 
 
-def _features_batch(
-    paths: Any, contents: list[bytes], rows: np.ndarray, input_shape: tuple[int, int]
-) -> Any:
+def _features_batch(paths: Any, rows: np.ndarray, reasons: dict[int, str]) -> Any:
     import pyarrow
 
-    bad = np.isnan(rows).any(axis=1)
-    reasons = [_reason(contents[i], input_shape) if bad[i] else None for i in range(len(bad))]
+    why = pyarrow.array([reasons.get(i) for i in range(len(rows))], "string")
     return pyarrow.RecordBatch.from_arrays(
-        [paths.cast("string"), _lists(rows, ~bad), pyarrow.array(reasons, "string")],
+        [paths.cast("string"), _lists(rows, ~np.isnan(rows).any(axis=1)), why],
         ["path", "features", "reason"],
     )
-
-
-def _reason(content: bytes, input_shape: tuple[int, int]) -> str:
-    if not content:
-        return "the file is empty"
-    return reason_unreadable(content, input_shape) or "the network gives NaN for it"
 
 
 def _lists(rows: np.ndarray, valid: np.ndarray) -> Any:

@@ -1,16 +1,24 @@
-"""Copies, links, moves or writes one file without losing it if the process is killed."""
+"""Identifies files by their content; copies, links or moves one without losing it."""
 
 from __future__ import annotations
 
 import errno
 import filecmp
+import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+
+from resnet_kmeans._files import PART_PREFIX, sync
 
 ACTIONS = ("copy", "hardlink", "symlink", "move")
-PART = ".resnet-kmeans.part"  # name of the file being written until it is complete
+PART = f"{PART_PREFIX}part"  # name of the file being written until it is complete
+BLOCK = 2**20  # bytes read at a time
 
 
 def place_file(action: str, source: str, target: Path, part: Path) -> None:
@@ -65,24 +73,10 @@ def move(source: str, target: Path, part: Path) -> None:
         # The copy and its name must be on the disk before the source is removed: after a
         # power failure, the system may have kept the removal and lost the copy.
         _copy(source, part)
-        _sync(part)
+        sync(part)
         os.rename(part, target)
-        _sync(target.parent)
+        sync(target.parent)
         os.unlink(source)
-
-
-def write_atomically(path: Path, lines: Iterable[str] | bytes) -> None:
-    """Write a temporary file in the same folder, then rename it to `path`."""
-    part = path.with_name(PART)
-    part.unlink(missing_ok=True)  # an interrupted copy of a read-only image cannot be opened
-    with open(part, "wb") as file:
-        if isinstance(lines, bytes):
-            file.write(lines)
-        else:  # file names may contain bytes that are not valid UTF-8
-            file.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def remove_empty(folder: Path) -> None:
@@ -97,12 +91,40 @@ def same_content(one: str | Path, other: str | Path) -> bool:
     return is_file and filecmp.cmp(one, other, shallow=False)
 
 
-def _sync(path: Path) -> None:
-    """Flush a file, or the list of names in a folder, to the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open folders
-    handle = os.open(path, os.O_RDONLY)
+class Content(NamedTuple):
+    """The properties that identify a file after it was moved or renamed.
+
+    Attributes
+    ----------
+    size : int
+        In bytes.
+    mtime_ns : int
+        Modification time in nanoseconds. A file with the recorded size and time at its recorded
+        path is not read again.
+    digest : str
+        128-bit BLAKE2b hash of all bytes, in hexadecimal.
+    """
+
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+def content_of(path: str | os.PathLike[str]) -> Content | None:
+    """Return the content of a file, or None if it cannot be read."""
+    digest = hashlib.blake2b(digest_size=16)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with open(path, "rb") as file:
+            found = os.fstat(file.fileno())
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError:
+        return None
+    return Content(found.st_size, found.st_mtime_ns, digest.hexdigest())
+
+
+def contents_of(paths: Sequence[str | os.PathLike[str]]) -> list[Content | None]:
+    """Return the content of each file, or None where it cannot be read."""
+    # Reading and hashing release the GIL, so threads run at the same time.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        return list(pool.map(content_of, paths))

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from resnet_kmeans.atomic_write import replacing
+from resnet_kmeans._files import replacing
 from resnet_kmeans.exceptions import ModelFileError, printable
 
 FORMAT = 1
@@ -91,7 +91,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         raise ModelFileError(_refusal(path, "a file of more than 1 GiB, too large for a model"))
     metadata = _metadata(path)
     if metadata is None:
-        raise ModelFileError(_refusal(path, _describe_defect(path, found.st_size)))
+        raise ModelFileError(_refusal(path, "a damaged file, or one of another kind"))
     text = metadata["resnet_kmeans"]
     try:
         header = json.loads(text)
@@ -114,25 +114,6 @@ def _refusal(path: Path, got: str) -> str:
         f"Expected a model file written by ImageFolderClusterer.save, got {got}, in "
         f"{printable(path)!r}. Nothing was loaded. Check the path, or save the model again."
     )
-
-
-def _describe_defect(path: Path, size: int) -> str:
-    """Return why a file is not accepted as a model file."""
-    # A safetensors file starts with the length of its JSON header, 8 bytes, then the header.
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        begin = file.read(min(length, 2**20))
-    if not begin.startswith(b'{"__metadata__":') or b'"resnet_kmeans"' not in begin:
-        return "a file of another kind"
-    try:
-        ends = [spec["data_offsets"][1] for spec in json.loads(begin).values() if "dtype" in spec]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        ends = []
-    expected = 8 + length + max(ends, default=0)
-    if size < expected < MAX_BYTES:
-        at_least = "" if ends else "at least "
-        return f"a truncated one, {size} of {at_least}{expected} bytes"
-    return "a damaged one"
 
 
 def _metadata(path: Path) -> dict[str, str] | None:

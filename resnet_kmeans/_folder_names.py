@@ -1,4 +1,4 @@
-"""Checks the names of clusters, which are the names of folders too."""
+"""Names the folders of clusters, in a way that every system takes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ NOISE_NAME = "noise"
 # Images that a person took out of all clusters: -3 in a report. In an export they are -1, as
 # those that cannot be read, with a reason.
 SET_ASIDE, SET_ASIDE_NAME = -3, "_set_aside"
+# Labels of the images in folders that are not clusters.
+NO_CLUSTER = {SET_ASIDE_NAME: UNREADABLE, NOISE_NAME: NOISE}
 MAX_NAME_BYTES = 255  # of ext4, APFS, NTFS and others
 TABLE, REPORT = "clusters.csv", "report.html"  # files beside the folders of clusters
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
@@ -37,7 +39,7 @@ def default_cluster_names(n_clusters: int) -> list[str]:
 def name_key(name: str) -> str:
     """Return the form of a name that file systems compare."""
     # Windows and macOS ignore case; macOS also treats é and e with a combining accent alike.
-    # Folding case can undo the normalisation, so it is done again.
+    # Folding case can undo the normalization, so it is done again.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -116,3 +118,53 @@ def renamed(present: Sequence[str], given: Sequence[str] | Mapping[int, str]) ->
         )
     check_cluster_names(named.values())
     return list(named.values())
+
+
+def name_folders(
+    n_labels: int, names: Sequence[str] | Mapping[int, str] | None = None
+) -> list[str]:
+    """Return the folder of each label: its name, or ``cluster_N`` padded to equal width.
+
+    Raises
+    ------
+    ClusterNameError
+        If a name is not valid for a folder on every system, or a label is unknown.
+    """
+    folders = default_cluster_names(n_labels)
+    return folders if names is None else renamed(folders, names)
+
+
+def check_folders(names: Sequence[str]) -> None:
+    """Check names for the folders of a corrected export.
+
+    Raises
+    ------
+    ClusterNameError
+        If some names are invalid. The message lists each of them with its reason.
+    """
+    check_cluster_names([name for name in names if name not in NO_CLUSTER])
+
+
+def folder_of(path: str) -> str:
+    """Return the first folder of a path separated by ``/``, empty for a file in the root."""
+    return path.partition("/")[0] if "/" in path else ""
+
+
+def label_of(folder: str, folders: list[str], present: int) -> int:
+    """Return the label of a folder; a new folder gets the next free label.
+
+    Parameters
+    ----------
+    folder : str
+    folders : list of str
+        The folder of each label. A folder without a label is appended.
+    present : int
+        The present label of the image, which is kept if several labels share the folder.
+    """
+    if folder in NO_CLUSTER:
+        return NO_CLUSTER[folder]
+    if not folder or (0 <= present < len(folders) and folders[present] == folder):
+        return present
+    if folder not in folders:
+        folders.append(folder)
+    return folders.index(folder)

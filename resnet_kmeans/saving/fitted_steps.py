@@ -1,9 +1,10 @@
-"""Turns the fitted steps between features and labels into arrays, and back."""
+"""Saves the fitted steps of a clusterer as arrays, and makes them anew."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -11,9 +12,11 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
-from resnet_kmeans.clustering.nearest import NearestLabels
-from resnet_kmeans.exceptions import ModelFileError
+from resnet_kmeans._folder_names import default_cluster_names, renamed
+from resnet_kmeans._versions import library_versions
+from resnet_kmeans.clustering import ClusterDiscriminantAnalysis, NearestLabels
+from resnet_kmeans.exceptions import ModelFileError, printable
+from resnet_kmeans.saving.model_file import read_model, write_model
 
 KNOWN_REDUCERS = (  # types of the steps of reducers that can be saved as arrays
     [FunctionTransformer],
@@ -21,6 +24,83 @@ KNOWN_REDUCERS = (  # types of the steps of reducers that can be saved as arrays
     [Normalizer, PCA],
     [ClusterDiscriminantAnalysis],
 )
+
+
+class SavedModel(NamedTuple):
+    """The contents of a model file.
+
+    Attributes
+    ----------
+    parameters : dict
+        Parameters of `ImageFolderClusterer` without the featurizer.
+    featurizer : dict
+        What `save_model` was given for it.
+    reducer, clusterer : estimators
+        Fitted steps.
+    names : list of str
+        Names of the clusters.
+    """
+
+    parameters: dict[str, Any]
+    featurizer: dict[str, Any]
+    reducer: Any
+    clusterer: Any
+    names: list[str]
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+    featurizer: Mapping[str, Any],
+    steps: Sequence[Any],
+    names: Sequence[str],
+) -> None:
+    """Write a fitted clusterer to a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    parameters, featurizer : mapping
+        See `SavedModel`; values that JSON can represent.
+    steps : (reducer, clusterer)
+    names : sequence of str, of length n_clusters
+
+    Raises
+    ------
+    ModelFileError
+        If a step is a custom one, or the file cannot be written.
+    """
+    arrays = to_arrays(*steps)
+    header = {
+        "versions": library_versions(),
+        "featurizer": featurizer,
+        "names": names,
+        "clusterer": parameters,
+    }
+    write_model(path, header, arrays)
+
+
+def load_model(path: str | os.PathLike[str]) -> SavedModel:
+    """Read what `save_model` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file at `path`.
+    ModelFileError
+        If the file is no model file, is damaged, or has a newer format.
+    """
+    header, arrays = read_model(path)
+    try:
+        reducer, clusterer = from_arrays(arrays)
+        default = default_cluster_names(len(clusterer.cluster_centers_))
+        names = renamed(default, header["names"])
+        return SavedModel(header["clusterer"], header["featurizer"], reducer, clusterer, names)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"The parameters or arrays of the model in {printable(path)!r} are not as "
+            f"they are written: {printable(error)}. Nothing was loaded. Save the model again."
+        ) from error
 
 
 def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
@@ -90,15 +170,15 @@ def _new_fitted_discriminant(components: np.ndarray, intercept: np.ndarray) -> A
 
 
 def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:
-    """Return a fitted KMeans with given centres.
+    """Return a fitted KMeans with given centers.
 
     Parameters
     ----------
     centers : ndarray of shape (n_clusters, n_reduced), dtype float32
     inertia : float
-        Sum of squared distances of the rows of the fit to their centres.
+        Sum of squared distances of the rows of the fit to their centers.
     """
-    # `fit` may average centres that are equal, or move them by rounding.
+    # `fit` may average centers that are equal, or move them by rounding.
     clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
     clusterer.cluster_centers_ = centers
     clusterer.inertia_ = inertia

@@ -19,7 +19,7 @@ _kept: OrderedDict[tuple[Any, ...], tuple[np.ndarray, ...]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def shared(
+def cached(
     compute: Callable[..., tuple[np.ndarray, ...]], rows: np.ndarray, *parameters: Any
 ) -> tuple[np.ndarray, ...]:
     """Return ``compute(rows, *parameters)``, cached by the content of the rows.

@@ -1,0 +1,239 @@
+"""Turns images into rows, reduces and labels them; the rows of unreadable images are NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, ClusterMixin, clone
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils import check_random_state, gen_batches
+
+from resnet_kmeans._folder_names import NOISE, UNREADABLE
+
+# Copies of a block of features that reducing it makes: the block, its readable rows, these
+# normalized, and these centered by PCA.
+COPIES = 4
+BLOCK_ROWS = 65_536  # reduced rows copied at a time
+VOTERS = 5  # nearest neighbors; the default of KNeighborsClassifier
+NO_FEATURES = "the featurizer returns NaN for it"
+
+
+def _rows_in_memory(featurizer: Any) -> int:
+    """Return the number of rows that scikit-learn's `working_memory` is enough for."""
+    # A custom featurizer may lack this attribute; 2048 is the width of ResNet50.
+    width = getattr(featurizer, "n_features_out_", 2048)
+    return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * 4 * width)))
+
+
+def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
+    """Return the positions of at most `n_drawn` random rows, in ascending order."""
+    if n_rows <= n_drawn:
+        return np.arange(n_rows)
+    return np.sort(check_random_state(random_state).choice(n_rows, n_drawn, replace=False))
+
+
+def features_of(featurizer: Any, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the features of images as float32, and why some have none, by position."""
+    # A featurizer of another kind has `transform` alone.
+    reasons: dict[int, str] = {}
+    if hasattr(featurizer, "features_and_reasons"):
+        rows, reasons = featurizer.features_and_reasons(sources)
+    else:
+        rows = featurizer.transform(sources)
+    # KMeans fitted to float32 rows raises an error for float64 ones.
+    features = np.asarray(rows, dtype=np.float32)
+    bad = np.flatnonzero(~is_readable(features)).tolist()
+    return features, {i: reasons.get(i, NO_FEATURES) for i in bad}
+
+
+def is_readable(rows: np.ndarray) -> np.ndarray:
+    """Return a mask of the rows without NaN."""
+    readable = np.empty(len(rows), dtype=bool)
+    for block in gen_batches(len(rows), BLOCK_ROWS):
+        readable[block] = ~np.isnan(rows[block]).any(axis=1)
+    return readable
+
+
+def select_readable(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
+    """Return the readable rows; without a copy if all rows are readable."""
+    return rows if readable.all() else rows[readable]
+
+
+def drop_unreadable(rows: np.ndarray) -> np.ndarray:
+    """Return the rows without NaN; without a copy if that is all of them."""
+    return select_readable(rows, is_readable(rows))
+
+
+def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
+    """Return reduced rows as float32; rows of NaN stay NaN.
+
+    `width` is the number of columns if all rows are NaN.
+    """
+    readable = is_readable(features)
+    if not readable.any():
+        return np.full((len(features), width or 1), np.nan, dtype=np.float32)
+    rows: np.ndarray = np.asarray(
+        reducer.transform(select_readable(features, readable)), dtype=np.float32
+    )
+    if len(rows) == len(features):
+        return rows
+    reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
+    reduced[readable] = rows
+    return reduced
+
+
+def fit_reducer(
+    sources: list[Any],
+    featurizer: Any,
+    new_reducer: Callable[[np.ndarray, dict[int, str]], Any],
+    random_state: Any,
+) -> tuple[Any, np.ndarray, dict[int, str]]:
+    """Fit a reducer on as many rows as fit in memory, then reduce all rows.
+
+    Parameters
+    ----------
+    sources : list of length n
+        Images, in any form that the featurizer accepts.
+    featurizer : fitted transformer
+        Returns rows of NaN for unreadable images.
+    new_reducer : callable
+        Called with the readable rows of the fit, and the reasons why others are not; returns
+        an unfitted reducer for them.
+    random_state : int, RandomState instance or None
+        Determines the sample of rows that the reducer is fitted on, if not all fit in memory.
+
+    Returns
+    -------
+    reducer : transformer
+        Fitted.
+    reduced : ndarray of shape (n, n_reduced), dtype float32
+        NaN for unreadable images.
+    reasons : dict of int to str
+        Why images are unreadable, by position.
+    """
+    # A random sample, not the first rows: those of a folder are sorted by name, so they would
+    # show a few groups only.
+    drawn = sample(len(sources), _rows_in_memory(featurizer), random_state)
+    features, bad = features_of(featurizer, [sources[i] for i in drawn])
+    reasons = {int(drawn[i]): reason for i, reason in bad.items()}
+    readable = drop_unreadable(features)
+    reducer = new_reducer(readable, reasons).fit(readable)
+    first = reduce(reducer, features)
+    reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
+    reduced[drawn] = first
+    # Otherwise these stay in memory while the next block is computed.
+    del features, readable, first
+    rest = np.setdiff1d(np.arange(len(sources)), drawn)
+    for start in range(0, len(rest), len(drawn)):
+        block = rest[start : start + len(drawn)]
+        features, bad = features_of(featurizer, [sources[i] for i in block])
+        reasons |= {int(block[i]): reason for i, reason in bad.items()}
+        reduced[block] = reduce(reducer, features)
+    return reducer, reduced, reasons
+
+
+def reduce_blocks(
+    sources: list[Any], featurizer: Any, reducer: Any, width: int
+) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
+    """Yield the reduced rows of images in blocks, and why some are NaN, by position.
+
+    `width` is the number of columns.
+    """
+    for block in gen_batches(len(sources), _rows_in_memory(featurizer)):
+        features, reasons = features_of(featurizer, sources[block])
+        yield (
+            reduce(reducer, features, width),
+            {block.start + i: reason for i, reason in reasons.items()},
+        )
+
+
+class NearestLabels(ClusterMixin, BaseEstimator):
+    """Label new rows by a vote of the nearest rows of the fit, weighted by distance.
+
+    Rows of the fit keep their labels. Noise takes part in the vote, so a new row can be
+    noise too.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        Any estimator with `fit_predict`.
+
+    Attributes
+    ----------
+    clusterer_ : clusterer
+        The fitted clone of `clusterer`.
+    labels_ : ndarray of shape (n,)
+        Labels of the rows of the fit; negative for noise.
+    """
+
+    def __init__(self, clusterer: Any):
+        self.clusterer = clusterer
+
+    def fit(self, X: np.ndarray, y: Any = None) -> NearestLabels:
+        """Cluster the rows of X, shape (n, n_features); y is ignored."""
+        self.clusterer_ = clone(self.clusterer)
+        self.labels_ = np.asarray(self.clusterer_.fit_predict(X))
+        n_neighbors = min(VOTERS, len(X))
+        # weights="distance" gives a row at distance 0 the whole vote.
+        nearest = KNeighborsClassifier(n_neighbors, weights="distance", algorithm="brute")
+        self.nearest_ = nearest.fit(X, self.labels_)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the label of each row of X, shape (n,)."""
+        return np.asarray(self.nearest_.predict(X))
+
+
+def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
+    """Return the labels of reduced rows as int32; those of rows of NaN are `UNREADABLE`."""
+    readable = is_readable(reduced)
+    found = clusterer.predict(select_readable(reduced, readable)) if readable.any() else []
+    return _spread(found, readable)
+
+
+def labels_of_fit(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
+    """Return the labels of the rows of the fit; equal to those of `predict`."""
+    # Finding each row's nearest neighbors would take time with the square of the rows.
+    if isinstance(clusterer, NearestLabels):
+        return _spread(clusterer.labels_, is_readable(reduced))
+    return predict(clusterer, reduced)
+
+
+def _spread(found: Any, readable: np.ndarray) -> np.ndarray:
+    labels = np.full(len(readable), UNREADABLE, dtype=np.int32)
+    # scikit-learn labels noise -1, which is the label of unreadable images here.
+    labels[readable] = np.where(np.asarray(found) < 0, NOISE, found)
+    return labels
+
+
+def centers_of(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the centers of a clusterer, or the means of its clusters if it has none."""
+    for name in ("cluster_centers_", "means_"):  # mixtures have the latter
+        if hasattr(clusterer, name):
+            return np.asarray(getattr(clusterer, name), dtype=np.float32)
+    centers = np.full((max(labels.max() + 1, 0), reduced.shape[1]), np.nan, dtype=np.float32)
+    for label in np.unique(labels[labels >= 0]):
+        centers[label] = reduced[labels == label].mean(axis=0)
+    return centers
+
+
+def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Return the distances of rows to all centers as float32; those of rows of NaN are NaN."""
+    found = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
+    readable = is_readable(reduced)
+    if readable.any() and len(centers):
+        found[readable] = euclidean_distances(select_readable(reduced, readable), centers)
+    return found
+
+
+def own_distances(reduced: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the distance of each row to its own center as float32; NaN without a cluster."""
+    found = np.full(len(reduced), np.nan, dtype=np.float32)
+    for block in gen_batches(len(reduced), BLOCK_ROWS):
+        rows = np.flatnonzero(labels[block] >= 0) + block.start
+        found[rows] = np.linalg.norm(reduced[rows] - centers[labels[rows]], axis=1)
+    return found

@@ -1,0 +1,125 @@
+"""Imports the heavy libraries: once, silently, one thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from resnet_kmeans.exceptions import NetworkError
+
+_REPORTER = "openvino_telemetry"
+# Reentrant: importing NNCF imports OpenVINO. Threads that import a library at once would see
+# each other's changes of `sys.modules`, or half of the library.
+_lock = threading.RLock()
+
+
+class Libraries(NamedTuple):
+    """TensorFlow and its Keras."""
+
+    tensorflow: Any
+    keras: Any
+
+
+def import_tensorflow() -> Libraries:
+    """Return TensorFlow and Keras; no other function imports them.
+
+    Raises
+    ------
+    NetworkError
+        If Keras does not run on TensorFlow.
+    """
+    with _lock:
+        return _import_tensorflow()
+
+
+def import_openvino() -> Any:
+    """Return OpenVINO; no other function imports it.
+
+    Raises
+    ------
+    ImportError
+        If OpenVINO is not available for this machine.
+    """
+    with _lock:
+        return _import_openvino()
+
+
+def import_nncf() -> Any:
+    """Return NNCF, part of the `int8` extra; no other function imports it."""
+    with _lock, _without_reporter():
+        import nncf
+    return nncf
+
+
+@cache
+def _import_tensorflow() -> Libraries:
+    # By default TensorFlow reserves the whole memory of a GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    import keras
+    import tensorflow
+
+    if keras.backend.backend() != "tensorflow":
+        raise NetworkError(
+            f"Expected Keras to run on TensorFlow, got {keras.backend.backend()!r}. Nothing "
+            "was computed. Unset KERAS_BACKEND, or set it to tensorflow."
+        )
+    return Libraries(tensorflow, keras)
+
+
+@cache
+def _import_openvino() -> Any:
+    with _without_reporter():
+        import openvino
+    # OpenVINO builds its table of types at first use. Two threads that do so at once deadlock:
+    # one waits for the table with the interpreter's lock, which the other needs to build it.
+    openvino.Type.u8.to_dtype()
+    return openvino
+
+
+@contextlib.contextmanager
+def _without_reporter() -> Iterator[None]:
+    """Hide the package that reports usage from imports within the context."""
+    # Both libraries then fall back to a silent stub of their own.
+    before = {_REPORTER: sys.modules[_REPORTER]} if _REPORTER in sys.modules else {}
+    sys.modules[_REPORTER] = None  # type: ignore[assignment]  # None forbids the import
+    try:
+        yield
+    finally:
+        del sys.modules[_REPORTER]
+        sys.modules.update(before)
+
+
+def limit_threads(n_threads: int) -> None:
+    """Limit the threads of TensorFlow in this process."""
+    threading = import_tensorflow().tensorflow.config.threading
+    # TensorFlow raises RuntimeError once it has computed anything.
+    with contextlib.suppress(RuntimeError):
+        threading.set_intra_op_parallelism_threads(n_threads)
+        threading.set_inter_op_parallelism_threads(n_threads)
+
+
+def may_have_gpu() -> bool:
+    """Return whether an NVIDIA driver is loaded; False where Linux does not tell."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return False
+    # /dev/dxg is the GPU under the Windows Subsystem for Linux.
+    return any(map(os.path.exists, ("/dev/nvidia0", "/proc/driver/nvidia/gpus", "/dev/dxg")))
+
+
+def has_gpu() -> bool:
+    """Return whether TensorFlow sees a GPU."""
+    if not may_have_gpu():  # spares most machines the import of TensorFlow
+        return False
+    return bool(import_tensorflow().tensorflow.config.list_physical_devices("GPU"))
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Return whether the processor has bfloat16 arithmetic."""
+    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in capabilities
