@@ -1,14 +1,12 @@
 """Replaces a file as a whole."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PART_PREFIX = ".resnet-kmeans."  # begins the names of our hidden files, unfinished ones too
+HIDDEN_PREFIX = ".resnet-kmeans."  # begins the names of our hidden files, unfinished ones too
 
 
 @contextmanager
@@ -17,7 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
     # Renaming is atomic: a reader sees the earlier file or the new one. A random name, not the
     # process id, because other threads and machines may write here as well. Keras checks the
     # extension.
-    part = path.with_name(f"{PART_PREFIX}{uuid.uuid4().hex}.part{path.suffix}")
+    part = path.with_name(f"{HIDDEN_PREFIX}{uuid.uuid4().hex}.part{path.suffix}")
     try:
         yield part
         sync(part)

@@ -1,10 +1,9 @@
 """Names the folders of clusters, in a way that every system takes."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans.exceptions import ClusterNameError, list_reasons
 
 # Labels that are not clusters. An image that HDBSCAN calls noise is exported to a folder of its
@@ -18,6 +17,7 @@ SET_ASIDE, SET_ASIDE_NAME = -3, "_set_aside"
 NO_CLUSTER = {SET_ASIDE_NAME: UNREADABLE, NOISE_NAME: NOISE}
 MAX_NAME_BYTES = 255  # of ext4, APFS, NTFS and others
 TABLE, REPORT = "clusters.csv", "report.html"  # files beside the folders of clusters
+JOURNAL = f"{HIDDEN_PREFIX}jsonl"  # likewise; marks a folder as an export
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = '<>:"/\\|?*'
 _PORTS = [port + digit for port in ("com", "lpt") for digit in "0123456789¹²³"]

@@ -1,7 +1,5 @@
 """Looks up the versions of the libraries that determine features."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.metadata import distributions, version
 

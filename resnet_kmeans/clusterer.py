@@ -32,17 +32,9 @@ from resnet_kmeans.clustering import (
     rows,
     takes_n_clusters,
 )
-from resnet_kmeans.exceptions import (
-    ConstantFeaturesError,
-    TooFewImagesError,
-    UnreadableImagesError,
-)
+from resnet_kmeans.exceptions import ConstantFeaturesError, TooFewImagesError, UnreadableImagesError
 from resnet_kmeans.export import ExportedImage, plan_export, write_export
-from resnet_kmeans.featurizer import (
-    describe_featurizer,
-    prepare_featurizer,
-    restore_featurizer,
-)
+from resnet_kmeans.featurizer import describe_featurizer, prepare_featurizer, restore_featurizer
 from resnet_kmeans.images import images_of, source_name
 from resnet_kmeans.saving import load_model, save_model
 
@@ -448,10 +440,13 @@ class ImageFolderClusterer(
         featurizer, *steps = (step for _, step in self.pipeline_.steps)
         # A RandomState or None cannot be written as JSON; predictions do not need it.
         seed = int(self.random_state) if isinstance(self.random_state, Integral) else None
-        names = ("n_clusters", "reducer", "unreadable")
-        parameters = {**{name: getattr(self, name) for name in names}, "random_state": seed}
-        described = describe_featurizer(featurizer)
-        save_model(path, parameters, described, steps, self.cluster_names_)
+        kept = {name: getattr(self, name) for name in ("n_clusters", "reducer", "unreadable")}
+        header = {
+            "clusterer": {**kept, "random_state": seed},
+            "featurizer": describe_featurizer(featurizer),
+            "names": self.cluster_names_,
+        }
+        save_model(path, header, steps)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -475,13 +470,13 @@ class ImageFolderClusterer(
         ModelFileError
             If the file is not a model file, is damaged, or has a newer format.
         """
-        saved = load_model(path)
-        featurizer, fitted = restore_featurizer(saved.featurizer, featurizer_params)
-        model = cls(**saved.parameters, featurizer=featurizer)
+        header, *steps = load_model(path)
+        featurizer, fitted = restore_featurizer(header["featurizer"], featurizer_params)
+        model = cls(**header["clusterer"], featurizer=featurizer)
         prepared = prepare_featurizer(featurizer, model.unreadable)
         vars(prepared).update(fitted)
-        model._cluster_names = saved.names
-        return model._set_steps(prepared, saved.reducer, saved.clusterer)
+        model._cluster_names = header["names"]
+        return model._set_steps(prepared, *steps)
 
     def _set_steps(self, featurizer: Any, reducer: Any, clusterer: Any) -> ImageFolderClusterer:
         """Set fitted steps; the attributes of one entry per image stay unset."""

@@ -1,7 +1,5 @@
 """Defines the errors and warnings of the package, with their messages."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections.abc import Mapping

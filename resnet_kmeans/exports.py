@@ -1,7 +1,5 @@
 """What a person does with an export: correct it, add to it, split it, report on it."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -46,20 +44,9 @@ from resnet_kmeans.export import (
     split_folder,
     undo_export,
 )
-from resnet_kmeans.images import IMAGE_EXTENSIONS, images_of
+from resnet_kmeans.images import images_of, is_image
 from resnet_kmeans.report import ExportView, read_facts, write_report
 from resnet_kmeans.saving import new_fitted_kmeans
-
-__all__ = [
-    "add_images",
-    "apply_curation",
-    "export_clusters",
-    "finish_export",
-    "rename_cluster",
-    "split_cluster",
-    "undo_export",
-    "write_export_report",
-]
 
 
 def add_images(
@@ -225,7 +212,8 @@ def write_export_report(
     """
     output = Path(folder)
     state = read_export(output)
-    rows = state.images + [_added(path) for path in state.added if _is_shown(path)]
+    added = [path for path in state.added if folder_of(path) and is_image(path)]
+    rows = state.images + [ExportedImage(UNREADABLE, "", path, path) for path in added]
     paths = [row.exported_path if _folder(row) else None for row in rows]
     labels, names = _label(state, rows)
     images = [output / path if path else row.source_path for path, row in zip(paths, rows)]
@@ -334,14 +322,6 @@ def _label(state: ExportState, rows: list[ExportedImage]) -> tuple[np.ndarray, d
             of[folder] = next(free)
     labels = [of.get(_folder(row), UNREADABLE) for row in rows]
     return np.array(labels), {label: folder for folder, label in of.items()}
-
-
-def _added(path: str) -> ExportedImage:
-    return ExportedImage(UNREADABLE, "", path, path)
-
-
-def _is_shown(path: str) -> bool:
-    return bool(folder_of(path)) and path.lower().endswith(IMAGE_EXTENSIONS)
 
 
 def _folder(row: ExportedImage) -> str:

@@ -1,7 +1,5 @@
 """Keeps the four original functions of this package, built on its estimators."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Chooses the number of clusters and scores clusterings, without true labels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

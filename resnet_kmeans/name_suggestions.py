@@ -1,7 +1,5 @@
 """Suggests names for clusters: the ImageNet classes of their images."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any

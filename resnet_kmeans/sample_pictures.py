@@ -1,7 +1,5 @@
 """Makes groups of small pictures: drawn patterns and crops of two photos."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -39,15 +37,11 @@ def draw_pictures(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0
         Determines the small differences within a group.
     """
     random = np.random.default_rng(seed)
-    Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
     for group, (color, pattern) in GROUPS.items():
         for number in range(n_each):
-            path = Path(folder, f"{group}_{number}.png")
             picture = draw_picture(color, pattern, random)
-            if not path.exists():  # files that exist may be the user's own
-                picture.save(path)
-            paths.append(path)
+            paths.append(_save(picture, Path(folder, f"{group}_{number}.png")))
     return paths
 
 
@@ -66,20 +60,24 @@ def crop_photos(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) 
     from sklearn.datasets import load_sample_image
 
     random = np.random.default_rng(seed)
-    Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
     for group, name in PHOTOS.items():
         photo = Image.fromarray(load_sample_image(name))
         for number in range(n_each):
-            path = Path(folder, f"{group}_{number}.jpg")
             # Most of the photo, whose height is 427 pixels, so that crops look alike.
             side = int(random.integers(300, 400))
             left = int(random.integers(photo.width - side))
             top = int(random.integers(photo.height - side))
-            if not path.exists():
-                photo.crop((left, top, left + side, top + side)).save(path, quality=90)
-            paths.append(path)
+            picture = photo.crop((left, top, left + side, top + side))
+            paths.append(_save(picture, Path(folder, f"{group}_{number}.jpg")))
     return paths
+
+
+def _save(picture: Image.Image, path: Path) -> Path:
+    if not path.exists():  # files that exist may be the user's own
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, quality=90)
+    return path
 
 
 def draw_picture(

@@ -1,7 +1,5 @@
 """The commands that cluster images."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import tempfile
@@ -24,11 +22,7 @@ from resnet_kmeans.exports import write_export_report
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import require_images
 from resnet_kmeans.model_selection import choose_n_clusters
-from resnet_kmeans.name_suggestions import (
-    folder_names,
-    head_of_featurizer,
-    suggest_cluster_names,
-)
+from resnet_kmeans.name_suggestions import folder_names, head_of_featurizer, suggest_cluster_names
 
 
 def cluster(args: argparse.Namespace) -> None:

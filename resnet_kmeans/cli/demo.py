@@ -1,7 +1,5 @@
 """The command that demonstrates the package on pictures that it draws."""
 
-from __future__ import annotations
-
 import argparse
 import warnings
 from pathlib import Path

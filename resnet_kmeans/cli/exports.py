@@ -1,12 +1,11 @@
 """The commands that change or show an export."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from resnet_kmeans import exports
 from resnet_kmeans._folder_names import REPORT, SET_ASIDE_NAME
 from resnet_kmeans.cli.options import run_params
 from resnet_kmeans.cli.printing import (
@@ -26,28 +25,18 @@ from resnet_kmeans.export import (
     read_export,
     unfinished_journal,
 )
-from resnet_kmeans.exports import (
-    add_images,
-    apply_curation,
-    describe_differences,
-    finish_export,
-    rename_cluster,
-    split_cluster,
-    undo_export,
-    write_export_report,
-)
 from resnet_kmeans.images import require_images
 
 
 def apply(args: argparse.Namespace) -> None:
     """Apply the corrections saved by the report."""
-    _correct(args, lambda: apply_curation(args.output, args.curation, dry_run=args.dry_run))
+    _correct(args, lambda: exports.apply_curation(args.output, args.curation, dry_run=args.dry_run))
 
 
 def rename(args: argparse.Namespace) -> None:
     """Rename a cluster, or merge it with the cluster of that name."""
     named, dry_run = _folder(args), args.dry_run
-    _correct(args, lambda: rename_cluster(args.output, named, args.name, dry_run=dry_run))
+    _correct(args, lambda: exports.rename_cluster(args.output, named, args.name, dry_run=dry_run))
 
 
 def split(args: argparse.Namespace) -> None:
@@ -55,7 +44,7 @@ def split(args: argparse.Namespace) -> None:
     given, k = run_params(args), args.n_clusters
     named, dry_run = _folder(args), args.dry_run
     announce(args, f"Splitting {printable(named)} into {count(k, 'cluster')}")
-    _correct(args, lambda: split_cluster(args.output, named, k, dry_run=dry_run, **given))
+    _correct(args, lambda: exports.split_cluster(args.output, named, k, dry_run=dry_run, **given))
 
 
 def _folder(args: argparse.Namespace) -> str:
@@ -87,7 +76,7 @@ def add(args: argparse.Namespace) -> None:
     output = Path(args.output)
     announce(args, f"Adding the images of {printable(args.input)}")
     paths = require_images(args.input)
-    rows = add_images(
+    rows = exports.add_images(
         output,
         paths,
         action=args.action,
@@ -110,7 +99,7 @@ def add(args: argparse.Namespace) -> None:
 
 def undo(args: argparse.Namespace) -> None:
     """Return the images of an export to where they came from."""
-    back = undo_export(args.output)
+    back = exports.undo_export(args.output)
     if back:
         print(f"{count(len(back), 'image', 'was')} moved back")
     else:
@@ -128,7 +117,7 @@ def finish(args: argparse.Namespace) -> None:
     elif journal.command == "undo":
         undo(args)
     else:
-        print_clusters(finish_export(output), output)
+        print_clusters(exports.finish_export(output), output)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -140,8 +129,8 @@ def report(args: argparse.Namespace) -> None:
             f"Expected no report yet, got {printable(page)}. Nothing was written. Open it, or "
             "replace it with --force."
         )
-    differences = describe_differences(read_export(output))
-    page = write_export_report(output, **run_params(args))
+    differences = exports.describe_differences(read_export(output))
+    page = exports.write_export_report(output, **run_params(args))
     if differences:
         print(f"The folder was changed by hand: {count(len(differences), 'difference')}.")
         print_some(differences, "; the page lists all of them")

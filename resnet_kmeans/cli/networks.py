@@ -1,7 +1,5 @@
 """The commands that show and change weights and the cache."""
 
-from __future__ import annotations
-
 import argparse
 
 from resnet_kmeans.cli.options import cache_of

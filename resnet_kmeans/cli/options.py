@@ -1,7 +1,5 @@
 """Defines the options that commands share, as parameters of the package too."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Parses the command line and runs the function of each command."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """Prints the results and messages of commands."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Keeps the output of C libraries off the user's terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

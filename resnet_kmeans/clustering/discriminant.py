@@ -181,8 +181,7 @@ def select_training_rows(features: np.ndarray, max_rows: int) -> np.ndarray:
     """Return at most `max_rows` rows, a fixed random sample if there are more."""
     if len(features) <= max_rows:
         return features
-    sampled: np.ndarray = features[sample(len(features), max_rows, random_state=0)]
-    return sampled
+    return features[sample(len(features), max_rows, random_state=0)]
 
 
 def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
@@ -228,8 +227,7 @@ def _compute_pca(rows: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _scaled(rows: np.ndarray) -> np.ndarray:
     # Features behind a ReLU are never negative; those of other networks keep their sign.
-    roots: np.ndarray = normalize(np.copysign(np.sqrt(np.abs(rows)), rows), copy=False)
-    return roots
+    return normalize(np.copysign(np.sqrt(np.abs(rows)), rows), copy=False)
 
 
 def _directions(mixture: TiedMixture) -> np.ndarray:
@@ -239,5 +237,4 @@ def _directions(mixture: TiedMixture) -> np.ndarray:
     # means (as `_solve_svd` of LinearDiscriminantAnalysis).
     spread = ((means - weights @ means) @ whitening) * np.sqrt(weights)[:, None]
     _, _, axes = np.linalg.svd(spread, full_matrices=False)
-    directions: np.ndarray = whitening @ axes[: max(1, len(means) - 1)].T
-    return directions
+    return whitening @ axes[: max(1, len(means) - 1)].T

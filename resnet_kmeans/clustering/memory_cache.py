@@ -1,7 +1,5 @@
 """Caches results in memory, so that fits to the same rows share them."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections import OrderedDict

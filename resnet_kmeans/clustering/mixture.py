@@ -1,7 +1,5 @@
 """Fits a mixture of Gaussians with a shared covariance, starting from labels."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Chooses the number of clusters by the modularity of the labels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Builds nearest-neighbor graphs to judge clusterings by."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import normalize

@@ -1,7 +1,5 @@
 """Makes the steps between features and labels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sklearn.base import ClusterMixin, clone

@@ -76,9 +76,7 @@ def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.n
     readable = is_readable(features)
     if not readable.any():
         return np.full((len(features), width or 1), np.nan, dtype=np.float32)
-    rows: np.ndarray = np.asarray(
-        reducer.transform(select_readable(features, readable)), dtype=np.float32
-    )
+    rows = np.asarray(reducer.transform(select_readable(features, readable)), dtype=np.float32)
     if len(rows) == len(features):
         return rows
     reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)

@@ -1,7 +1,5 @@
 """Scores clusterings without true labels."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.metrics import silhouette_samples
 

@@ -1,7 +1,5 @@
 """Clusters rows by the eigenvectors of their nearest-neighbor graph."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np
@@ -58,8 +56,7 @@ def spectrum(neighbors: np.ndarray, n_vectors: int) -> np.ndarray:
     values, vectors = _leading(diags(1 / roots) @ graph @ diags(1 / roots), n_vectors)
     vectors = vectors / roots[:, None]
     vectors *= np.maximum(values, 0) ** POWER / np.linalg.norm(vectors, axis=0)
-    scaled: np.ndarray = vectors.astype(np.float32)
-    return scaled
+    return vectors.astype(np.float32)
 
 
 def _leading(matrix: csr_matrix, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +91,7 @@ def embed(neighbors: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.n
     leading = vectors[:, :n_dimensions]
     # The sum has the direction of the mean, and the length does not matter.
     near = leading[neighbors[:, : SMOOTHED - 1]].sum(axis=1)
-    embedded: np.ndarray = normalize(leading + near)
-    return embedded
+    return normalize(leading + near)
 
 
 def spectral_labels(
@@ -130,5 +126,4 @@ def spectral_labels(
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = [kmeans.fit(embed(neighbors, vectors, width)).labels_ for width in widths]
     scores = [modularity(reference, labels) for labels in found]
-    labels: np.ndarray = found[-1] if scores[-1] >= TOLERANCE * max(scores) else found[0]
-    return labels
+    return found[-1] if scores[-1] >= TOLERANCE * max(scores) else found[0]

@@ -1,7 +1,5 @@
 """Limits small computations to one thread."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from functools import cache
 from typing import Any

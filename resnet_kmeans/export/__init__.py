@@ -1,13 +1,7 @@
 """Writes images to one folder per cluster; corrects, extends and undoes such an export."""
 
-from resnet_kmeans._folder_names import folder_of
-from resnet_kmeans.export.adding import (
-    POOR_FIT,
-    NewImages,
-    add_to_export,
-    kept_model,
-    select_new,
-)
+from resnet_kmeans._folder_names import JOURNAL, folder_of
+from resnet_kmeans.export.adding import POOR_FIT, NewImages, add_to_export, kept_model, select_new
 from resnet_kmeans.export.corrections import (
     apply_curation,
     rename_cluster,
@@ -21,13 +15,7 @@ from resnet_kmeans.export.exporter import (
     write_export,
 )
 from resnet_kmeans.export.files import ACTIONS
-from resnet_kmeans.export.plan import (
-    JOURNAL,
-    ExportedImage,
-    check_action,
-    check_images,
-    plan_export,
-)
+from resnet_kmeans.export.plan import ExportedImage, check_action, check_images, plan_export
 from resnet_kmeans.export.present_state import (
     ExportState,
     can_undo,

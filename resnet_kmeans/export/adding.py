@@ -1,7 +1,5 @@
 """Adds images to an export."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Corrects an export: renames, merges and splits folders, moves images."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

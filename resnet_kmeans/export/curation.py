@@ -1,7 +1,5 @@
 """Reads a curation: the corrections of an export that a person chose."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Carries out the plan of a journal, from the beginning or from where it was interrupted."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import os
@@ -10,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans._files import replacing
-from resnet_kmeans._folder_names import REPORT, TABLE, name_key
+from resnet_kmeans._files import HIDDEN_PREFIX, replacing
+from resnet_kmeans._folder_names import JOURNAL, REPORT, TABLE, name_key
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import PART, place_file, remove_empty
 from resnet_kmeans.export.journal import Journal, Record, write_journal
-from resnet_kmeans.export.plan import HIDDEN_PREFIX, JOURNAL, ExportedImage
+from resnet_kmeans.export.plan import ExportedImage
 
 STAGE = f"{HIDDEN_PREFIX}moving"  # staging folder of images that swap paths
 

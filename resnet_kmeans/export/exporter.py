@@ -1,13 +1,12 @@
 """Writes images to one folder per cluster; finishes interrupted exports."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans.exceptions import ModelFileError
 from resnet_kmeans.export.execution import carry_out, explain_disk_errors
 from resnet_kmeans.export.files import contents_of
@@ -20,7 +19,6 @@ from resnet_kmeans.export.journal import (
     write_journal,
 )
 from resnet_kmeans.export.plan import (
-    HIDDEN_PREFIX,
     ExportedImage,
     check_action,
     check_empty,

@@ -1,7 +1,5 @@
 """Identifies files by their content; copies, links or moves one without losing it."""
 
-from __future__ import annotations
-
 import errno
 import filecmp
 import hashlib
@@ -14,10 +12,10 @@ from typing import NamedTuple
 
 import joblib
 
-from resnet_kmeans._files import PART_PREFIX, sync
+from resnet_kmeans._files import HIDDEN_PREFIX, sync
 
 ACTIONS = ("copy", "hardlink", "symlink", "move")
-PART = f"{PART_PREFIX}part"  # name of the file being written until it is complete
+PART = f"{HIDDEN_PREFIX}part"  # name of the file being written until it is complete
 BLOCK = 2**20  # bytes read at a time
 
 

@@ -1,7 +1,5 @@
 """Reads and writes the journal: the hidden file in which an export records its images."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -11,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_kmeans._files import replacing
+from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import ACTIONS, Content
-from resnet_kmeans.export.plan import JOURNAL, ExportedImage
+from resnet_kmeans.export.plan import ExportedImage
 
 try:
     import fcntl

@@ -1,7 +1,5 @@
 """Plans moves of images between the folders of an export."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Plans an export: the path of each image, checked before anything is written."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,12 +8,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet_kmeans._folder_names import MAX_NAME_BYTES, NOISE, NOISE_NAME, name_folders, name_key
+from resnet_kmeans._files import HIDDEN_PREFIX
+from resnet_kmeans._folder_names import (
+    JOURNAL,
+    MAX_NAME_BYTES,
+    NOISE,
+    NOISE_NAME,
+    name_folders,
+    name_key,
+)
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.files import ACTIONS
 
-HIDDEN_PREFIX = ".resnet-kmeans."  # begins the names of our hidden files in an export
-JOURNAL = f"{HIDDEN_PREFIX}jsonl"
+# Written by the file managers of Windows, macOS and KDE.
+SYSTEM_FILES = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
 MAX_SUFFIX = 16  # characters; a longer "extension" is part of the name after a dot
 
 
@@ -138,33 +144,33 @@ def check_empty(folder: Path, inside: Path | None = None) -> None:
     OutputFolderError
         If it is not.
     """
+    problem = _reason_not_empty(folder)
     if inside is not None and folder.resolve().is_relative_to(inside.resolve()):
-        raise OutputFolderError(
-            f"Expected an output folder outside the input folder, got {printable(folder)} in "
-            f"{printable(inside)}, where a second run would treat the copies as new images. "
-            "Nothing was written. Choose another output folder."
+        problem = (
+            f"which is in the input folder {printable(inside)}, where a second run would treat the "
+            "copies as new images"
         )
+    if problem:
+        raise OutputFolderError(
+            f"Expected a new or empty folder outside the input folder, got {printable(folder)}, "
+            f"{problem}. Nothing was written or overwritten. Choose another folder."
+        )
+
+
+def _reason_not_empty(folder: Path) -> str:
+    """Return why a folder is not missing or empty, or not writable; or ''."""
     try:
-        # A kill before the journal was written leaves our hidden files; they are replaced.
-        found = [n for n in os.listdir(folder) if n == JOURNAL or not n.startswith(HIDDEN_PREFIX)]
+        names = [name for name in os.listdir(folder) if name.lower() not in SYSTEM_FILES]
     except FileNotFoundError:
-        found = []
+        names = []
     except OSError as error:
-        raise OutputFolderError(
-            f"Expected a writable folder, got {printable(folder)}: {error.strerror}. Nothing "
-            "was written. Choose another folder."
-        ) from error
-    if found:
-        raise OutputFolderError(
-            f"Expected a new or empty output folder, got {printable(folder)} with "
-            f"{len(found)} entries. Nothing was written or overwritten. Choose another folder."
-        )
+        return f"which cannot be listed: {error.strerror}"
+    # A kill before the journal was written leaves our hidden files; they are replaced.
+    if found := [n for n in names if n == JOURNAL or not n.startswith(HIDDEN_PREFIX)]:
+        return f"which has {len(found)} entries, {printable(min(found))} for example"
     existing = _nearest_existing(folder)
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputFolderError(
-            f"Expected a writable folder, got {printable(existing)}, which is not. Nothing was "
-            "written. Choose another folder."
-        )
+    is_writable = os.access(existing, os.W_OK | os.X_OK)
+    return "" if is_writable else f"but {printable(existing)} is not writable"
 
 
 def _nearest_existing(folder: Path) -> Path:

@@ -1,17 +1,15 @@
 """Compares the journal of an export with what is in its folder now."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_kmeans._folder_names import folder_of, label_of
+from resnet_kmeans._folder_names import JOURNAL, folder_of, label_of
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import contents_of
 from resnet_kmeans.export.journal import Journal, Record, read_journal
-from resnet_kmeans.export.plan import JOURNAL, ExportedImage
+from resnet_kmeans.export.plan import ExportedImage
 from resnet_kmeans.export.survey import Survey, survey
 
 
@@ -49,11 +47,6 @@ class ExportState:
     moved: dict[str, str]
     missing: dict[str, str]
     added: list[str]
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether the folder was changed by hand."""
-        return bool(self.moved or self.missing or self.added)
 
 
 def read_export(output_folder: str | os.PathLike[str]) -> ExportState:

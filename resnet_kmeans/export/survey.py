@@ -1,20 +1,17 @@
 """Finds the images of an export in its folder, also if they were moved by hand."""
 
-from __future__ import annotations
-
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans._folder_names import REPORT, TABLE
 from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
-from resnet_kmeans.export.files import content_of, same_content
+from resnet_kmeans.export.files import content_of
 from resnet_kmeans.export.journal import Journal, Record
-from resnet_kmeans.export.plan import HIDDEN_PREFIX
-
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # written by the file manager of Windows
+from resnet_kmeans.export.plan import SYSTEM_FILES
 
 
 class Survey(NamedTuple):
@@ -83,10 +80,8 @@ def _matches(folder: Path, path: str, files: dict[str, os.stat_result], record: 
     if record.action == "symlink":
         return _target(folder / path) == record.image.source_path
     known, found = record.content, files[path]
-    if known is None:  # a journal of format 1, which can only compare with the source
-        source = record.image.source_path
-        is_placed = record.present_path is None or not os.path.lexists(source)
-        return is_placed or same_content(source, folder / path)
+    if known is None:  # it could not be read when it was to be exported
+        return record.present_path is None
     if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns):
         return True
     return found.st_size == known.size and _digest(folder / path) == known.digest
@@ -100,29 +95,29 @@ def _find_by_content(
 ) -> None:
     """Set the places of images that are at none of their expected paths."""
     lost = [i for i, place in enumerate(places) if place is None and records[i].content]
-    links = {_target(folder / path): path for path in files if (folder / path).is_symlink()}
     # Only files of a size that is looked for are read.
     sizes = {content.size for i in lost if (content := records[i].content)}
-    found = defaultdict(list)
-    for path in [path for path, stat in files.items() if stat.st_size in sizes]:
-        found[_digest(folder / path)].append(path)
-    for i in lost:
-        image, content = records[i].image, records[i].content
-        if records[i].action == "symlink":
-            same = [links.pop(image.source_path)] if image.source_path in links else []
-        else:
-            same = found.get(content.digest, []) if content else []
-        if same:
-            places[i] = _take(same, os.path.basename(image.exported_path or ""))
-            files.pop(places[i] or "")
+    contents = {
+        path: _target(folder / path) or _digest(folder / path)
+        for path, stat in files.items()
+        if stat.st_size in sizes or (folder / path).is_symlink()
+    }
+    # Of several equal images, each should keep its own name: first by both, then by content.
+    for with_name in (True, False):
+        found = defaultdict(list)
+        for path in reversed([path for path in contents if path in files]):
+            found[contents[path], os.path.basename(path) * with_name].append(path)
+        for i in [i for i in lost if places[i] is None]:
+            name = os.path.basename(records[i].image.exported_path or "")
+            if same := found[_identity(records[i]), name * with_name]:
+                places[i] = same.pop()
+                del files[str(places[i])]
 
 
-def _take(paths: list[str], name: str) -> str:
-    """Remove and return the path with this file name, or else the first one."""
-    # Of several equal images, each should keep its own name.
-    chosen = next((path for path in paths if os.path.basename(path) == name), paths[0])
-    paths.remove(chosen)
-    return chosen
+def _identity(record: Record) -> str:
+    """Return what tells an image from others: the target of a link, else its digest."""
+    content = record.content.digest if record.content else ""
+    return record.image.source_path if record.action == "symlink" else content
 
 
 def _digest(path: Path) -> str:

@@ -1,7 +1,5 @@
 """Undoes an export: returns its images to their sources."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Opens the SQLite file of the feature cache and creates its tables."""
 
-from __future__ import annotations
-
 import logging
 import sqlite3
 from pathlib import Path

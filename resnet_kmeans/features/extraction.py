@@ -1,7 +1,5 @@
 """Computes the features of images, each content once, from the cache or the network."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import warnings

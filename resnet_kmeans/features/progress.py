@@ -1,7 +1,5 @@
 """Shows the progress of an extraction in the terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator

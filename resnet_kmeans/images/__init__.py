@@ -1,16 +1,7 @@
 """Finds image files, decodes one to RGB pixels."""
 
-from resnet_kmeans.images.decoding import (
-    MAX_FILE_BYTES,
-    decode,
-    open_upright,
-    read_file,
-)
-from resnet_kmeans.images.finding import (
-    IMAGE_EXTENSIONS,
-    find_images,
-    require_images,
-)
+from resnet_kmeans.images.decoding import MAX_FILE_BYTES, decode, open_upright, read_file
+from resnet_kmeans.images.finding import IMAGE_EXTENSIONS, find_images, is_image, require_images
 from resnet_kmeans.images.sources import (
     as_sources,
     common_folder,

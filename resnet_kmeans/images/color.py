@@ -1,7 +1,5 @@
 """Converts images of any Pillow mode to RGB."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import ExifTags, Image
 

@@ -1,7 +1,5 @@
 """Decodes one image to upright RGB pixels of one size."""
 
-from __future__ import annotations
-
 import io
 import os
 import stat

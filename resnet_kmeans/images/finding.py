@@ -1,12 +1,11 @@
 """Lists the image files of a folder."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.exceptions import FolderNotFoundError, NoImagesError, warn_caller
 
 IMAGE_EXTENSIONS = (
@@ -14,7 +13,6 @@ IMAGE_EXTENSIONS = (
     *(".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".tga"),
     *(".tif", ".tiff", ".webp"),
 )
-EXPORT_JOURNAL = ".resnet-kmeans.jsonl"  # lies in the root of every exported folder
 
 
 def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> list[Path]:
@@ -51,6 +49,11 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
     return [Path(path) for path in found]
 
 
+def is_image(name: str) -> bool:
+    """Return whether the extension of a name or path is that of an image."""
+    return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
 def require_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the images that `find_images` finds; raise `NoImagesError` if there are none."""
     paths = find_images(folder)
@@ -61,12 +64,12 @@ def require_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _walk(folder: str, recursive: bool, unlisted: list[OSError]) -> Iterator[str]:
     for root, folders, files in os.walk(folder, onerror=unlisted.append):
-        if EXPORT_JOURNAL in files and root != folder:
+        if JOURNAL in files and root != folder:
             folders.clear()
             continue
         folders[:] = [f for f in folders if recursive and not f.startswith(".")]
         for name in files:
-            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
+            if is_image(name) and not name.startswith("."):
                 yield os.path.join(root, name)
 
 

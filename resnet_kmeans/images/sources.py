@@ -1,7 +1,5 @@
 """Splits what a user passes as X into single images with names."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Set
 from typing import Any

@@ -1,7 +1,5 @@
 """Defines `Network`, the base class of networks, which feeds them batches of a fixed shape."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 

@@ -1,7 +1,5 @@
 """Builds EfficientNet-Lite0 in Keras with the ImageNet weights of a pip package."""
 
-from __future__ import annotations
-
 import collections
 import hashlib
 import io
@@ -13,11 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.exceptions import (
-    ExtraNotInstalledError,
-    WeightsChangedError,
-    WeightsFileError,
-)
+from resnet_kmeans.exceptions import ExtraNotInstalledError, WeightsChangedError, WeightsFileError
 
 LITE0 = "efficientnet_lite0"
 NETWORK = "EfficientNet-Lite0"

@@ -1,7 +1,5 @@
 """Builds one Keras model that maps pixels to features."""
 
-from __future__ import annotations
-
 import difflib
 from inspect import signature
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads the classification layer of a backbone, with the names of its ImageNet classes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,11 +61,6 @@ class Head:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def has_head(spec: NetworkSpec) -> bool:
-    """Return whether `head_of` can classify the features of this network."""
-    return spec.weights == "imagenet" and spec.layer is None and spec.pooling == "avg"
-
-
 def head_of(spec: NetworkSpec) -> Head:
     """Return the head that the ImageNet weights of a backbone were trained with.
 
@@ -77,7 +70,7 @@ def head_of(spec: NetworkSpec) -> Head:
     Raises
     ------
     NetworkError
-        If the network has no known head; see `has_head`.
+        If it is not a whole network with ``weights="imagenet"`` and ``pooling="avg"``.
     WeightsNotFoundError
         If the file cannot be downloaded.
     WeightsChangedError, WeightsFileError
@@ -85,7 +78,7 @@ def head_of(spec: NetworkSpec) -> Head:
     ExtraNotInstalledError
         If a package of the lite extra is missing.
     """
-    if not has_head(spec):
+    if (spec.weights, spec.layer, spec.pooling) != ("imagenet", None, "avg"):
         raise NetworkError(
             'Expected a whole network with weights="imagenet" and pooling="avg", which has a known '
             f"ImageNet head, got weights={spec.weights!r}, layer={spec.layer!r}, "

@@ -1,7 +1,5 @@
 """Imports the heavy libraries: once, silently, one thread at a time."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Loads the network that a `NetworkSpec` describes, compiling it on first use."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Runs a network with OpenVINO, which needs neither TensorFlow nor Keras."""
 
-from __future__ import annotations
-
 from queue import SimpleQueue
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Imports a KerasHub preset as one file with a network and its preprocessing."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, NamedTuple

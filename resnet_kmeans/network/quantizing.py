@@ -1,7 +1,5 @@
 """Quantizes a compiled network to int8 with NNCF."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

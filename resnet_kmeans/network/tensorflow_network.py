@@ -1,7 +1,5 @@
 """Runs a network with TensorFlow, as one function with constant weights."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from typing import Any

@@ -1,7 +1,5 @@
 """Finds the weights of a network and loads its Keras model."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

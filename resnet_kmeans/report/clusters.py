@@ -1,7 +1,5 @@
 """Summarizes each cluster and selects the images of it to show."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Collects the data that a page needs to correct an export."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

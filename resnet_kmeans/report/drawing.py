@@ -1,7 +1,5 @@
 """Defines the base class of the displays of a clustering."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

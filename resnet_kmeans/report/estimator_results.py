@@ -1,7 +1,5 @@
 """Reads the results of a fitted clusterer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Writes the HTML page that shows the clusters."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Projects rows onto a map in two dimensions."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits

@@ -1,7 +1,5 @@
 """Summarizes a clustering in dataclasses."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

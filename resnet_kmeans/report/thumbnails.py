@@ -1,7 +1,5 @@
 """Makes thumbnails of images."""
 
-from __future__ import annotations
-
 import base64
 import io
 import os

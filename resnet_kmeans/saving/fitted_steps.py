@@ -1,10 +1,8 @@
 """Saves the fitted steps of a clusterer as arrays, and makes them anew."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -26,62 +24,30 @@ KNOWN_REDUCERS = (  # types of the steps of reducers that can be saved as arrays
 )
 
 
-class SavedModel(NamedTuple):
-    """The contents of a model file.
-
-    Attributes
-    ----------
-    parameters : dict
-        Parameters of `ImageFolderClusterer` without the featurizer.
-    featurizer : dict
-        What `save_model` was given for it.
-    reducer, clusterer : estimators
-        Fitted steps.
-    names : list of str
-        Names of the clusters.
-    """
-
-    parameters: dict[str, Any]
-    featurizer: dict[str, Any]
-    reducer: Any
-    clusterer: Any
-    names: list[str]
-
-
 def save_model(
-    path: str | os.PathLike[str],
-    parameters: Mapping[str, Any],
-    featurizer: Mapping[str, Any],
-    steps: Sequence[Any],
-    names: Sequence[str],
+    path: str | os.PathLike[str], header: Mapping[str, Any], steps: Sequence[Any]
 ) -> None:
     """Write a fitted clusterer to a file.
 
     Parameters
     ----------
     path : str or path-like
-    parameters, featurizer : mapping
-        See `SavedModel`; values that JSON can represent.
+    header : mapping
+        With the keys ``clusterer`` and ``featurizer``, the parameters of both, and ``names``;
+        values that JSON can represent.
     steps : (reducer, clusterer)
-    names : sequence of str, of length n_clusters
+        Fitted.
 
     Raises
     ------
     ModelFileError
         If a step is a custom one, or the file cannot be written.
     """
-    arrays = to_arrays(*steps)
-    header = {
-        "versions": library_versions(),
-        "featurizer": featurizer,
-        "names": names,
-        "clusterer": parameters,
-    }
-    write_model(path, header, arrays)
+    write_model(path, {"versions": library_versions(), **header}, to_arrays(*steps))
 
 
-def load_model(path: str | os.PathLike[str]) -> SavedModel:
-    """Read what `save_model` wrote.
+def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any, Any]:
+    """Return the header, the reducer and the clusterer that `save_model` wrote.
 
     Raises
     ------
@@ -95,7 +61,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
         reducer, clusterer = from_arrays(arrays)
         default = default_cluster_names(len(clusterer.cluster_centers_))
         names = renamed(default, header["names"])
-        return SavedModel(header["clusterer"], header["featurizer"], reducer, clusterer, names)
+        return {**header, "names": names}, reducer, clusterer
     except (LookupError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"The parameters or arrays of the model in {printable(path)!r} are not as "

@@ -1,7 +1,5 @@
 """Reads and writes the model file, which holds arrays with a header but no code."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

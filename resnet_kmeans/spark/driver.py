@@ -5,8 +5,6 @@ a sample; MLlib's K-Means clusters the reduced rows. The result is an ordinary
 `ImageFolderClusterer`. This package must be installed on the workers.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 
@@ -15,11 +13,7 @@ from sklearn.utils import check_random_state
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.clustering import new_clusterer, new_reducer
-from resnet_kmeans.exceptions import (
-    NoImagesError,
-    OutputFolderError,
-    TooFewImagesError,
-)
+from resnet_kmeans.exceptions import NoImagesError, OutputFolderError, TooFewImagesError
 from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS
 from resnet_kmeans.saving import new_fitted_kmeans
@@ -201,8 +195,7 @@ def _features(frame: Any, listing: Any, fitted: ResNetFeaturizer, features_path:
 
 
 def _fit_featurizer(featurizer: ResNetFeaturizer | None) -> ResNetFeaturizer:
-    fitted: ResNetFeaturizer = prepare_featurizer(featurizer, "skip").fit([b""])  # X is not read
-    return fitted
+    return prepare_featurizer(featurizer, "skip").fit([b""])  # X is not read
 
 
 def _written(rows: Any, path: str) -> Any:

@@ -1,7 +1,5 @@
 """Reads images, or features computed before, with Spark."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -109,8 +109,7 @@ def _lists(rows: np.ndarray, valid: np.ndarray) -> Any:
 def matrix(lists: Any) -> np.ndarray:
     """Return the non-null Arrow lists as an array of shape (n, d)."""
     n_rows = len(lists) - lists.null_count
-    values: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(n_rows, -1)
+    return lists.flatten().to_numpy(zero_copy_only=False).reshape(n_rows, -1)
 
 
 def reduce_batches(reducer: Any, batches: Batches) -> Batches:
@@ -129,8 +128,7 @@ def reduce_batches(reducer: Any, batches: Batches) -> Batches:
 def reduced_array(row: Any) -> np.ndarray:
     """Return the reduced features of one row as an array."""
     # pyspark.mllib does not accept the vectors of pyspark.ml.
-    array: np.ndarray = row["reduced"].toArray()
-    return array
+    return row["reduced"].toArray()
 
 
 def assign_batches(reducer: Any, clusterer: Any, centers: np.ndarray, batches: Batches) -> Batches:
