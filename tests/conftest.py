@@ -17,7 +17,7 @@ from PIL import Image
 
 from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.sample_pictures import crop_photos, draw_pictures
-from resnet_kmeans.network import store
+from resnet_kmeans.network import compiled_files as store
 from tests.stand_in import write_stand_in
 
 
@@ -101,7 +101,7 @@ def tiny_network(keras, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def keras():
     """Keras, on TensorFlow."""
-    from resnet_kmeans.network.weights import import_tensorflow
+    from resnet_kmeans.network.libraries import import_tensorflow
 
     return import_tensorflow().keras
 

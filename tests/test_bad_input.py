@@ -32,7 +32,7 @@ def hard(test_data) -> Path:
 @pytest.fixture(scope="module")
 def network(tmp_path_factory) -> list[str]:
     """Options that name a real network of one layer, for pictures of the usual 224x224."""
-    from resnet_kmeans.network.weights import import_tensorflow
+    from resnet_kmeans.network.libraries import import_tensorflow
 
     keras = import_tensorflow().keras
     keras.utils.set_random_seed(0)

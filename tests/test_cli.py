@@ -18,7 +18,7 @@ import resnet_kmeans
 from resnet_kmeans import export_clusters
 from resnet_kmeans.cli import demo, main
 from resnet_kmeans.exceptions import WeightsNotFoundError
-from resnet_kmeans.network import store
+from resnet_kmeans.network import compiled_files as store
 
 
 @pytest.fixture

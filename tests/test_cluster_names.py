@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from resnet_kmeans.cluster_names import (
+from resnet_kmeans._folder_names import (
     check_cluster_names,
     default_cluster_names,
     reason_invalid,

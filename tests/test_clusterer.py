@@ -48,7 +48,8 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     WeightsMismatchError,
 )
-from tests.conftest import TEST_ALL
+import os
+TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
 from tests.test_featurizer import DATA_FREE_CHECKS
 
 
@@ -397,7 +398,7 @@ def test_grid_search_sets_parameters_of_the_steps(clusterer, pictures):
 
 
 def test_a_grid_search_runs_the_network_once_per_image(clusterer, pictures, monkeypatch):
-    from resnet_kmeans.network.backbone import Network
+    from resnet_kmeans.network.loading import Network
 
     seen = []
     call = Network.__call__

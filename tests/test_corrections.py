@@ -10,7 +10,7 @@ from PIL import Image
 
 from resnet_kmeans import ImageFolderClusterer, export_clusters, write_report
 from resnet_kmeans.cli import clusters, main
-from resnet_kmeans.cluster_names import SET_ASIDE, reason_invalid
+from resnet_kmeans._folder_names import SET_ASIDE, reason_invalid
 from resnet_kmeans.report import ShownExport
 from tests import commands_in_forks
 from tests.test_cluster_names import INVALID, VALID

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from resnet_kmeans.network.device import cpu_has_bfloat16, cpu_precision, may_have_gpu
+from resnet_kmeans.network.libraries import cpu_has_bfloat16, cpu_precision, may_have_gpu
 
 
 @pytest.mark.parametrize(

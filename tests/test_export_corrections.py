@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resnet_kmeans.cluster_names import name_key
+from resnet_kmeans._folder_names import name_key
 from resnet_kmeans.exceptions import (
     ClusterNameError,
     CurationError,

@@ -13,7 +13,7 @@ import pytest
 from resnet_kmeans import find_images
 from resnet_kmeans.features.cache import FeatureCache
 from resnet_kmeans.features.extraction import Extraction
-from resnet_kmeans.network.backbone import Network, load_network
+from resnet_kmeans.network.loading import Network, load_network
 from resnet_kmeans.network.weights import NetworkSpec
 
 

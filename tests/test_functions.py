@@ -24,7 +24,7 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
     WeightsNotFoundError,
 )
-from resnet_kmeans.network.weights import import_tensorflow
+from resnet_kmeans.network.libraries import import_tensorflow
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.cluster_names import reason_invalid
+from resnet_kmeans._folder_names import reason_invalid
 from resnet_kmeans.exceptions import (
     ExtraNotInstalledError,
     NetworkError,
@@ -17,7 +17,7 @@ from resnet_kmeans.exceptions import (
     WeightsNotFoundError,
 )
 from resnet_kmeans.network import head
-from resnet_kmeans.network.head import class_names, has_head, head_of
+from resnet_kmeans.network.head import class_names, head_of
 from resnet_kmeans.network.weights import NetworkSpec, imagenet_file
 
 LITE = NetworkSpec(backbone="efficientnet_lite0")

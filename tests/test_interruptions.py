@@ -15,7 +15,8 @@ from PIL import Image
 from resnet_kmeans.export import is_unfinished, read_export
 from resnet_kmeans.export.journal import read_journal
 from resnet_kmeans.export.present_state import can_undo
-from tests.conftest import TEST_ALL
+import os
+TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
 
 SCRIPT = Path(__file__).with_name("commands_in_forks.py")
 # Prime to 3 and 4: what is done after every third and fourth kill is done in a part of them too.

@@ -55,7 +55,7 @@ def test_features_of_earlier_releases_are_not_found(tmp_path, tiny_network):
     import platform
     from dataclasses import astuple
 
-    from resnet_kmeans.versions import library_versions
+    from resnet_kmeans._versions import library_versions
 
     spec = NetworkSpec(weights=str(tiny_network), input_shape=(32, 32), preprocess="tf")
     stat = tiny_network.stat()

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from resnet_kmeans.exceptions import ConstantFeaturesError
-from resnet_kmeans.network.compiling import compile_model
-from resnet_kmeans.network.device import cpu_has_bfloat16
+from resnet_kmeans.network.loading import compile_model
+from resnet_kmeans.network.libraries import cpu_has_bfloat16
 from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.weights import NetworkSpec
-from tests.conftest import TEST_ALL
+import os
+TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
 
 LARGE = pytest.mark.skipif(not TEST_ALL, reason="RESNET_KMEANS_TEST_ALL is not set")
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
-from resnet_kmeans.network.backbone import network_of
+from resnet_kmeans.network.loading import network_of
 from resnet_kmeans.network.presets import import_preset
 from resnet_kmeans.network.weights import NetworkSpec, build_model
 

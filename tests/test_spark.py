@@ -22,7 +22,8 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.spark import driver
 from resnet_kmeans.spark.worker import FEATURES, Featurize
-from tests.conftest import TEST_ALL
+import os
+TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark, the spark extra, is not installed")
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")

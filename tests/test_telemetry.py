@@ -41,20 +41,20 @@ def test_the_spy_sees_what_a_plain_import_reports(spied):
 
 def test_importing_openvino_reports_nothing(spied):
     program = (
-        "from resnet_kmeans.network.telemetry import import_openvino\nimport_openvino().Core()"
+        "from resnet_kmeans.network.libraries import import_openvino\nimport_openvino().Core()"
     )
     assert not spied(program)
 
 
 def test_importing_nncf_reports_nothing(spied):
     pytest.importorskip("nncf", reason="nncf, the int8 extra, is not installed")
-    assert not spied("from resnet_kmeans.network.telemetry import import_nncf\nimport_nncf()")
+    assert not spied("from resnet_kmeans.network.libraries import import_nncf\nimport_nncf()")
 
 
 def test_others_can_import_the_reporter_afterwards():
     program = (
         "import sys, types\n"
-        "from resnet_kmeans.network.telemetry import import_openvino\n"
+        "from resnet_kmeans.network.libraries import import_openvino\n"
         "theirs = sys.modules['openvino_telemetry'] = types.ModuleType('openvino_telemetry')\n"
         "import_openvino()\n"
         "assert sys.modules.pop('openvino_telemetry') is theirs\n"
@@ -67,7 +67,7 @@ def test_others_can_import_the_reporter_afterwards():
 
 FIRST_USES = """
 import sys, threading
-from resnet_kmeans.network.telemetry import import_openvino
+from resnet_kmeans.network.libraries import import_openvino
 
 sys.setswitchinterval(1e-6)
 openvino = import_openvino()

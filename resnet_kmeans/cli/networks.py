@@ -10,7 +10,7 @@ from resnet_kmeans.network import (
     BACKBONES,
     NetworkSpec,
     build_model,
-    compiled_files,
+    cached_networks,
     imagenet_file,
     import_imagenet_file,
     import_preset,
@@ -34,7 +34,7 @@ def cache(args: argparse.Namespace) -> None:
         size = f"{features.used_bytes() / 1e6:.1f} MB"
         print(f"{features.file}: {count(features.n_rows(), 'image')}, {size}")
         networks = networks_folder(features)
-    files = compiled_files(networks) if networks else []
+    files = cached_networks(networks) if networks else []
     if args.clear:
         for old in files:
             old.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Turns a name or a file of weights into a function from pixels to features."""
 
 from resnet_kmeans.network.base import Network
-from resnet_kmeans.network.compiled_files import compiled_files
+from resnet_kmeans.network.compiled_files import cached_networks
 from resnet_kmeans.network.head import Head, head_of
 from resnet_kmeans.network.libraries import has_gpu
 from resnet_kmeans.network.loading import compiled_spec, load_network, network_of

@@ -122,7 +122,7 @@ def save_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None
             return _make_room(file.parent)
 
 
-def compiled_files(folder: Path) -> list[Path]:
+def cached_networks(folder: Path) -> list[Path]:
     """Return the compiled networks in a folder, the most recently used first."""
     complete = (f for f in folder.glob(f"*{COMPILED_ENDING}") if not f.name.startswith("."))
     return sorted(complete, key=_used, reverse=True)
@@ -155,7 +155,7 @@ def _read(file: Path) -> CompiledFile | None:
 
 
 def _make_room(folder: Path) -> None:
-    for file in compiled_files(folder)[MAX_FILES:]:
+    for file in cached_networks(folder)[MAX_FILES:]:
         file.unlink(missing_ok=True)
     for part in folder.glob(f".*.part{COMPILED_ENDING}"):
         if time.time() - _used(part) > STALE_AFTER:

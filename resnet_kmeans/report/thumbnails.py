@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import joblib
 from PIL import Image, ImageOps
 
 from resnet_kmeans.exceptions import DecodeError
@@ -33,7 +34,7 @@ def make_thumbnails(images: Sequence[Any]) -> list[Thumbnail | None]:
     """Return a thumbnail of each image, None for an unreadable one."""
     # Threads suffice, since Pillow releases the GIL. It warns about damaged metadata, which a
     # thumbnail does not need.
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return list(pool.map(make_thumbnail, images))
 
