@@ -18,9 +18,8 @@ from resnet_kmeans import (
     ResNetFeaturizer,
     add_images,
     choose_n_clusters,
-    export_clusters,
     suggest_cluster_names,
-    write_report,
+    write_export_report,
 )
 
 photos, *new_photos = sys.argv[1:] or ["photos"]
@@ -36,14 +35,8 @@ for label, suggestion in enumerate(suggest_cluster_names(clusterer)):
         print(f"cluster {label} is a {suggestion[0]} ({suggestion[1]:.2f})")
         clusterer.set_cluster_names({label: suggestion[0]})
 
-export_clusters(
-    clusterer.image_paths_,
-    clusterer.labels_,
-    "clusters",
-    names=clusterer.cluster_names_,
-    model=clusterer,  # kept in the folder, so that images can be added later
-)
-print(f"open {write_report(clusterer, 'clusters/report.html')}")
+clusterer.export("clusters")  # with the model, so that images can be added later
+print(f"open {write_export_report('clusters', model=clusterer)}")
 
 for folder in new_photos:  # those that came later
     for image in add_images("clusters", folder):

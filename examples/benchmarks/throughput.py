@@ -32,8 +32,8 @@ from resnet_kmeans import ResNetFeaturizer, find_images
 from resnet_kmeans.features.extraction import _prefetch
 from resnet_kmeans.images.decoding import decode
 from resnet_kmeans.network import load_network
-from resnet_kmeans.network.telemetry import import_openvino
-from resnet_kmeans.network.weights import NetworkSpec, import_tensorflow
+from resnet_kmeans.network.libraries import import_openvino, import_tensorflow
+from resnet_kmeans.network.weights import NetworkSpec
 
 SIDE, BATCH, WARM = 224, 8, 16
 CONTESTANTS = (

@@ -83,7 +83,7 @@ def write_report(
     Examples
     --------
     >>> from resnet_kmeans import write_report
-    >>> from resnet_kmeans.cli.demo import draw_pictures
+    >>> from resnet_kmeans.sample_pictures import draw_pictures
     >>> paths = draw_pictures("pictures", n_each=2)  # doctest: +SKIP
     >>> write_report([0, 0, 1, 1] * 3, "report.html", images=paths)  # doctest: +SKIP
     PosixPath('report.html')
