@@ -94,8 +94,9 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
     >>> from sklearn.pipeline import make_pipeline
     >>> from resnet_kmeans import ClusterDiscriminantAnalysis
     >>> X = np.random.default_rng(0).gamma(1.0, size=(90, 20))
-    >>> X[:45, :4] += 3
-    >>> pipeline = make_pipeline(ClusterDiscriminantAnalysis(2), KMeans(2, random_state=0))
+    >>> X[:45, :4] += 8
+    >>> reducer = ClusterDiscriminantAnalysis(2, random_state=0)
+    >>> pipeline = make_pipeline(reducer, KMeans(2, random_state=0))
     >>> labels = pipeline.fit_predict(X)
     >>> int((labels[:45] == labels[0]).sum()), int((labels[45:] == labels[0]).sum())
     (45, 0)
