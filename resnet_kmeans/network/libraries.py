@@ -114,10 +114,3 @@ def has_gpu() -> bool:
     if not may_have_gpu():  # spares most machines the import of TensorFlow
         return False
     return bool(import_tensorflow().tensorflow.config.list_physical_devices("GPU"))
-
-
-@cache
-def cpu_has_bfloat16() -> bool:
-    """Return whether the processor has bfloat16 arithmetic."""
-    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "BF16" in capabilities
