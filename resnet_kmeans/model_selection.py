@@ -130,7 +130,7 @@ def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Score a fitted estimator by the mean silhouette of its predicted labels.
 
     Prefer `modularity_scorer` to choose the number of clusters: silhouettes nearly always
-    favour far too few.
+    favor far too few.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         choices=reducers,
         default="auto",
         help="how features are reduced before K-Means: auto (default: discriminant, or pca for "
-        "few images), discriminant (a learnt space with compact clusters), pca, umap (slower), "
+        "few images), discriminant (a learned space with compact clusters), pca, umap (slower), "
         "none",
     )
     parser.add_argument(

@@ -25,8 +25,8 @@ from resnet_kmeans.clustering.rows import sample
 from resnet_kmeans.clustering.spectral import N_NEIGHBORS, n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
-MAX_ROWS = 5_000  # that the directions are learnt from
-PCA_COMPONENTS = 64  # measured over labelled sets
+MAX_ROWS = 5_000  # that the directions are learned from
+PCA_COMPONENTS = 64  # measured over labeled sets
 # With fewer rows for each dimension, the estimated covariance is mostly noise.
 ROWS_PER_COMPONENT = 5
 BLOCK_ROWS = 4_096  # rows scaled at a time: 32 MiB for 2048 float32 features
@@ -149,7 +149,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Project rows onto the learnt directions.
+        """Project rows onto the learned directions.
 
         Parameters
         ----------

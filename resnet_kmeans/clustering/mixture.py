@@ -7,7 +7,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 # Share of the mean variance that is added to the diagonal of the covariance. Measured over
-# labelled sets; 0.1 gives similar results.
+# labeled sets; 0.1 gives similar results.
 RIDGE = 0.03
 MAX_ITER = 100  # the default of scikit-learn's GaussianMixture
 TOL = 1e-3  # likewise; change of the mean log-likelihood

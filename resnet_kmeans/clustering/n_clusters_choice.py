@@ -115,7 +115,7 @@ def choose(
     candidates = [k for k in given if k < len(features)]
     if not candidates:
         raise TooFewImagesError(len(features))
-    # As many neighbors as the learnt space uses, so that both share the graph. Among few rows
+    # As many neighbors as the learned space uses, so that both share the graph. Among few rows
     # they would be nearly all others, and modularity highest with one row per cluster.
     n_neighbors = min(N_NEIGHBORS, max(SCORE_NEIGHBORS, len(features) // ROWS_PER_NEIGHBOR))
     neighbors = cached_nearest(features, n_neighbors)

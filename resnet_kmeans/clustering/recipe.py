@@ -16,7 +16,7 @@ from resnet_kmeans.clustering.discriminant import (
 from resnet_kmeans.clustering.rows import NearestLabels
 
 REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
-# Rows from which on "auto" learns a space. Measured over parts of labelled sets: fewer rows gain
+# Rows from which on "auto" learns a space. Measured over parts of labeled sets: fewer rows gain
 # little on average, and clear groups of 8 images lose (64 drawn pictures: adjusted Rand index
 # 0.82 instead of 1.00), since most of 15 neighbors belong to other groups.
 LEARNT_FROM = 100

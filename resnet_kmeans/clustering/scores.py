@@ -8,7 +8,7 @@ from resnet_kmeans.clustering.rows import sample
 
 MAX_ROWS = 10_000  # the time of silhouettes grows with the square of the rows
 # At resolution 1 modularity prefers few large clusters (Fortunato and Barthelemy 2007). Over
-# labelled sets, 1.5 with the plain maximum gave the smallest error in the number of clusters.
+# labeled sets, 1.5 with the plain maximum gave the smallest error in the number of clusters.
 RESOLUTION = 1.5
 # For scores of the folds of a cross-validation. A fold has few images of each cluster, so most
 # of 15 neighbors would belong to other clusters.
@@ -61,7 +61,7 @@ def modularity(neighbors: np.ndarray, labels: np.ndarray, resolution: float = 1.
     labels : ndarray of shape (n,), dtype int
         Labels from 0 on.
     resolution : float, default=1
-        Weight of the share expected by chance. Values above 1 favour more and smaller
+        Weight of the share expected by chance. Values above 1 favor more and smaller
         clusters.
 
     Returns

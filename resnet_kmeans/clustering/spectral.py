@@ -13,7 +13,7 @@ from resnet_kmeans.clustering.neighbors import jaccard_graph
 from resnet_kmeans.clustering.scores import modularity
 from resnet_kmeans.clustering.threads import one_thread
 
-# The constants of this module were measured over labelled sets.
+# The constants of this module were measured over labeled sets.
 N_NEIGHBORS = 15  # of the graph; 10 to 20 give similar results
 POWER = 2  # exponent of the eigenvalues that scale eigenvectors; it damps later ones
 SMOOTHED = 5  # rows averaged in the embedding: a row and its nearest neighbors

@@ -6,7 +6,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-# Rows in a learnt space. K-Means over so few takes milliseconds, and its threads would spend
+# Rows in a learned space. K-Means over so few takes milliseconds, and its threads would spend
 # most of the time waiting for each other.
 SMALL_UP_TO = 2_000
 

@@ -80,7 +80,7 @@ def decode(
 ) -> np.ndarray:
     """Decode one image to upright RGB pixels of a given size.
 
-    The EXIF orientation is applied. Grey, palette, CMYK, 16-bit and float images become RGB,
+    The EXIF orientation is applied. Gray, palette, CMYK, 16-bit and float images become RGB,
     transparent pixels are blended with white, and only the first frame of an animation is
     used. Resizing is bilinear with antialiasing. Color profiles are not applied.
 

@@ -118,7 +118,7 @@ def _draw(random: np.random.RandomState) -> np.ndarray:
 
 
 def _paste(photo: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Return a crop on a plain background, as objects are photographed for catalogues."""
+    """Return a crop on a plain background, as objects are photographed for catalogs."""
     image = np.empty((PASTED_ON, PASTED_ON, 3), dtype=np.uint8)
     image[:] = random.choice([0, 255, random.randint(256)])
     side = random.randint(PASTED_ON // 4, PASTED_ON * 3 // 4)

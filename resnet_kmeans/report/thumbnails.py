@@ -56,7 +56,7 @@ def make_thumbnail(image: Any) -> Thumbnail | None:
 
 
 def make_tile(image: Any, side: int) -> Image.Image:
-    """Return the center of an image as a square of `side` pixels, grey if it is unreadable."""
+    """Return the center of an image as a square of `side` pixels, gray if it is unreadable."""
     size = (side, side)
     try:
         with warnings.catch_warnings():
