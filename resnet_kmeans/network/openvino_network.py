@@ -12,20 +12,20 @@ from resnet_kmeans.network.libraries import cpu_has_bfloat16, import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
 
 # Images per batch. Sizes from 1 to 16 are equally fast (examples/benchmarks/throughput.py).
-# A small batch keeps a single image cheap; one image per batch would mean one write to the
-# feature cache per image.
+# A small batch keeps a single image cheap, but with one image per batch, the feature cache would
+# be written after each image.
 CPU_BATCH = 4
 
 
 class CompiledNetwork(Network):
     """A network that OpenVINO runs on the processor.
 
-    Each calling thread gets its own stream; all streams return identical bits.
+    Each calling thread uses a stream of its own. All streams return identical results.
 
     Parameters
     ----------
     compiled : CompiledFile
-        The network's graph.
+        Contains the graph of the network.
     spec : NetworkSpec
         Only `precision` and `batch_size` are used; the rest is part of the graph.
     n_threads : int, default=None
@@ -67,12 +67,12 @@ def _precision(precision: str) -> str:
 
 
 def _hints(precision: str, n_threads: int) -> dict[str, Any]:
-    # An int8 network still has floating-point layers, which follow this hint.
+    # An int8 network still has floating-point layers, which use the type in this hint.
     is_low = precision == "bfloat16" or (precision == "int8" and cpu_has_bfloat16())
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if is_low else "f32",
         "NUM_STREAMS": n_threads,
         "INFERENCE_NUM_THREADS": n_threads,
-        # Pinning would tie all processes of a machine to the same first cores.
+        # Pinning would bind the threads of all processes to the same first cores.
         "ENABLE_CPU_PINNING": False,
     }

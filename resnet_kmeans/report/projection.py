@@ -56,7 +56,8 @@ def _tsne(rows: np.ndarray) -> tuple[np.ndarray, str]:
 
     # 30 is scikit-learn's default; the perplexity must be smaller than the number of rows.
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    # OpenMP threads wait in busy loops, so that on a loaded machine t-SNE took 28 s, not 4 s.
+    # One thread, because OpenMP threads wait in busy loops: on a loaded machine, t-SNE took 28 s
+    # instead of 4 s.
     with threadpool_limits(1, user_api="openmp"):
         points = TSNE(perplexity=perplexity, random_state=0).fit_transform(rows)
     return points, "t-SNE: neighbors stay together, distances between groups mean little"
