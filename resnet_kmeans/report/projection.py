@@ -60,7 +60,7 @@ def _tsne(rows: np.ndarray) -> tuple[np.ndarray, str]:
     # instead of 4 s.
     with threadpool_limits(1, user_api="openmp"):
         points = TSNE(perplexity=perplexity, random_state=0).fit_transform(rows)
-    return points, "t-SNE: neighbors stay together, distances between groups mean little"
+    return points, "t-SNE: neighbors stay together; distances between groups mean little"
 
 
 def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -71,4 +71,4 @@ def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
         raise ImportError(message) from error
     n_neighbors = min(15, len(rows) - 1)
     points = UMAP(n_neighbors=n_neighbors, random_state=0, n_jobs=1).fit_transform(rows)
-    return points, "UMAP: neighbors stay together, distances between groups mean little"
+    return points, "UMAP: neighbors stay together; distances between groups mean little"
