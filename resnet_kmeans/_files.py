@@ -1,4 +1,4 @@
-"""Replaces a file as a whole."""
+"""Replaces a file completely or not at all."""
 
 import os
 import uuid
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-HIDDEN_PREFIX = ".resnet-kmeans."  # begins the names of our hidden files, unfinished ones too
+HIDDEN_PREFIX = ".resnet-kmeans."  # of the hidden and unfinished files of this package
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new path beside `path`; what is written there replaces `path` if all goes well."""
-    # Renaming is atomic: a reader sees the earlier file or the new one. A random name, not the
-    # process id, because other threads and machines may write here as well. Keras checks the
-    # extension.
+    """Yield a temporary path beside `path`; the file written there replaces `path` on success."""
+    # Renaming is atomic: a reader sees either the old file or the new one. The name is random,
+    # because other threads and machines may write here too, perhaps with the same process id.
+    # The extension stays, because Keras checks it.
     part = path.with_name(f"{HIDDEN_PREFIX}{uuid.uuid4().hex}.part{path.suffix}")
     try:
         yield part
@@ -25,10 +25,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the list of names in a folder, to the disk."""
+    """Flush a file to the disk, or the list of names in a folder."""
     if path.is_dir() and os.name == "nt":
         return  # Windows cannot open folders
-    # Windows flushes through a writable handle alone.
+    # Windows can flush a file only through a writable handle.
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Names the folders of clusters, in a way that every system takes."""
+"""Names the folders of clusters so that the names are valid on every system."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans.exceptions import ClusterNameError, list_reasons
 
-# Labels that are not clusters. An image that HDBSCAN calls noise is exported to a folder of its
-# own; one that cannot be read is not exported.
+# Labels that are not clusters. Unreadable images are not exported. Images that a clusterer such
+# as HDBSCAN labels as noise are exported to the folder `NOISE_NAME`.
 UNREADABLE, NOISE = -1, -2
 NOISE_NAME = "noise"
-# Images that a person took out of all clusters: -3 in a report. In an export they are -1, as
-# those that cannot be read, with a reason.
+# Images that a person took out of all clusters have the label -3 in a report. In an export they
+# have the label -1, like unreadable images, and a reason.
 SET_ASIDE, SET_ASIDE_NAME = -3, "_set_aside"
 # Labels of the images in folders that are not clusters.
 NO_CLUSTER = {SET_ASIDE_NAME: UNREADABLE, NOISE_NAME: NOISE}
-MAX_NAME_BYTES = 255  # of ext4, APFS, NTFS and others
+MAX_NAME_BYTES = 255  # the limit of ext4, APFS, NTFS and others
 TABLE, REPORT = "clusters.csv", "report.html"  # files beside the folders of clusters
-JOURNAL = f"{HIDDEN_PREFIX}jsonl"  # likewise; marks a folder as an export
+JOURNAL = f"{HIDDEN_PREFIX}jsonl"  # also beside them; marks a folder as an export
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = '<>:"/\\|?*'
 _PORTS = [port + digit for port in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -25,7 +25,7 @@ _DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *_PORTS}
 
 
 def default_cluster_names(n_clusters: int) -> list[str]:
-    """Return ``cluster_0``, ``cluster_1``, …, padded to equal width.
+    """Return ``cluster_0``, ``cluster_1``, …, with leading zeros if there are more than ten.
 
     Examples
     --------
@@ -37,9 +37,9 @@ def default_cluster_names(n_clusters: int) -> list[str]:
 
 
 def name_key(name: str) -> str:
-    """Return the form of a name that file systems compare."""
+    """Return the form of a name by which file systems compare names."""
     # Windows and macOS ignore case; macOS also treats é and e with a combining accent alike.
-    # Folding case can undo the normalization, so it is done again.
+    # Folding case can undo the normalization, so the result is normalized again.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -96,6 +96,7 @@ def renamed(present: Sequence[str], given: Sequence[str] | Mapping[int, str]) ->
     Parameters
     ----------
     present : sequence of str, of length n_clusters
+        The present names.
     given : sequence of str, of length n_clusters, or mapping of int to str
         All names, or new names by label.
 
@@ -107,14 +108,14 @@ def renamed(present: Sequence[str], given: Sequence[str] | Mapping[int, str]) ->
     if isinstance(given, Mapping):
         named = {label: given.get(label, name) for label, name in enumerate(present)}
         unknown = [repr(label) for label in given if label not in named]
-        got = f"those of {', '.join(unknown)} too" if unknown else ""
+        got = f"names for {', '.join(unknown)} too" if unknown else ""
     else:
         named = dict(enumerate([given] if isinstance(given, str) else given))
         got = "" if len(named) == len(present) else f"{len(named)}"
     if got:
         raise ClusterNameError(
-            f"Expected names of {len(present)} clusters, labels 0 to {len(present) - 1}, got "
-            f"{got}. Nothing was changed. Pass a list of {len(present)}, or a mapping of labels."
+            f"Expected names for {len(present)} clusters, labels 0 to {len(present) - 1}, got "
+            f"{got}. Nothing was changed. Pass a list of {len(present)}, or a mapping by label."
         )
     check_cluster_names(named.values())
     return list(named.values())
@@ -123,7 +124,7 @@ def renamed(present: Sequence[str], given: Sequence[str] | Mapping[int, str]) ->
 def name_folders(
     n_labels: int, names: Sequence[str] | Mapping[int, str] | None = None
 ) -> list[str]:
-    """Return the folder of each label: its name, or ``cluster_N`` padded to equal width.
+    """Return the folder of each label: its name, or else its default name.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def name_folders(
 
 
 def check_folders(names: Sequence[str]) -> None:
-    """Check names for the folders of a corrected export.
+    """Check names for the folders of a corrected export, where ``_set_aside`` is valid too.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def check_folders(names: Sequence[str]) -> None:
 
 
 def folder_of(path: str) -> str:
-    """Return the first folder of a path separated by ``/``, empty for a file in the root."""
+    """Return the first folder of a path with ``/``; empty for a file in the root."""
     return path.partition("/")[0] if "/" in path else ""
 
 
@@ -159,7 +160,7 @@ def label_of(folder: str, folders: list[str], present: int) -> int:
     folders : list of str
         The folder of each label. A folder without a label is appended.
     present : int
-        The present label of the image, which is kept if several labels share the folder.
+        The present label of the image; it is kept if several labels share the folder.
     """
     if folder in NO_CLUSTER:
         return NO_CLUSTER[folder]

@@ -52,68 +52,76 @@ class ImageFolderClusterer(
     Parameters
     ----------
     n_clusters : int or "auto", default=5
-        Number of clusters. ``"auto"`` uses the number from 2 to 30 that `choose_n_clusters`
-        chooses; without a feature cache, the network then runs twice. Ignored if `clusterer`
-        finds the number itself.
+        Number of clusters. ``"auto"`` lets `choose_n_clusters` choose a number from 2 to 30;
+        without a feature cache, the network then runs twice. Ignored if `clusterer` finds the
+        number itself.
     featurizer : transformer, default=None
         Transformer from images to rows of features; None uses ``ResNetFeaturizer()``.
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None, default="auto"
-        Dimensionality reduction before clustering. ``"discriminant"`` learns the directions
-        that separate the clusters, with `ClusterDiscriminantAnalysis`. ``"pca"`` normalizes
-        rows to unit length and reduces them to 64 dimensions. ``"auto"`` is
-        ``"discriminant"`` if there are at least 100 images and at least 10 per cluster,
-        counting no more than the 5,000 that it learns from; it is ``"pca"`` otherwise, or if
-        `clusterer` finds the number itself. ``"umap"`` reduces to 10 dimensions (`umap`
-        extra); it is slower. None clusters the features as they are. A parameter `n_clusters`
-        of a transformer is set. For the measurements behind the default, see
-        ``examples/benchmarks/quality.py``.
+        Dimensionality reduction before clustering:
+
+        - ``"discriminant"`` learns the directions that separate the clusters, with
+          `ClusterDiscriminantAnalysis`.
+        - ``"pca"`` normalizes rows to unit length and reduces them to 64 dimensions.
+        - ``"umap"`` reduces rows to 10 dimensions; it is slower and needs the `umap` extra.
+        - ``"auto"`` uses ``"discriminant"`` if there are at least 100 images and at least 10
+          images per cluster (of more than 5,000 images, only 5,000 are counted), otherwise
+          ``"pca"``. It also uses ``"pca"`` if `clusterer` finds the number of clusters itself.
+        - None clusters the features as they are.
+
+        If a transformer has a parameter `n_clusters`, it is set to the number of clusters. For
+        the measurements behind the default, see ``examples/benchmarks/quality.py``.
     clusterer : clusterer, default=None
         None uses KMeans with 10 initializations, or MiniBatchKMeans for 100,000 images or
-        more. In any other clusterer, `n_clusters` (or `n_components`, if it has no
-        `n_clusters`) is set. If that parameter is None, or missing as in DBSCAN, HDBSCAN,
-        OPTICS and MeanShift, the clusterer finds the number itself.
-        If a clusterer has no `predict`, the 5 nearest images of the fit vote for the label of
-        a new image, weighted by inverse distance.
+        more. In any other clusterer, the parameter `n_clusters` (or, if there is none,
+        `n_components`) is set to the number of clusters. If that parameter is None, or missing
+        as in DBSCAN, HDBSCAN, OPTICS and MeanShift, the clusterer finds the number itself.
+        If a clusterer has no `predict`, a new image gets its label by a vote of the 5 nearest
+        images of the fit, weighted by inverse distance.
     unreadable : {"skip", "raise"}, default="skip"
         ``"skip"`` gives unreadable images the label -1; ``"raise"`` raises one error that
         lists them all.
     random_state : int, RandomState instance or None, default=None
-        Random state of the reducer and of the default clusterer. Use an int to make the fit
-        deterministic.
+        Random state of the reducer and of the default clusterer. Use an int for reproducible
+        results.
 
     Attributes
     ----------
     pipeline_ : Pipeline
         The fitted steps ``featurizer``, ``reducer`` and ``clusterer``.
     image_paths_ : list of length n
-        Paths of the images of the fit, those of a folder in the order of `find_images`;
-        ``"X[i]"`` for an image in memory.
+        Paths of the images of the fit. The images of a folder are in the order of
+        `find_images`; an image in memory is called ``"X[i]"``.
     labels_ : ndarray of shape (n,), dtype int32
-        Label of each image; -1 for an unreadable one, -2 for noise, which a clusterer such as
-        DBSCAN assigns to no cluster.
+        Label of each image: -1 for an unreadable image, -2 for noise, that is, an image that a
+        clusterer such as DBSCAN assigns to no cluster.
     distances_ : ndarray of shape (n,), dtype float32
-        Distance of each image to the center of its cluster; NaN without a cluster.
+        Euclidean distance of each image to the center of its cluster, in the reduced space;
+        NaN for an image in no cluster.
     unreadable_ : dict of str to str
         Reason for each unreadable image, by path.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
-        Centres of the clusters in the reduced space; means if the clusterer has no centers.
+        Centers of the clusters in the reduced space; the means of the clusters if the clusterer
+        has no centers.
     cluster_names_ : list of str, of length n_clusters
-        Names of the clusters; ``"cluster_0"``, … unless `set_cluster_names` changed them.
+        Names of the clusters: ``"cluster_0"``, ``"cluster_1"``, … unless `set_cluster_names`
+        changed them.
     inertia_ : float
-        Sum of squared distances of images to the centers of their clusters.
+        Sum of squared distances of the images to the centers of their clusters.
 
     Notes
     -----
-    Memory is bounded by scikit-learn's setting ``working_memory``, 1024 MiB by default. If
-    features and the copies made in reducing them need more (above 32,768 rows of 2048), the
-    reducer is fitted on a random sample that fits, and all rows are reduced in blocks. Use
-    ``sklearn.config_context(working_memory=...)`` to change the limit.
+    Memory use is bounded by scikit-learn's setting ``working_memory``, 1024 MiB by default. If
+    the features and the copies that the reducer makes of them need more (above 32,768 rows of
+    2048 features), the reducer is fitted on a random sample that fits into memory, and all rows
+    are reduced in blocks. Use ``sklearn.config_context(working_memory=...)`` to change the
+    limit.
 
     Examples
     --------
     >>> import numpy as np
     >>> from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
-    >>> images = [np.full((64, 64, 3), grey, dtype=np.uint8) for grey in (0, 4, 250, 255)]
+    >>> images = [np.full((64, 64, 3), gray, dtype=np.uint8) for gray in (0, 4, 250, 255)]
     >>> featurizer = ResNetFeaturizer(weights=None, input_shape=(64, 64), cache=None)
     >>> clusterer = ImageFolderClusterer(2, featurizer=featurizer, random_state=0)
     >>> labels = clusterer.fit_predict(images)
@@ -175,7 +183,7 @@ class ImageFolderClusterer(
         TooFewImagesError
             If there are fewer readable images than clusters.
         UnreadableImagesError
-            If no image can be read, or some cannot and ``unreadable="raise"``.
+            If no image can be read, or if some cannot be read and ``unreadable="raise"``.
         ConstantFeaturesError
             If all images have the same features.
         """
@@ -210,7 +218,7 @@ class ImageFolderClusterer(
         return self._choose(sources, range(2, MAX_CHOSEN + 1)).n_clusters
 
     def _choose(self, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
-        """Choose a number of clusters for images, or a sample of many; see `choose_n_clusters`."""
+        """Choose a number of clusters; see `choose_n_clusters`."""
         sources = images_of(X)
         sampled = sample_of(sources)
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sampled)
@@ -225,7 +233,7 @@ class ImageFolderClusterer(
         return choose(features, n_clusters, new_steps)
 
     def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
-        # Without a number to look for, there are no directions to learn.
+        # Without a number of clusters, there are no directions to learn.
         known = n_clusters if takes_n_clusters(self.clusterer) else None
         return new_reducer(self.reducer, shape, known, self.random_state)
 
@@ -259,12 +267,12 @@ class ImageFolderClusterer(
         Returns
         -------
         ndarray of shape (n,), dtype int32
-            Label of each image; -1 for an unreadable one, -2 for noise.
+            Label of each image; -1 for an unreadable image, -2 for noise.
 
         Raises
         ------
         WeightsMismatchError
-            If the network is not the one of `fit`.
+            If the network is not the one used in `fit`.
         """
         check_is_fitted(self)
         clusterer = self.pipeline_["clusterer"]
@@ -282,19 +290,19 @@ class ImageFolderClusterer(
         Returns
         -------
         ndarray of shape (n, n_clusters), dtype float32
-            Distances in the reduced space; NaN for an unreadable image.
+            Euclidean distances in the reduced space; NaN for an unreadable image.
         """
         check_is_fitted(self)
         centers, blocks = self.cluster_centers_, self._reduced(images_of(X))
         return np.concatenate([rows.distances(block, centers) for block, _ in blocks])
 
     def _reduced(self, sources: list[Any]) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
-        """Yield the reduced rows of images, in blocks, and why some have none, by position."""
+        """Yield reduced rows in blocks, with the reasons for unreadable images by position."""
         featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
         return rows.reduce_blocks(sources, featurizer, reducer, self.cluster_centers_.shape[1])
 
     def _reduce(self, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
-        """Return the reduced rows of images, and why some have none, by position."""
+        """Return reduced rows, with the reasons for unreadable images by position."""
         blocks, reasons = zip(*self._reduced(sources))
         return np.concatenate(blocks), {i: why for block in reasons for i, why in block.items()}
 
@@ -302,9 +310,9 @@ class ImageFolderClusterer(
         """Return the modularity of the predicted labels.
 
         Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of
-        the 3 nearest neighbors of each image in feature space. GridSearchCV can choose
-        `n_clusters` by it, but not by the score of KMeans, which keeps rising with
-        `n_clusters`. Of more than 10,000 images, a random sample of 10,000 is scored.
+        the 3 nearest neighbors of each image in feature space. GridSearchCV can use it to
+        choose `n_clusters`. The score of KMeans cannot be used for this, as it keeps rising
+        with `n_clusters`. Of more than 10,000 images, a random sample of 10,000 is scored.
 
         Parameters
         ----------
@@ -316,13 +324,13 @@ class ImageFolderClusterer(
         Returns
         -------
         float
-            From -1 to 1, higher is better; -1 if there is only one label, or fewer than 3
-            images.
+            A number from -1 to 1; higher is better. It is -1 if there is only one label, or if
+            there are fewer than 3 images.
         """
         return modularity_score(*self._features_and_labels(X))
 
     def _features_and_labels(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features and predicted labels of the readable images, or a sample of many."""
+        """Return the features and labels of readable images, or of a sample of many images."""
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
         features, _ = rows.features_of(featurizer, sample_of(images_of(X)))
@@ -338,13 +346,14 @@ class ImageFolderClusterer(
     def set_cluster_names(self, names: Sequence[str] | Mapping[int, str]) -> ImageFolderClusterer:
         """Set the names of clusters.
 
-        Clusters with equal names share a folder in an export and a section in a report;
+        Clusters with equal names share a folder in an export and a section in a report; their
         labels and centers do not change. `fit` resets the names.
 
         Parameters
         ----------
         names : sequence of str, of length n_clusters, or mapping of int to str
-            All names, or new names by label.
+            The names of all clusters, or a mapping from the labels of some clusters to their
+            new names.
 
         Returns
         -------
@@ -368,43 +377,49 @@ class ImageFolderClusterer(
         action: str = "copy",
         dry_run: bool = False,
     ) -> list[ExportedImage]:
-        """Write images to one folder per cluster, and keep the model there.
+        """Write images to one folder per cluster, and save the model there.
 
-        Such an export can be corrected, added to, split and taken back: see `apply_curation`,
-        `rename_cluster`, `add_images`, `split_cluster` and `undo_export`. A model with a step
-        that `save` refuses is not kept.
+        With the model, images can be added to the export and clusters can be split later: see
+        `add_images` and `split_cluster`. A model with a step that `save` refuses is left out.
 
         Parameters
         ----------
         folder : str or path-like
-            A folder that does not exist or is empty.
+            The output folder; it must not exist yet, or be empty.
         X : str, path-like or sequence of path-like, of length n, default=None
-            A folder of images, or their paths, which are assigned to the clusters; None
-            exports the images of the fit.
+            Images to assign to the clusters and export: a folder of images, or their paths.
+            None exports the images of the fit.
         action : {"copy", "hardlink", "symlink", "move"}, default="copy"
             How images are put into the folders.
         dry_run : bool, default=False
-            If True, only check and return what would be done.
+            If True, nothing is written: only check the export and return what it would do.
 
         Returns
         -------
         list of ExportedImage, of length n
-            The images as they were, or would be, exported; see `export_clusters`.
+            The images with their new paths; see `export_clusters`.
 
         Raises
         ------
         OutputFolderError
-            If the folder is not empty, or images or disk space are missing; nothing is written
-            then. Also if the export stops midway, for example because the disk is full.
+            If the folder is not empty, or images or disk space are missing; in this case,
+            nothing is written. Also if the export stops midway, for example because the disk is
+            full.
         ValueError
-            If `X` is None and the clusterer has no images, as after `load`.
+            If `X` is None and the clusterer has no images because it was loaded from a file.
+
+        See Also
+        --------
+        apply_curation : Correct an export.
+        rename_cluster : Rename a folder of an export, or merge it into another folder.
+        undo_export : Move the images of an export back.
         """
         check_is_fitted(self)
         planned = plan_export(*self._labelled(X), names=self.cluster_names_)
         return write_export(planned, folder, action=action, model=self, dry_run=dry_run)
 
     def _labelled(self, X: Any) -> tuple[Sequence[Any], np.ndarray, np.ndarray, dict[str, str]]:
-        """Return paths, labels, distances and reasons of images, by default those of the fit."""
+        """Return the paths, labels, distances and reasons of X, or of the images of the fit."""
         if X is not None:
             paths = images_of(X)
             reduced, reasons = self._reduce(paths)
@@ -413,32 +428,33 @@ class ImageFolderClusterer(
             return paths, labels, gaps, _by_name(paths, reasons)
         if not hasattr(self, "labels_"):
             raise ValueError(
-                "Expected a clusterer with the images of its fit, got one loaded from a file. "
-                "Nothing was written. Pass the images as X."
+                "The clusterer was loaded from a file, which does not contain the images of its "
+                "fit. Nothing was written. Pass the images as X."
             )
         return self.image_paths_, self.labels_, self.distances_, self.unreadable_
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the fitted model to a file that contains no code.
 
-        The file contains the parameters, the fitted steps, the names and the fingerprint of
-        the network. Three parameters are reset to their defaults: `clusterer`, `random_state`
-        unless it is an int, and the cache folder of the featurizer. Pickle and joblib also
-        keep the paths of the fit and their labels. No format contains the network.
+        The file contains the parameters, the fitted steps, the names of the clusters and the
+        fingerprint of the network, but not the network itself. Three parameters are reset to
+        their defaults: `clusterer`, `random_state` unless it is an int, and the cache folder of
+        the featurizer. The paths and labels of the images of the fit are not saved; pickle or
+        joblib keep them.
 
         Parameters
         ----------
         path : str or path-like
-            File to write, by convention with the extension ``.safetensors``.
+            The file to write, by convention with the extension ``.safetensors``.
 
         Raises
         ------
         ModelFileError
-            If a step is a custom one, or the file cannot be written.
+            If a step cannot be saved without code, or the file cannot be written.
         """
         check_is_fitted(self)
         featurizer, *steps = (step for _, step in self.pipeline_.steps)
-        # A RandomState or None cannot be written as JSON; predictions do not need it.
+        # JSON cannot represent a RandomState, and predictions do not need it.
         seed = int(self.random_state) if isinstance(self.random_state, Integral) else None
         kept = {name: getattr(self, name) for name in ("n_clusters", "reducer", "unreadable")}
         header = {
@@ -455,7 +471,7 @@ class ImageFolderClusterer(
         Parameters
         ----------
         path : str or path-like
-            File to read.
+            The file to read.
         **featurizer_params
             Parameters of `ResNetFeaturizer` that replace those in the file, such as
             ``weights=PATH`` on another machine.
@@ -463,7 +479,8 @@ class ImageFolderClusterer(
         Returns
         -------
         ImageFolderClusterer
-            The fitted model, without attributes of one entry per image.
+            The fitted model, without the attributes that have one entry per image, such as
+            `labels_`.
 
         Raises
         ------
@@ -479,7 +496,7 @@ class ImageFolderClusterer(
         return model._set_steps(prepared, *steps)
 
     def _set_steps(self, featurizer: Any, reducer: Any, clusterer: Any) -> ImageFolderClusterer:
-        """Set fitted steps; the attributes of one entry per image stay unset."""
+        """Set fitted steps, but none of the attributes that have one entry per image."""
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
         self.cluster_centers_, self.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
         return self

@@ -1,4 +1,4 @@
-"""Draws clusterings with matplotlib, in the manner of scikit-learn's displays.
+"""Draws clusterings with matplotlib, in the style of scikit-learn's displays.
 
 >>> from resnet_kmeans.display import ContactSheetDisplay
 >>> display = ContactSheetDisplay.from_estimator(clusterer)  # doctest: +SKIP
@@ -19,7 +19,7 @@ GAP = 4  # pixels between the images of a contact sheet
 
 
 class ContactSheetDisplay(ClusteringDisplay):
-    """Contact sheet with the most typical images of each cluster in a row.
+    """Contact sheet: a row of the most typical images for each cluster.
 
     Use `from_estimator` or `from_predictions` to create it.
 
@@ -52,7 +52,7 @@ class ContactSheetDisplay(ClusteringDisplay):
             The display itself.
         """
         clusters = self.summary.clusters
-        # In inches: one for each image, and space for the names on the left.
+        # In inches: one per image, and space for the names on the left.
         ax = take_axes(self, ax, (n_images + 1.5, len(clusters) + 0.2))
         side = TILE + GAP
         sheet = Image.new("RGB", (side * n_images, side * len(clusters)), "white")
@@ -90,7 +90,7 @@ class SilhouetteDisplay(ClusteringDisplay):
     """
 
     def plot(self, ax: Any = None) -> SilhouetteDisplay:
-        """Draw the silhouettes, sorted within each cluster, with their mean.
+        """Draw the silhouettes, sorted within each cluster, and their mean.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class SilhouetteDisplay(ClusteringDisplay):
             rows = np.arange(start, start + len(values))
             ax.fill_betweenx(rows, 0, values, step="mid", color=color(number), linewidth=0)
             ticks.append(start + len(values) / 2)
-            # A gap between clusters of 1 % of the height, however many images there are.
+            # The gap between clusters is 1% of the height, however many images there are.
             start += len(values) + max(2, len(self.summary.labels) // 100)
         ax.axvline(self.summary.mean_silhouette, color="0.4", linestyle="--", linewidth=1)
         ax.set_yticks(ticks, [cluster.name for cluster in clusters])

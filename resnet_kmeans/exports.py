@@ -1,4 +1,4 @@
-"""What a person does with an export: correct it, add to it, split it, report on it."""
+"""Functions that change an export after it was written, or write its report."""
 
 import os
 from collections import Counter
@@ -60,9 +60,10 @@ def add_images(
 ) -> list[ExportedImage]:
     """Add new images to the clusters of an export.
 
-    The model that the export keeps finds the cluster of each image. Folders that were renamed
-    or merged are respected. Images that are in the export already, by source or by content,
-    are skipped, so adding the same images again does nothing.
+    The model that `ImageFolderClusterer.export` saved in the folder assigns each image to the
+    cluster with the nearest center, whose folder may have been renamed or merged since. Images
+    that are already in the export, with the same source or the same content, are skipped, so
+    adding the same images again does nothing.
 
     Parameters
     ----------
@@ -73,28 +74,36 @@ def add_images(
     action : {"copy", "hardlink", "symlink", "move"}, default="copy"
         How images are put into the folders.
     set_aside : bool, default=False
-        If True, images that fit badly go to ``_set_aside``: those that are farther from their
-        center than 99 % of the images of the fit. Their `reason` says so in either case.
+        If True, images that fit badly go to the folder ``_set_aside``: those that are farther
+        from the center of their cluster than 99% of the images of the fit. If False, they go to
+        the folder of their cluster. In both cases, their `reason` says that they fit badly.
     dry_run : bool, default=False
-        If True, only check and return what would be done.
+        If True, nothing is written: only check the images and return what would be done.
     **featurizer_params
-        Parameters of `ResNetFeaturizer` that differ on this machine, for example
-        ``weights=PATH``.
+        Parameters of `ResNetFeaturizer` that replace those of the saved model, for example
+        ``weights=PATH`` if the weights are elsewhere on this machine.
 
     Returns
     -------
     list of ExportedImage, of length n or less
-        The images as they were, or would be, added, including unreadable ones. Empty if the
-        export has all of them already.
+        The new images with their paths in the export, including unreadable images. Empty if the
+        export already has all of them.
 
     Raises
     ------
     OutputFolderError
-        If the folder is not an export, keeps no model, or another command on it was
-        interrupted; nothing is done then. Also if the command stops midway, for example
-        because the disk is full; `finish_export` completes it then.
+        If the folder is not an export or has no model, or another command on it was
+        interrupted; in these cases, nothing is done. Also if the command stops midway, for
+        example because the disk is full; `finish_export` then completes it.
     ValueError
         If the action is unknown.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import add_images
+    >>> images = add_images("clusters", "new-photos", set_aside=True)  # doctest: +SKIP
+    >>> [image.exported_path for image in images]  # doctest: +SKIP
+    ['cluster_1/c.jpg', '_set_aside/d.jpg']
     """
     check_action(action)
     model = _load_kept_model(folder, featurizer_params)
@@ -113,39 +122,46 @@ def split_cluster(
     dry_run: bool = False,
     **featurizer_params: Any,
 ) -> list[ExportedImage]:
-    """Split a cluster of an export by clustering its images again.
+    """Split a cluster of an export into parts, by clustering its images with K-Means.
 
-    The parts are called ``NAME_1``, ``NAME_2``, …. In the model that the export keeps, their
-    centers replace that of the cluster.
+    The images of the folder ``NAME`` are moved to the new folders ``NAME_1``, ``NAME_2``, …. In
+    the model that was saved with the export, the centers of the parts replace the center of the
+    cluster.
 
     Parameters
     ----------
     folder : str or path-like
         The folder of a finished export.
     cluster : int or str
-        The label or the present folder of the cluster.
+        The label of the cluster, or its present folder.
     n_clusters : int, default=2
         Number of parts.
     dry_run : bool, default=False
-        If True, only check and return what would be done.
+        If True, nothing is written: only check the cluster and return what would be done.
     **featurizer_params
-        Parameters of `ResNetFeaturizer` that differ on this machine, for example
-        ``weights=PATH``.
+        Parameters of `ResNetFeaturizer` that replace those of the saved model, for example
+        ``weights=PATH`` if the weights are elsewhere on this machine.
 
     Returns
     -------
     list of ExportedImage
-        All images of the export, as they are, or would be, afterwards.
+        All images of the export, with their paths after the split.
 
     Raises
     ------
     OutputFolderError
-        If the folder is not an export, keeps no model, or another command on it was
-        interrupted; nothing is done then.
+        If the folder is not an export or has no model, or another command on it was
+        interrupted; in these cases, nothing is done. Also if the command stops midway, for
+        example because the disk is full; `finish_export` then completes it.
     CurationError
         If there is no such cluster.
     TooFewImagesError
         If the cluster has fewer readable images than parts.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import split_cluster
+    >>> images = split_cluster("clusters", "cats", 3)  # doctest: +SKIP
     """
     state = read_export(folder)
     named = require_folder(state, cluster)
@@ -158,7 +174,7 @@ def split_cluster(
         raise TooFewImagesError(int(readable.sum()), n_clusters)
     parts = KMeans(n_clusters, n_init=10, random_state=0).fit(reduced[readable])
     distances = parts.transform(reduced[readable]).min(axis=1)
-    # Clusters that were merged share the folder: the parts replace the centers of all.
+    # Merged clusters share the folder, so the parts replace the centers of all of them.
     kept = [i for i, label in enumerate(state.centers) if state.folders[label] != named]
     found = zip(np.flatnonzero(readable), parts.labels_, distances)
     return split_folder(
@@ -177,32 +193,35 @@ def write_export_report(
     model: ImageFolderClusterer | None = None,
     **featurizer_params: Any,
 ) -> Path:
-    """Write the page that shows and corrects an export, as its folder is now.
+    """Write an HTML page that shows the clusters of an export, and where they can be corrected.
 
-    An older report is replaced. What was changed by hand in the folder is listed on the page.
+    The page shows the present contents of the folder and lists the changes made by hand. It
+    saves corrections as ``curation.json``, which `apply_curation` applies. An older report is
+    replaced.
 
     Parameters
     ----------
     folder : str or path-like
         The folder of a finished export.
     model : fitted ImageFolderClusterer, default=None
-        Provides the map and the silhouettes; None uses the model that the export keeps. If
-        there is none that works here, the page lacks both and says why.
+        Computes the features for the map and the silhouettes; None uses the model that was
+        saved with the export. Without a model that works on this machine, the page has neither,
+        and says why.
     **featurizer_params
-        Parameters of `ResNetFeaturizer` that differ on this machine, for example
-        ``weights=PATH``.
+        Parameters of `ResNetFeaturizer` that replace those of the saved model, for example
+        ``weights=PATH`` if the weights are elsewhere on this machine.
 
     Returns
     -------
     Path
-        The page, ``report.html`` in the folder.
+        Path of the page: ``report.html`` in the folder.
 
     Raises
     ------
     OutputFolderError
         If the folder is not an export, or a command on it was interrupted.
     FileExistsError
-        If the folder has a ``report.html`` that is not a report.
+        If ``report.html`` in the folder is not a report.
 
     Examples
     --------
@@ -237,26 +256,26 @@ def write_export_report(
 def _load_kept_model(
     folder: str | os.PathLike[str], featurizer_params: Mapping[str, Any]
 ) -> ImageFolderClusterer:
-    """Return the model that an export keeps.
+    """Return the model that was saved with an export.
 
     Raises
     ------
     OutputFolderError
-        If the export keeps none.
+        If there is none.
     """
     file = kept_model(folder)
     if file is None:
         raise OutputFolderError(
-            f"Expected an export that keeps its model, got {printable(folder)} without one: it was "
-            "made from labels alone, or its model has a custom step, which cannot be saved. "
-            "Nothing was done. Export again with ImageFolderClusterer.export, or assign the "
-            "images to a new folder with a saved model."
+            f"The export in {printable(folder)} has no model: it was made from labels alone, or "
+            "the model has a custom step, which cannot be saved. Nothing was done. Export again "
+            "with ImageFolderClusterer.export, or assign the images to a new folder with a saved "
+            "model."
         )
     return ImageFolderClusterer.load(file, **featurizer_params)
 
 
 def _find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> NewImages:
-    """Return images with their nearest center in a fitted model, or why they have none."""
+    """Return images with their nearest centers in a model, and why some are unreadable."""
     _, labels, distances, reasons = model._labelled(paths)
     return NewImages(paths, labels.tolist(), distances.tolist(), reasons)
 
@@ -264,7 +283,7 @@ def _find_nearest_centers(model: ImageFolderClusterer, paths: Sequence[str]) -> 
 def _with_parts(
     model: ImageFolderClusterer, kept: list[int], centers: np.ndarray
 ) -> ImageFolderClusterer:
-    """Return a model with some of the present centers, followed by new ones."""
+    """Return a model with the centers at the positions `kept`, followed by `centers`."""
     centers = np.concatenate([model.cluster_centers_[kept], centers]).astype(np.float32)
     changed = ImageFolderClusterer(**model.get_params(deep=False))
     changed.set_params(n_clusters=len(centers))
@@ -279,14 +298,14 @@ def _features_and_facts(
     model: ImageFolderClusterer | None,
     featurizer_params: Mapping[str, Any],
 ) -> tuple[np.ndarray | None, dict[int, str], dict[str, str]]:
-    """Return the reduced features of images, why some have none, and facts about the model.
+    """Return reduced features, the reasons for unreadable images, and facts about the model.
 
-    Without a model that works here, the features are None, and a fact says why.
+    Without a model that works on this machine, the features are None, and a fact says why.
     """
     placed = np.flatnonzero(labels != UNREADABLE).tolist()
     try:
         model = model or _load_kept_model(output, featurizer_params)
-        # The features are those of the fit, from the cache; the network sees new images alone.
+        # Features of the fit come from the cache, so the network runs only on new images.
         rows, reasons = model._reduce([images[i] for i in placed])
     except ResNetKMeansError as error:
         return None, {}, {"Map": f"none: {error}"}
@@ -309,7 +328,7 @@ def describe_differences(state: ExportState) -> list[str]:
 
 def _moved(before: str, now: str, n: int) -> str:
     images, left = "1 image is" if n == 1 else f"{n} images are", before or "the export itself"
-    return f"{images} in {now or 'no folder'} now, no longer in {left}"
+    return f"{images} now in {now or 'no folder'}, no longer in {left}"
 
 
 def _label(state: ExportState, rows: list[ExportedImage]) -> tuple[np.ndarray, dict[int, str]]:

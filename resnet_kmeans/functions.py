@@ -1,4 +1,4 @@
-"""Keeps the four original functions of this package, built on its estimators."""
+"""Provides the four original functions of this package, built on its estimators."""
 
 import os
 from collections.abc import Sequence
@@ -19,28 +19,35 @@ from resnet_kmeans.network import NetworkSpec, network_of
 def extract_features(
     folder_path: str | os.PathLike[str], model: Any, input_shape: tuple[int, int] = (224, 224)
 ) -> tuple[np.ndarray, list[str]]:
-    """Return the features of the images in a folder from any Keras model.
+    """Return the features that any Keras model computes for the images in a folder.
 
     Parameters
     ----------
     folder_path : str or path-like
         Folder of images; its subfolders are searched too.
     model : keras.Model
-        Takes RGB images as ``keras.applications.resnet50.preprocess_input`` returns them.
+        A model for images preprocessed by ``keras.applications.resnet50.preprocess_input``; the
+        preprocessing is done here.
     input_shape : tuple of int, default=(224, 224)
-        Height and width, in pixels.
+        Height and width, in pixels, that images are resized to.
 
     Returns
     -------
     features : ndarray of shape (n, d), dtype float32
-        The model's output, flattened.
+        The output of the model for each image, flattened.
     file_paths : list of str
-        The n images in natural order. Unreadable images are left out, with a warning.
+        Paths of the n images, in natural order. Unreadable images are left out, with a warning.
 
     Raises
     ------
     FolderNotFoundError, NoImagesError
         If the folder does not exist or contains no image.
+
+    Examples
+    --------
+    >>> from keras.applications import ResNet50  # doctest: +SKIP
+    >>> model = ResNet50(include_top=False, pooling="avg")  # doctest: +SKIP
+    >>> features, paths = extract_features("photos", model)  # doctest: +SKIP
     """
     paths = [os.fspath(path) for path in require_images(folder_path)]
     # pooling=None flattens the output. No cache: the model has no file whose contents could
@@ -56,7 +63,7 @@ def extract_features(
 
 
 def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
-    """Return the K-Means label of each row of features, with a fixed random state.
+    """Cluster rows of features with K-Means, with a fixed random state.
 
     Parameters
     ----------
@@ -68,7 +75,7 @@ def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,), dtype int32
-        From 0 to `n_clusters` - 1.
+        The label of each row, from 0 to `n_clusters` - 1.
 
     Examples
     --------
@@ -89,16 +96,20 @@ def save_clustered_images(
     Parameters
     ----------
     labels : sequence of int, of length n
-        The cluster of each image.
+        The cluster of each image, from 0; -1 for an unreadable image, which is not copied.
     file_paths : sequence of path-like, of length n
-        The images.
+        Paths of the images.
     output_folder : str or path-like
-        A new or empty folder.
+        The output folder; it must not exist yet, or be empty.
 
     Raises
     ------
     OutputFolderError
-        If the folder is not empty, or an image is missing. Nothing is written then.
+        If the folder is not empty, or an image is missing. In these cases, nothing is written.
+
+    Examples
+    --------
+    >>> save_clustered_images([0, 1], ["a.jpg", "b.jpg"], "clusters")  # doctest: +SKIP
     """
     export_clusters(file_paths, labels, output_folder)
 
@@ -108,14 +119,14 @@ def find_and_cluster_images(
     output_folder: str | os.PathLike[str],
     n_clusters: int = 5,
 ) -> None:
-    """Cluster the images of a folder and copy each to the folder of its cluster.
+    """Cluster the images of a folder, and copy each image to the folder of its cluster.
 
     Parameters
     ----------
     input_folder : str or path-like
         Folder of images; its subfolders are searched too.
     output_folder : str or path-like
-        A new or empty folder outside `input_folder`.
+        The output folder, outside `input_folder`; it must not exist yet, or be empty.
     n_clusters : int, default=5
         Number of clusters, at most the number of readable images.
 
@@ -123,8 +134,13 @@ def find_and_cluster_images(
     ------
     OutputFolderError, FolderNotFoundError, NoImagesError, TooFewImagesError,
     WeightsNotFoundError
-        In each case nothing is written.
+        If the output folder is not empty, the input folder does not exist or has too few
+        images, or the weights cannot be downloaded. In each case, nothing is written.
+
+    Examples
+    --------
+    >>> find_and_cluster_images("photos", "clusters", n_clusters=10)  # doctest: +SKIP
     """
-    # Checked before the work of clustering, not only by the export after it.
+    # Checked before the work of clustering, and not only by the export after it.
     check_output_folder(Path(output_folder), inside=Path(input_folder))
     ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder).export(output_folder)

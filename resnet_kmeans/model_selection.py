@@ -34,27 +34,30 @@ def choose_n_clusters(
 ) -> NClustersChoice:
     """Choose the number of clusters of images.
 
-    The images are clustered once for each candidate; their features are computed once. The
-    number with the highest modularity is chosen (Newman and Girvan 2004, with resolution 1.5
-    on the graph of the 15 nearest neighbors in feature space, fewer below 60 images).
-    Modularity has a maximum even where there are no clusters. Silhouettes reveal that case, so
-    the table contains them too.
-    Of more than 10,000 images, a random sample of 10,000 is used.
+    The features of the images are computed once, and the images are clustered once for each
+    candidate. The number whose clusters have the highest modularity is chosen. Modularity
+    (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of the 15 nearest
+    neighbors of each image in feature space; for fewer than 60 images, with fewer neighbors.
+    Modularity has a maximum even if there are no clusters. Silhouettes reveal that case, so
+    the table contains them too. Of more than 10,000 images, a random sample of 10,000 is used.
 
     Parameters
     ----------
     X : str, path-like or sequence of length n
         A folder, or images in any form that `ResNetFeaturizer.transform` accepts.
     n_clusters : iterable of int, default=range(2, 31)
-        Candidates; those not below the number of readable images are ignored.
+        The numbers of clusters to try, called candidates. Numbers below 2 are ignored, and so
+        are numbers that are not below the number of readable images.
     estimator : ImageFolderClusterer or Pipeline, default=None
-        Estimator that provides the featurizer, the reducer and the clusterer. A Pipeline must
-        end in a clusterer. None uses ``ImageFolderClusterer(random_state=0)``.
+        Estimator that provides the featurizer, the reducer and the clusterer; it does not have
+        to be fitted. A Pipeline must start with a featurizer and end in a clusterer. None uses
+        ``ImageFolderClusterer(random_state=0)``.
 
     Returns
     -------
     NClustersChoice
-        The number, the reason and the scores of all candidates.
+        The chosen number (``n_clusters``), the ``reason`` for it, a ``table`` with the scores
+        of all candidates, and whether their silhouettes are flat (``is_flat``).
 
     Raises
     ------
@@ -69,6 +72,14 @@ def choose_n_clusters(
     -----
     FlatCurveWarning
         If the silhouettes of the candidates differ as little as those of noise.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import ImageFolderClusterer, choose_n_clusters
+    >>> choice = choose_n_clusters("photos", range(2, 20))  # doctest: +SKIP
+    >>> choice.n_clusters, choice.reason  # doctest: +SKIP
+    (12, 'the highest modularity, 0.71')
+    >>> clusterer = ImageFolderClusterer(choice.n_clusters).fit("photos")  # doctest: +SKIP
     """
     given = ImageFolderClusterer(random_state=0) if estimator is None else clone(estimator)
     if isinstance(given, Pipeline):
@@ -78,7 +89,7 @@ def choose_n_clusters(
             f"Expected an ImageFolderClusterer or a Pipeline, got a {type(given).__name__}. "
             "Nothing was computed. Put a clusterer into a Pipeline after a featurizer."
         )
-    given._validate_params()  # a Pipeline's steps validate theirs in `fit`
+    given._validate_params()  # the steps of a Pipeline validate their own in `fit`
     return given._choose(X, n_clusters)
 
 
@@ -102,10 +113,11 @@ def _new_steps(pipeline: Pipeline, n_clusters: int, n_rows: int) -> Pipeline:
 def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Score a fitted estimator by the modularity of its predicted labels.
 
-    Use it as ``GridSearchCV(..., scoring=modularity_scorer)`` over a Pipeline that starts with
-    a featurizer and ends in a clusterer that has `predict`. `ImageFolderClusterer.score` is
-    the same. Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph
-    of the 3 nearest neighbors of each image in feature space.
+    Pass it as the `scoring` of GridSearchCV, to search over a Pipeline that starts with a
+    featurizer and ends in a clusterer that has `predict`. An `ImageFolderClusterer` does not
+    need it, because its `score` is the same. Modularity (Newman and Girvan 2004, with
+    resolution 1.5) is computed on the graph of the 3 nearest neighbors of each image in feature
+    space.
 
     Parameters
     ----------
@@ -121,7 +133,20 @@ def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     Returns
     -------
     float
-        From -1 to 1, higher is better; -1 if there is only one label, or fewer than 3 images.
+        A number from -1 to 1; higher is better. It is -1 if there is only one label, or if
+        there are fewer than 3 images.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from resnet_kmeans import ResNetFeaturizer, find_images, modularity_scorer
+    >>> pipeline = make_pipeline(ResNetFeaturizer(), KMeans())
+    >>> parameters = {"kmeans__n_clusters": range(2, 10)}
+    >>> search = GridSearchCV(pipeline, parameters, scoring=modularity_scorer)
+    >>> search.fit(find_images("photos")).best_params_  # doctest: +SKIP
+    {'kmeans__n_clusters': 6}
     """
     return modularity_score(*_features_and_labels(estimator, X))
 
@@ -129,8 +154,8 @@ def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Score a fitted estimator by the mean silhouette of its predicted labels.
 
-    Prefer `modularity_scorer` to choose the number of clusters: silhouettes nearly always
-    favour far too few.
+    To choose the number of clusters, use `modularity_scorer` instead: silhouettes nearly always
+    favor far too few clusters.
 
     Parameters
     ----------
@@ -144,8 +169,15 @@ def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     Returns
     -------
     float
-        From -1 to 1, higher is better, in feature space on at most 10,000 images; -1 if there
-        is only one label, or as many labels as images.
+        The mean silhouette in feature space, of at most 10,000 images: a number from -1 to 1;
+        higher is better. It is -1 if there is only one label, or as many labels as images.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import ImageFolderClusterer, silhouette_scorer
+    >>> clusterer = ImageFolderClusterer(5).fit("photos")  # doctest: +SKIP
+    >>> silhouette_scorer(clusterer, "photos")  # doctest: +SKIP
+    0.21
     """
     return mean_silhouette(*_features_and_labels(estimator, X))
 

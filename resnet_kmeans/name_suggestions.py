@@ -14,7 +14,7 @@ from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import images_of, source_name
 from resnet_kmeans.network import Head, head_of
 
-BLOCK = 4096  # images whose class probabilities are in memory together, 16 MB
+BLOCK = 4096  # images whose class probabilities are in memory at a time, 16 MB
 
 
 def suggest_cluster_names(
@@ -23,27 +23,30 @@ def suggest_cluster_names(
     """Suggest names for the clusters of a fitted clusterer.
 
     The classification layer of the network turns the features of each image into
-    probabilities of the 1,000 ImageNet classes, which are averaged over each cluster. Of the
-    classes whose mean probability reaches `min_probability`, the one is chosen that has the
-    highest product of this probability and the cluster's share of the class (its part of the
-    sum over all clusters). In three fits on 25 categories of Caltech 101, 31 of the 37
-    suggestions of at least 0.3 were right; the others named a similar class, such as ostrich
-    for emus, which ImageNet lacks. Most suggestions below 0.3 were wrong.
+    probabilities of the 1,000 ImageNet classes, which are averaged over each cluster. Among
+    the classes whose mean probability is at least `min_probability`, the class with the highest
+    product of two numbers is suggested: its mean probability in the cluster, and the share of
+    this probability in the sum over all clusters. In three fits on 25 categories of Caltech
+    101, 31 of the 37 suggestions with a probability of at least 0.3 were right; the others
+    named a similar class, such as ostrich for emus, which are not in ImageNet. Most suggestions
+    below 0.3 were wrong.
 
     Parameters
     ----------
     clusterer : ImageFolderClusterer
-        Fitted, with ``weights="imagenet"``, ``layer=None`` and ``pooling="avg"``.
+        A fitted clusterer whose featurizer has ``weights="imagenet"``, ``layer=None`` and
+        ``pooling="avg"``.
     X : str, path-like, sequence of length n or ndarray of shape (n, n_features), default=None
-        A folder, images, or features of the network as an array of floats. None uses the
-        images of the fit, whose features are cached unless the cache is disabled.
+        A folder, images, or their features as an array of floats. None uses the images of the
+        fit, whose features are cached unless the cache is disabled.
     min_probability : float, default=0.3
         Lowest mean probability of a suggestion, from 0 to 1.
 
     Returns
     -------
     list of (str, float) or None, of length n_clusters
-        Name and mean probability of the class; None if no class is probable enough.
+        For each cluster, the name and the mean probability of a class; None if no class is
+        probable enough.
 
     Raises
     ------
@@ -52,8 +55,15 @@ def suggest_cluster_names(
     WeightsNotFoundError
         If the head of a ResNet (a file of 103 MB) is missing and cannot be downloaded.
     ValueError
-        If `X` is None and the clusterer has no images, as after `load` or a fit to images in
-        memory.
+        If `X` is None and the clusterer does not have the images of its fit, because it was
+        loaded from a file or fitted to images in memory.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import ImageFolderClusterer, suggest_cluster_names
+    >>> clusterer = ImageFolderClusterer(3).fit("photos")  # doctest: +SKIP
+    >>> suggest_cluster_names(clusterer)  # doctest: +SKIP
+    [('tiger shark', 0.82), None, ('sunglasses', 0.41)]
     """
     check_is_fitted(clusterer)
     if not 0 <= min_probability <= 1:
@@ -70,7 +80,7 @@ def suggest_cluster_names(
         np.add.at(totals, (labels[:, None], column), head.probabilities(features))
         np.add.at(sizes, labels, 1)
     means = totals / np.maximum(sizes, 1)[:, None]
-    # A class that all clusters show does not tell them apart, so the share weighs it down.
+    # A class that is probable in all clusters does not distinguish them; its share is small.
     share = means / np.maximum(means.sum(axis=0), np.finfo(float).tiny)
     weighted = np.where(means >= min_probability, means * share, 0)
     best = weighted.argmax(axis=1)
@@ -93,7 +103,7 @@ def head_of_featurizer(featurizer: Any) -> Head:
     if not isinstance(featurizer, ResNetFeaturizer):
         raise NetworkError(
             f"Expected features of a ResNetFeaturizer, got those of {type(featurizer).__name__}, "
-            "which have no known classes. Nothing was computed. Use set_cluster_names instead."
+            "whose classes are unknown. Nothing was computed. Use set_cluster_names instead."
         )
     return head_of(featurizer.network_spec())
 
@@ -118,23 +128,23 @@ def _images(clusterer: Any, X: Any) -> list[Any]:
     if X is not None:
         return images_of(X)
     if not hasattr(clusterer, "labels_"):
-        got = "one loaded from a file"
+        got = "loaded from a file"
     elif any(path == source_name(None, i) for i, path in enumerate(clusterer.image_paths_)):
-        got = "one fitted to images in memory"
+        got = "fitted to images in memory"
     else:
         return images_of(clusterer.image_paths_)
     raise ValueError(
-        f"Expected a clusterer with the images of its fit, got {got}. Nothing was computed. Pass "
-        "images, or their features, as X."
+        f"The clusterer was {got}, so it does not have the images of its fit. Nothing was "
+        "computed. Pass images, or their features, as X."
     )
 
 
 def folder_names(
     names: Sequence[str], suggestions: Sequence[tuple[str, float] | None]
 ) -> list[str]:
-    """Return names with suggestions appended, in a form valid for folders.
+    """Return names with the suggestions appended, in a form that is valid for folders.
 
-    Keeping the name in front distinguishes clusters with the same suggestion.
+    The name stays in front to distinguish clusters with the same suggestion.
 
     Examples
     --------

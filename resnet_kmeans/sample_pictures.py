@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIZE = 160  # pixels
-# Groups share patterns, and orange is close to yellow: neither pattern nor color alone
-# separates all groups.
+# Some groups have the same pattern, and orange is close to yellow, so neither pattern nor color
+# alone separates all groups.
 GROUPS = {
     "blue_dots": ((40, 80, 200), "dots"),
     "green_stripes": ((40, 150, 70), "stripes"),
@@ -18,7 +18,7 @@ GROUPS = {
     "yellow_checks": ((235, 205, 60), "checks"),
 }
 
-# Both come with scikit-learn under CC BY 2.0: china.jpg by danielbuechele
+# Both are part of scikit-learn, under CC BY 2.0: china.jpg by danielbuechele
 # (flickr.com/photos/danielbuechele/6061409035), flower.jpg by vultilion
 # (flickr.com/photos/vultilion/6056698931).
 PHOTOS = {"flower": "flower.jpg", "temple": "china.jpg"}
@@ -64,7 +64,7 @@ def crop_photos(folder: str | os.PathLike[str], n_each: int = 8, seed: int = 0) 
     for group, name in PHOTOS.items():
         photo = Image.fromarray(load_sample_image(name))
         for number in range(n_each):
-            # Most of the photo, whose height is 427 pixels, so that crops look alike.
+            # Crops contain most of the photo, whose height is 427 pixels, so they look alike.
             side = int(random.integers(300, 400))
             left = int(random.integers(photo.width - side))
             top = int(random.integers(photo.height - side))

@@ -17,13 +17,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success, 2 after an error, 130 after Ctrl-C, 141 if the reader of a pipe closed it.
+        0 on success, 2 after an error, 130 after Ctrl-C, 141 if a pipe was closed by its reader.
     """
-    # Imported here, because Ctrl-C may come during the seconds that the libraries take.
+    # Imported here to catch Ctrl-C during the seconds that the import takes.
     try:
         from resnet_kmeans.cli.parser import main as run
 
         return run(argv)
     except KeyboardInterrupt:
-        print("resnet-kmeans: stopped. Nothing was done yet.", file=sys.stderr)
+        print("resnet-kmeans: stopped. Nothing was done.", file=sys.stderr)
         return 130

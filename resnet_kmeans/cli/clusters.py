@@ -32,7 +32,7 @@ def cluster(args: argparse.Namespace) -> None:
     _check_cluster(args)
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and (args.report or args.names or args.n_clusters == "auto"):
-            # Features are needed twice; a temporary cache lets the network run once.
+            # Features are needed twice; with a temporary cache, the network runs only once.
             args.cache = own
         clusterer = _clusterer(args)
         if args.n_clusters == "auto":
@@ -51,7 +51,7 @@ def cluster(args: argparse.Namespace) -> None:
 
 
 def _check_cluster(args: argparse.Namespace) -> None:
-    """Raise, before the network runs, the errors that need only the arguments and the paths."""
+    """Check what can be checked before the network runs: the arguments and the paths."""
     if args.save_model:
         _check_model_file(Path(args.save_model), Path(args.output))
     paths = [os.path.abspath(path) for path in require_images(args.input)]
@@ -73,7 +73,7 @@ def _check_model_file(file: Path, output: Path) -> None:
         expected, problem = "a new file", f"{file}, which exists"
         advice = "Choose another name, or move the file away first."
     elif folder.is_relative_to(os.path.abspath(output)):
-        # The export needs an empty folder, and its model exists before it.
+        # The export needs an empty folder, and the model file is written before it.
         expected, problem = "a file outside the output folder", str(file)
         advice = "Choose another folder."
     elif not (folder.is_dir() and os.access(folder, os.W_OK)):
@@ -89,7 +89,7 @@ def _check_model_file(file: Path, output: Path) -> None:
 
 
 def _looking_at(paths: Sized, featurizer: ResNetFeaturizer) -> str:
-    """Return the first half of a line that says what a command works on."""
+    """Return the beginning of a line that says what a command works on."""
     is_whole_model = str(featurizer.weights).lower().endswith(".keras")
     network = featurizer.weights if is_whole_model else featurizer.backbone
     return f"Looking at {count(len(paths), 'image')} with {printable(network)}"
@@ -120,7 +120,7 @@ def choose_k(args: argparse.Namespace) -> None:
     clusterer, paths = _clusterer(args), require_images(args.input)
     announce(args, f"{_looking_at(paths, clusterer.featurizer)}, in 2 to {args.max} clusters")
     with warnings.catch_warnings():
-        # No later table lists these images, as that of an export does.
+        # Unlike an export, this command writes no table that lists these images.
         warnings.simplefilter("always", UnreadableImagesWarning)
         choice = choose_n_clusters(paths, range(2, args.max + 1), estimator=clusterer)
     top = max(score.modularity for score in choice.table)
@@ -134,7 +134,7 @@ def choose_k(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace, model: ImageFolderClusterer, paths: Any = None) -> None:
-    """Export the images of the fit, or others; write the report if asked for."""
+    """Export the images of the fit, or those of `paths`; write the report if requested."""
     output, dry_run = Path(args.output), args.dry_run
     rows = model.export(output, paths, action=args.action, dry_run=dry_run)
     print_clusters(rows, output, dry_run)

@@ -1,4 +1,4 @@
-"""The command that demonstrates the package on pictures that it draws."""
+"""The command that demonstrates the package with pictures that it draws."""
 
 import argparse
 import warnings
@@ -16,7 +16,7 @@ from resnet_kmeans.sample_pictures import GROUPS, PHOTOS, crop_photos, draw_pict
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Draw pictures, cluster them, and show how well the clusters match their contents."""
+    """Draw pictures, cluster them, and show how well the clusters match the contents."""
     from sklearn.metrics import adjusted_rand_score
 
     output = Path(args.output)
@@ -26,7 +26,7 @@ def demo(args: argparse.Namespace) -> None:
     paths = draw_pictures(output / "pictures") + crop_photos(output / "pictures")
     groups = [group_of(path) for path in paths]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the sentence says if the network is untrained
+        warnings.simplefilter("ignore")  # `sentence` already says if the network is untrained
         featurizer = ResNetFeaturizer(**network, verbose=int(not args.quiet))
         clusterer = ImageFolderClusterer(
             len(GROUPS) + len(PHOTOS), featurizer=featurizer, random_state=0
@@ -36,13 +36,13 @@ def demo(args: argparse.Namespace) -> None:
     agreement = adjusted_rand_score(groups, clusterer.labels_)
     print(
         f"Agreement with the {len(GROUPS)} drawn groups and {len(PHOTOS)} photos: "
-        f"{agreement:.2f} (adjusted Rand index; 1 is perfect, 0 chance)"
+        f"{agreement:.2f} (adjusted Rand index: 1 is perfect, 0 is chance)"
     )
 
 
 def _choose_network() -> tuple[dict[str, Any], str]:
     """Return parameters of the best network available, and a sentence that names it."""
-    # What is on this machine comes first: a download may take minutes, or fail after seconds.
+    # Weights on this machine come first, because a download may take minutes, or fail.
     for backbone in ("resnet50", "efficientnet_lite0"):
         if imagenet_file(backbone).is_file():
             name = BACKBONES[backbone]
@@ -52,8 +52,8 @@ def _choose_network() -> tuple[dict[str, Any], str]:
         return {}, "Network: ResNet50 with its ImageNet weights."
     except WeightsNotFoundError as error:
         return {"weights": None}, (
-            f"No ImageNet weights: ResNet50's could not be downloaded ({error.args[1]}).\n"
+            f"The ImageNet weights of ResNet50 could not be downloaded ({error.args[1]}).\n"
             "THE NETWORK IS UNTRAINED: it distinguishes little more than colors. This shows\n"
-            "that everything runs, not how good the clusters are. To install a trained one:\n"
+            "that everything runs, not how good clusters can be. To install a trained network:\n"
             "pip install 'resnet-kmeans[lite]'"
         )

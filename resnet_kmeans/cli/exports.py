@@ -40,7 +40,7 @@ def rename(args: argparse.Namespace) -> None:
 
 
 def split(args: argparse.Namespace) -> None:
-    """Split a cluster by clustering its images."""
+    """Split a cluster into parts by clustering its images."""
     given, k = run_params(args), args.n_clusters
     named, dry_run = _folder(args), args.dry_run
     announce(args, f"Splitting {printable(named)} into {count(k, 'cluster')}")
@@ -48,7 +48,7 @@ def split(args: argparse.Namespace) -> None:
 
 
 def _folder(args: argparse.Namespace) -> str:
-    """Return the cluster as named, also where a shell completed it to a path."""
+    """Return the cluster that the user named, even if the shell completed it to a path."""
     path = Path(args.cluster)
     is_inside = path.is_dir() and path.resolve().parent == Path(args.output).resolve()
     return path.name if is_inside else str(args.cluster).rstrip("/")
@@ -98,12 +98,12 @@ def add(args: argparse.Namespace) -> None:
 
 
 def undo(args: argparse.Namespace) -> None:
-    """Return the images of an export to where they came from."""
+    """Move the images of an export back to where they came from."""
     back = exports.undo_export(args.output)
     if back:
         print(f"{count(len(back), 'image', 'was')} moved back")
     else:
-        print("There was no image to move back; unedited copies and links were removed")
+        print("There were no images to move back; unedited copies and links were removed")
 
 
 def finish(args: argparse.Namespace) -> None:
@@ -112,7 +112,7 @@ def finish(args: argparse.Namespace) -> None:
     journal = unfinished_journal(output)
     if journal is None:
         n_images = sum(row.exported_path is not None for row in read_export(output).images)
-        holds = f"{printable(output)}, which holds {count(n_images, 'image')}"
+        holds = f"{printable(output)}, which contains {count(n_images, 'image')}"
         print(f"Nothing was interrupted in {holds}.")
     elif journal.command == "undo":
         undo(args)
@@ -121,12 +121,12 @@ def finish(args: argparse.Namespace) -> None:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Write the page that shows the clusters of an export as its folder is now."""
+    """Write a page that shows the present clusters of an export, to check and correct them."""
     output = Path(args.output)
     page = output / REPORT
     if page.exists() and not args.force:
         raise OutputFolderError(
-            f"Expected no report yet, got {printable(page)}. Nothing was written. Open it, or "
+            f"There is already a report: {printable(page)}. Nothing was written. Open it, or "
             "replace it with --force."
         )
     differences = exports.describe_differences(read_export(output))
@@ -138,7 +138,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def after_interrupt(args: argparse.Namespace) -> str:
-    """Return what Ctrl-C has left of an export, and what to do next."""
+    """Return the state in which Ctrl-C left an export, and what to do next."""
     output = getattr(args, "output", None)
     place = printable(output)
     if output is None or not Path(output, JOURNAL).exists():

@@ -30,7 +30,7 @@ def cache(args: argparse.Namespace) -> None:
     with FeatureCache(folder) as features:
         if args.clear:
             features.clear()
-            print("Cleared. What is there now:")
+            print("The cache was cleared. It now contains:")
         size = f"{features.used_bytes() / 1e6:.1f} MB"
         print(f"{features.file}: {count(features.n_rows(), 'image')}, {size}")
         networks = networks_folder(features)
@@ -44,7 +44,7 @@ def cache(args: argparse.Namespace) -> None:
 
 
 def weights(args: argparse.Namespace) -> None:
-    """List the ImageNet weights on this machine, download or import them."""
+    """List the ImageNet weights on this machine; download or import them."""
     if args.import_file:
         print(f"Imported to {import_imagenet_file(args.import_file)}")
     if args.from_preset:

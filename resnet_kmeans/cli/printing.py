@@ -10,19 +10,19 @@ from resnet_kmeans._folder_names import NOISE_NAME, SET_ASIDE_NAME, TABLE
 from resnet_kmeans.exceptions import list_reasons, printable
 from resnet_kmeans.export import ExportedImage
 
-LISTED = 10  # lines that a message shows; it only counts the others
+LISTED = 10  # lines that a message lists; the rest are only counted
 
 
 def count(n: int, noun: str, verb: str = "") -> str:
-    """Return a number with its noun, "1 image" or "2 images", and "is" or "are" if asked for.
+    """Return a number with its noun, such as "1 image" or "2 images", and perhaps a verb.
 
     Parameters
     ----------
     n : int
     noun : str
-        In the singular; its plural ends in "s".
+        The singular, whose plural ends in "s".
     verb : {"", "is", "was"}, default=""
-        In the singular.
+        The singular, which becomes "are" or "were" where needed; "" adds none.
     """
     if n == 1:
         return f"1 {noun} {verb}".rstrip()
@@ -32,14 +32,14 @@ def count(n: int, noun: str, verb: str = "") -> str:
 
 def announce(args: argparse.Namespace, sentence: str) -> None:
     """Print what is about to be done to stderr, unless ``--quiet`` is given."""
-    # A progress bar appears only after the libraries and the network are loaded, which takes
-    # seconds, and only on a terminal.
+    # The progress bar appears only on a terminal, and only after the libraries and the network
+    # are loaded, which takes seconds.
     if not args.quiet:
         print(f"{sentence} …", file=sys.stderr)
 
 
 def print_some(lines: Iterable[str], rest: str = "") -> None:
-    """Print the first lines, and the number of the others; `rest` says where those are."""
+    """Print the first lines and the number of the others; `rest` says where to find them."""
     lines = list(lines)
     for line in lines[:LISTED]:
         print(f"  {printable(line)}")
@@ -48,19 +48,19 @@ def print_some(lines: Iterable[str], rest: str = "") -> None:
 
 
 def print_reasons(reasons: Mapping[str, str], where: str = "") -> None:
-    """Print why images are unreadable to stderr; `where` says where all are listed."""
+    """Print to stderr why images are unreadable; `where` says where all of them are listed."""
     if reasons:
         listed = list_reasons(reasons, LISTED, where)
         print(f"{count(len(reasons), 'image')} could not be read:\n{listed}", file=sys.stderr)
 
 
 def print_unreadable(rows: Iterable[ExportedImage], where: str = "") -> None:
-    """Print the unreadable images to stderr; `where` says where all are listed."""
+    """Print the unreadable images to stderr; `where` says where all of them are listed."""
     print_reasons({row.source_path: row.reason for row in rows if not row.exported_path}, where)
 
 
 def print_sizes(rows: Iterable[ExportedImage], sign: str = "") -> Counter[str]:
-    """Print the number of images in each folder, after a sign; return these numbers."""
+    """Print the number of images in each folder, after `sign`; return these numbers."""
     sizes = Counter(row.exported_path.split("/")[0] for row in rows if row.exported_path)
     for folder in sorted(sizes):
         print(f"{printable(folder)}  {sign}{count(sizes[folder], 'image')}")

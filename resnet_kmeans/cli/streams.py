@@ -1,4 +1,4 @@
-"""Keeps the output of C libraries off the user's terminal."""
+"""Keeps the output of C libraries away from the user's terminal."""
 
 import contextlib
 import logging
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def own_stderr() -> Iterator[None]:
-    """Drop what C libraries (libtiff, TensorFlow) write to stderr; Python still writes to it.
+    """Drop what C libraries (libtiff, TensorFlow) write to stderr; Python can still write to it.
 
-    Does nothing if `sys.stderr` was replaced, for example by a test runner.
+    This does nothing if `sys.stderr` was replaced, for example by a test runner.
     """
     stderr = sys.stderr
     try:
@@ -22,8 +22,8 @@ def own_stderr() -> Iterator[None]:
         yield
         return
     stderr.flush()
-    # C code writes to file descriptor 2, whatever `sys.stderr` is; so Python gets a copy of
-    # that descriptor, and the original goes to the null device.
+    # C code writes to file descriptor 2, whatever `sys.stderr` is. So Python gets a copy of that
+    # descriptor, and the original is redirected to the null device.
     kept = os.dup(2)
     with open(kept, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors) as stream:
         sys.stderr = stream
@@ -38,7 +38,7 @@ def own_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def log_to_stderr(quiet: bool) -> Iterator[None]:
-    """Write the package's log messages to stderr, only warnings if `quiet`."""
+    """Write the log messages of the package to stderr; only warnings if `quiet`."""
     logger, handler = logging.getLogger("resnet_kmeans"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("resnet-kmeans: %(message)s"))
     level = logger.level

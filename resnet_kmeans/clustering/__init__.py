@@ -1,4 +1,4 @@
-"""The steps between features and labels: recipes, rows, scores."""
+"""Reduces features, clusters them, and scores the labels."""
 
 from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.n_clusters_choice import NClustersChoice, NClustersScore, choose

@@ -25,9 +25,9 @@ from resnet_kmeans.clustering.rows import sample
 from resnet_kmeans.clustering.spectral import N_NEIGHBORS, n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
-MAX_ROWS = 5_000  # that the directions are learnt from
-PCA_COMPONENTS = 64  # measured over labelled sets
-# With fewer rows for each dimension, the estimated covariance is mostly noise.
+MAX_ROWS = 5_000  # maximum number of rows to learn from
+PCA_COMPONENTS = 64  # chosen by measurements on labeled sets
+# With fewer rows per dimension, the estimated covariance is mostly noise.
 ROWS_PER_COMPONENT = 5
 BLOCK_ROWS = 4_096  # rows scaled at a time: 32 MiB for 2048 float32 features
 
@@ -35,34 +35,36 @@ BLOCK_ROWS = 4_096  # rows scaled at a time: 32 MiB for 2048 float32 features
 class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Linear discriminant analysis with labels found by clustering.
 
-    The labels are found in two rounds. Rows are scaled by the Hellinger map (the square root
-    of each feature, then unit length), and their dimension is reduced by PCA. In the first
-    round, spectral clustering of the nearest-neighbor graph gives initial labels, from
-    which a mixture of Gaussians with a shared covariance is fitted. The second round repeats
-    both steps on rows whitened by that covariance. The directions in which the means of the
-    last mixture differ make the linear map that `transform` applies.
+    Rows are scaled by the Hellinger map (the square root of each feature, then unit length),
+    and their dimension is reduced by PCA. Labels are then found in two rounds. In the first
+    round, spectral clustering of the nearest-neighbor graph gives initial labels, and a mixture
+    of Gaussians with a shared covariance is fitted to them. The second round repeats both steps
+    on rows whitened by that covariance. `transform` projects rows onto the directions in which
+    the means of the last mixture differ.
 
     Parameters
     ----------
     n_clusters : int, default=8
         Number of clusters to separate.
     max_rows : int, default=5000
-        Maximum number of rows to learn from. Of more rows, a fixed random sample is used, so
-        that time and memory no longer grow with the number of rows.
+        Maximum number of rows to learn from. If there are more, a fixed random sample is used,
+        so that time and memory no longer grow with the number of rows.
     random_state : int, RandomState instance or None, default=None
-        Determines the initializations of KMeans in spectral clustering. Use an int to make
-        the fit deterministic.
+        Determines the initializations of KMeans in spectral clustering. Use an int for
+        reproducible results.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features_in_)
-        The directions; n_components is min(n_clusters - 1, 64), or less for few rows.
+        The directions; n_components is min(n_clusters - 1, 64), or less if there are few rows.
     intercept_ : ndarray of shape (n_components,)
-        Added to the product of scaled rows and directions, so that its mean is zero.
+        Added to the product of scaled rows and directions, so that the projected rows of the
+        fit have a mean of zero.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of features seen during `fit`. Defined only if all names of `X` are strings.
+        Names of features seen during `fit`. Defined only if `X` has feature names that are all
+        strings.
 
     See Also
     --------
@@ -70,8 +72,8 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     Notes
     -----
-    PCA and the eigenvectors of the first round do not depend on `n_clusters`, up to a factor
-    of two in the number of eigenvectors. They are kept in memory, so that fits to the same
+    PCA does not depend on `n_clusters`, and the eigenvectors of the first round depend on it
+    only in their number, which is 32 or 64. Both are cached in memory, so that fits to the same
     rows in one process share them.
 
     References
@@ -120,7 +122,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Features of a network, for example.
+            Rows to learn from, such as features of a network.
         y : Ignored
             Not used, present for API consistency by convention.
 
@@ -139,8 +141,8 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
             mixture = fit_tied_mixture(reduced, labels, n_clusters)
             neighbors = nearest(reduced @ mixture.whitening, N_NEIGHBORS)
             vectors = spectrum(neighbors, n_vectors(n_clusters))
-            # The reference stays the graph of the first round: modularities on one graph only
-            # can be compared.
+            # The reference stays the graph of the first round, because only modularities on the
+            # same graph can be compared.
             labels = spectral_labels(neighbors, vectors, n_clusters, reference, seed)
             directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
@@ -149,17 +151,17 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Project rows onto the learnt directions.
+        """Project rows onto the learned directions.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Rows with the features of `fit`.
+            Rows to project, with the same features as in `fit`.
 
         Returns
         -------
         ndarray of shape (n, n_components), dtype float32 or float64 as `X`
-            Projected rows; over the rows of the fit their mean is zero.
+            Projected rows. The projected rows of the fit have a mean of zero.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
@@ -186,7 +188,7 @@ def select_training_rows(features: np.ndarray, max_rows: int) -> np.ndarray:
 
 
 def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
-    """Return the part of the first round that precedes the labels.
+    """Compute the part of the first round that comes before the labels.
 
     Parameters
     ----------
@@ -211,7 +213,7 @@ def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
 
 def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, ...]:
     with one_thread_if_small(len(rows)):
-        # Shared again, since fits that need more eigenvectors differ in these alone.
+        # Cached separately, for fits that differ only in the number of eigenvectors.
         axes, mean, reduced = cached(_compute_pca, rows)
         neighbors = cached_nearest(rows, N_NEIGHBORS)
         return axes, mean, reduced, neighbors, spectrum(neighbors, n_vectors)
@@ -220,22 +222,22 @@ def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, 
 def _compute_pca(rows: np.ndarray) -> tuple[np.ndarray, ...]:
     scaled = _scaled(rows)
     n_components = max(1, min(PCA_COMPONENTS, rows.shape[1], len(rows) // ROWS_PER_COMPONENT))
-    # "auto" means 7 too, except for fewer than ten rows a component, where it means 4.
+    # "auto" would also mean 7, but 4 if there are fewer than ten rows per component.
     pca = PCA(n_components, random_state=0, iterated_power=7)
     reduced = pca.fit_transform(scaled).astype(np.float64)
     return pca.components_, pca.mean_, reduced
 
 
 def _scaled(rows: np.ndarray) -> np.ndarray:
-    # Features behind a ReLU are never negative; those of other networks keep their sign.
+    # Features after a ReLU are never negative; those of other networks keep their sign.
     return normalize(np.copysign(np.sqrt(np.abs(rows)), rows), copy=False)
 
 
 def _directions(mixture: TiedMixture) -> np.ndarray:
     """Return the directions in which the means of a mixture differ, of shape (d, c)."""
     weights, means, whitening = mixture
-    # After whitening within clusters, discriminant directions are the principal axes of the
-    # means (as `_solve_svd` of LinearDiscriminantAnalysis).
+    # After whitening within clusters, the discriminant directions are the principal axes of the
+    # means (as in `_solve_svd` of LinearDiscriminantAnalysis).
     spread = ((means - weights @ means) @ whitening) * np.sqrt(weights)[:, None]
     _, _, axes = np.linalg.svd(spread, full_matrices=False)
     return whitening @ axes[: max(1, len(means) - 1)].T

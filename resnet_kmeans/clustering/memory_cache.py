@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-# GridSearchCV fits all folds with one set of parameters before the next set, so the results of
-# all folds must fit, those of fits and of scores.
+# GridSearchCV fits all folds with one set of parameters before the next set, so the cache must
+# hold the results of all folds, from fits and from scores.
 MAX_KEPT = 32
 MAX_BYTES = 2**27  # 128 MiB
 
@@ -22,13 +22,12 @@ def cached(
 ) -> tuple[np.ndarray, ...]:
     """Return ``compute(rows, *parameters)``, cached by the content of the rows.
 
-    The cache is in the memory of this process. It evicts the results that were not used for
-    the longest time.
+    The cache is in the memory of this process. The least recently used results are evicted.
 
     Parameters
     ----------
     compute : function
-        A function of the module level. Its result must depend on its arguments alone.
+        A function defined at module level. Its result must depend only on its arguments.
     rows : ndarray
     *parameters
         Further arguments of `compute`; they must be hashable.
@@ -43,7 +42,7 @@ def cached(
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
-    # Not under the lock: two threads may compute the same result, but none has to wait.
+    # Not under the lock: two threads may compute the same result, but neither has to wait.
     found = compute(rows, *parameters)
     for array in found:
         array.setflags(write=False)

@@ -6,11 +6,11 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-# Share of the mean variance that is added to the diagonal of the covariance. Measured over
-# labelled sets; 0.1 gives similar results.
+# Share of the mean variance that is added to the diagonal of the covariance. Chosen by
+# measurements on labeled sets; 0.1 gives similar results.
 RIDGE = 0.03
 MAX_ITER = 100  # the default of scikit-learn's GaussianMixture
-TOL = 1e-3  # likewise; change of the mean log-likelihood
+TOL = 1e-3  # likewise; smallest change of the mean log-likelihood to go on
 
 
 class TiedMixture(NamedTuple):
@@ -69,14 +69,14 @@ def fit_tied_mixture(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> T
 
 
 def _whitening(covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the whitening matrix of a covariance, with the logarithm of its determinant."""
+    """Return the whitening matrix of a covariance, and the logarithm of its determinant."""
     lower = np.linalg.cholesky(covariance)
     whitening = solve_triangular(lower, np.eye(len(lower)), lower=True).T
     return whitening, -float(np.log(np.diag(lower)).sum())
 
 
 def _expected(rows: np.ndarray, means: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the responsibilities of clusters for rows, with the mean log-likelihood."""
+    """Return the responsibilities of clusters for rows, and the mean log-likelihood."""
     # The square of each row cancels out of the responsibilities.
     logs = rows @ means.T - 0.5 * (means**2).sum(axis=1) + np.log(weights)
     norms = logsumexp(logs, axis=1, keepdims=True)

@@ -19,9 +19,9 @@ from resnet_kmeans.clustering.spectral import N_NEIGHBORS
 from resnet_kmeans.clustering.threads import one_thread_if_small
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError, warn_caller
 
-ROWS_PER_NEIGHBOR = 4  # below 60 rows
-# Noise gave silhouettes within 0.015 to 0.017 of each other over 2 to 30 clusters (600 rows of
-# the normal distribution, in 10 and in 64 dimensions).
+ROWS_PER_NEIGHBOR = 4  # for fewer than 60 rows, one neighbor per so many rows
+# Silhouettes of noise differed by at most 0.015 to 0.017 between 2 and 30 clusters (600 rows
+# from a normal distribution in 10 and in 64 dimensions).
 FLAT_SILHOUETTES = 0.02
 
 
@@ -33,8 +33,9 @@ class NClustersScore(NamedTuple):
     n_clusters : int
         Number of clusters.
     silhouette : float
-        Mean silhouette in the reduced space. If the reducer depends on `n_clusters`, in the
-        space of ``reducer="pca"`` instead, so that the rows of a table can be compared.
+        Mean silhouette in the reduced space, from -1 to 1. If the reducer depends on
+        `n_clusters`, the space of ``reducer="pca"`` is used instead, so that the rows of a table
+        can be compared.
     inertia : float
         Sum of squared distances to the means of the clusters, in the same space.
     smallest_cluster : int
@@ -42,7 +43,7 @@ class NClustersScore(NamedTuple):
     standard_error : float
         Standard error of the mean silhouette.
     modularity : float, default=nan
-        Modularity of the labels on the graph of 15 nearest neighbors, resolution 1.5.
+        Modularity of the labels on the graph of the 15 nearest neighbors, with resolution 1.5.
     """
 
     n_clusters: int
@@ -62,7 +63,7 @@ class NClustersChoice:
     n_clusters : int
         The chosen number.
     reason : str
-        The reason for the choice, as a phrase.
+        The reason for the choice, such as "the highest modularity, 0.71".
     table : list of NClustersScore
         Scores of each candidate, in ascending order of `n_clusters`.
     is_flat : bool
@@ -87,8 +88,7 @@ def choose(
     n_clusters : iterable of int
         Candidates; those below 2, or not below n, are ignored.
     new_steps : callable
-        Called with a number of clusters; returns the unfitted Pipeline from features to
-        labels.
+        Called with a number of clusters; returns an unfitted Pipeline of reducer and clusterer.
 
     Returns
     -------
@@ -109,14 +109,15 @@ def choose(
     given = sorted({int(k) for k in n_clusters if k > 1})
     if not given:
         raise ValueError(
-            "Expected numbers of clusters of 2 or more, got none. Nothing was computed. Pass, for "
-            "example, range(2, 31)."
+            "Expected numbers of clusters of 2 or more, got none. Nothing was computed. Pass "
+            "range(2, 31), for example."
         )
     candidates = [k for k in given if k < len(features)]
     if not candidates:
         raise TooFewImagesError(len(features))
-    # As many neighbors as the learnt space uses, so that both share the graph. Among few rows
-    # they would be nearly all others, and modularity highest with one row per cluster.
+    # As many neighbors as ClusterDiscriminantAnalysis uses, so that both share the graph. Of few
+    # rows, nearly all would be neighbors, and one row per cluster would have the highest
+    # modularity.
     n_neighbors = min(N_NEIGHBORS, max(SCORE_NEIGHBORS, len(features) // ROWS_PER_NEIGHBOR))
     neighbors = cached_nearest(features, n_neighbors)
     table = []
@@ -132,7 +133,7 @@ def choose(
         warn_caller(
             FlatCurveWarning(
                 f"No number of clusters stands out: all silhouettes are within {FLAT_SILHOUETTES} "
-                f"of each other, as for noise. {best.n_clusters} has the highest modularity, but "
+                f"of each other, as in noise. {best.n_clusters} has the highest modularity, but "
                 "even noise has a maximum. Choose the number that suits your purpose."
             )
         )
@@ -142,7 +143,7 @@ def choose(
 
 def _comparable_rows(features: np.ndarray, steps: Pipeline) -> np.ndarray:
     """Return rows in a space that is the same for all candidates."""
-    # Silhouettes are comparable within one space only.
+    # Silhouettes in different spaces cannot be compared.
     reducer = steps[:-1]
     if _differs(reducer):
         reducer = new_reducer("pca", features.shape, None, 0)

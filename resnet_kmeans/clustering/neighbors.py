@@ -1,4 +1,4 @@
-"""Builds nearest-neighbor graphs to judge clusterings by."""
+"""Builds nearest-neighbor graphs."""
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -7,8 +7,8 @@ from sklearn.utils import gen_batches
 
 from resnet_kmeans.clustering.memory_cache import cached
 
-# Similarities held at a time, 4 bytes each: 32 MiB, so that memory does not grow with the
-# square of the number of rows.
+# Similarities in memory at a time, 4 bytes each: 32 MiB. Without a limit, memory would grow with
+# the square of the number of rows.
 BLOCK_CELLS = 2**23
 
 
@@ -53,11 +53,11 @@ def _compute_nearest(rows: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, ..
 
 
 def jaccard_graph(neighbors: np.ndarray) -> csr_matrix:
-    """Return the neighbor graph with the similarity of neighborhoods as weights.
+    """Return the neighbor graph, weighted by the similarity of neighborhoods.
 
-    The weight of an edge is the Jaccard index of the neighborhoods of its two rows, the rows
-    included (Levine et al. 2015, PhenoGraph). Rows of different groups have few neighbors
-    in common, so the edge between them has a small weight.
+    The weight of an edge is the Jaccard index of the neighborhoods of its two rows, including
+    the rows themselves (Levine et al. 2015, PhenoGraph). Rows of different groups have few
+    neighbors in common, so an edge between them has a small weight.
 
     Parameters
     ----------
@@ -81,5 +81,5 @@ def jaccard_graph(neighbors: np.ndarray) -> csr_matrix:
         weights[block] = n_common / (2 * width - n_common)
     starts = np.arange(0, around.size + 1, width)
     graph = csr_matrix((weights.ravel(), around.ravel(), starts), shape=(n_rows, n_rows))
-    # The Jaccard index is symmetric, being a neighbor is not.
+    # The Jaccard index is symmetric, but the nearest-neighbor relation is not.
     return graph.maximum(graph.T).tocsr()

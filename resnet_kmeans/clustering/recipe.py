@@ -16,13 +16,14 @@ from resnet_kmeans.clustering.discriminant import (
 from resnet_kmeans.clustering.rows import NearestLabels
 
 REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
-# Rows from which on "auto" learns a space. Measured over parts of labelled sets: fewer rows gain
-# little on average, and clear groups of 8 images lose (64 drawn pictures: adjusted Rand index
-# 0.82 instead of 1.00), since most of 15 neighbors belong to other groups.
+# With at least so many rows, "auto" means "discriminant". Measured on parts of labeled sets:
+# fewer rows gain little on average, and clear groups of 8 images get worse (64 drawn pictures:
+# an adjusted Rand index of 0.82 instead of 1.00), since most of the 15 neighbors of an image
+# belong to other groups.
 LEARNT_FROM = 100
 LEARNT_FROM_PER_CLUSTER = 10
-N_INIT = 10  # starts of KMeans; a single start loses 0.01 to 0.02 AMI on average
-MINI_BATCH_FROM = 100_000  # rows, from which on MiniBatchKMeans saves minutes
+N_INIT = 10  # of KMeans; 1 costs 0.01 to 0.02 of adjusted mutual information on average
+MINI_BATCH_FROM = 100_000  # with at least so many rows, MiniBatchKMeans saves minutes
 
 
 def new_reducer(
@@ -33,12 +34,12 @@ def new_reducer(
     Parameters
     ----------
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None
-        The parameter of `ImageFolderClusterer`. If a transformer that is no clusterer has a
+        The parameter of `ImageFolderClusterer`. If a transformer that is not a clusterer has a
         parameter `n_clusters`, it is set.
     shape : tuple of int
         Number of rows and number of features.
     n_clusters : int or None
-        Number of clusters; None if the clusterer finds it itself.
+        Number of clusters; None if the clusterer finds the number itself.
     random_state : int, RandomState instance or None
 
     Raises
@@ -57,13 +58,13 @@ def new_reducer(
         if n_clusters is not None and depends_on_n_clusters(new):
             new.set_params(n_clusters=n_clusters)
         return new
-    if min(shape) <= PCA_COMPONENTS:  # PCA has at most as many components
+    if min(shape) <= PCA_COMPONENTS:  # PCA cannot have more components than rows or columns
         return make_pipeline(Normalizer())
     return make_pipeline(Normalizer(), PCA(PCA_COMPONENTS, random_state=random_state))
 
 
 def depends_on_n_clusters(reducer: Any) -> bool:
-    """Return whether a reducer has a parameter `n_clusters` that means the clusters."""
+    """Return whether the parameter `n_clusters` of a reducer means clusters of rows."""
     # In FeatureAgglomeration, or a clusterer used as a transformer, it is the number of columns.
     is_clusterer = isinstance(reducer, ClusterMixin)
     return "n_clusters" in reducer.get_params(deep=False) and not is_clusterer
@@ -82,8 +83,8 @@ def _new_umap(n_rows: int, random_state: Any) -> Any:
         message = "reducer='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
         raise ImportError(message) from error
     # umap-learn's documentation recommends min_dist=0 for clustering. Its spectral
-    # initialization needs n_components + 1 < n_rows. With a seed it uses one thread anyway and
-    # warns unless told so.
+    # initialization needs n_components + 1 < n_rows. With a seed it uses one thread, and warns
+    # unless n_jobs=1.
     return UMAP(
         n_components=min(10, max(2, n_rows - 2)),
         n_neighbors=min(15, n_rows - 1),
@@ -102,7 +103,7 @@ def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: An
     clusterer : clusterer or None
         The parameter of `ImageFolderClusterer`.
     n_clusters : int
-        Number of clusters; ignored if the clusterer finds it itself.
+        Number of clusters; ignored if the clusterer finds the number itself.
     n_rows : int
         Number of rows to fit.
     random_state : int, RandomState instance or None
@@ -130,13 +131,13 @@ def takes_n_clusters(clusterer: Any) -> bool:
 
 
 def _n_clusters_name(clusterer: Any) -> str | None:
-    """Return the name of the parameter for the number of clusters, None if there is none.
+    """Return the name of the parameter for the number of clusters, or None.
 
-    There is none either if its value is None: AgglomerativeClustering and Birch find the
-    number themselves then.
+    If the value of the parameter is None, AgglomerativeClustering and Birch find the number
+    themselves, so None is returned too.
     """
     parameters = clusterer.get_params()
     inner = "clusterer__" if isinstance(clusterer, NearestLabels) else ""
-    # SpectralClustering has both; n_components is the dimension of its embedding.
+    # SpectralClustering has both parameters; its n_components is the embedding's dimension.
     names = [inner + name for name in ("n_clusters", "n_components") if inner + name in parameters]
     return names[0] if names and parameters[names[0]] is not None else None

@@ -1,4 +1,4 @@
-"""Turns images into rows, reduces and labels them; the rows of unreadable images are NaN."""
+"""Turns images into rows of features, and these into labels; unreadable images have NaN."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state, gen_batches
 
 from resnet_kmeans._folder_names import NOISE, UNREADABLE
 
-# Copies of a block of features that reducing it makes: the block, its readable rows, these
-# normalized, and these centered by PCA.
+# Copies of a block of features that exist while it is reduced: the block, its readable rows,
+# the normalized rows, and the rows centered by PCA.
 COPIES = 4
 BLOCK_ROWS = 65_536  # reduced rows copied at a time
 VOTERS = 5  # nearest neighbors; the default of KNeighborsClassifier
@@ -23,7 +23,7 @@ NO_FEATURES = "the featurizer returns NaN for it"
 
 
 def _rows_in_memory(featurizer: Any) -> int:
-    """Return the number of rows that scikit-learn's `working_memory` is enough for."""
+    """Return the number of rows for which scikit-learn's `working_memory` is enough."""
     # A custom featurizer may lack this attribute; 2048 is the width of ResNet50.
     width = getattr(featurizer, "n_features_out_", 2048)
     return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * 4 * width)))
@@ -37,14 +37,14 @@ def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
 
 
 def features_of(featurizer: Any, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the features of images as float32, and why some have none, by position."""
-    # A featurizer of another kind has `transform` alone.
+    """Return features as float32, with the reasons for unreadable images by position."""
+    # Other featurizers than ResNetFeaturizer only have `transform`.
     reasons: dict[int, str] = {}
     if hasattr(featurizer, "features_and_reasons"):
         rows, reasons = featurizer.features_and_reasons(sources)
     else:
         rows = featurizer.transform(sources)
-    # KMeans fitted to float32 rows raises an error for float64 ones.
+    # KMeans fitted to float32 rows raises an error for float64 rows.
     features = np.asarray(rows, dtype=np.float32)
     bad = np.flatnonzero(~is_readable(features)).tolist()
     return features, {i: reasons.get(i, NO_FEATURES) for i in bad}
@@ -64,7 +64,7 @@ def select_readable(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
 
 
 def drop_unreadable(rows: np.ndarray) -> np.ndarray:
-    """Return the rows without NaN; without a copy if that is all of them."""
+    """Return the rows without NaN; without a copy if no row has NaN."""
     return select_readable(rows, is_readable(rows))
 
 
@@ -99,8 +99,8 @@ def fit_reducer(
     featurizer : fitted transformer
         Returns rows of NaN for unreadable images.
     new_reducer : callable
-        Called with the readable rows of the fit, and the reasons why others are not; returns
-        an unfitted reducer for them.
+        Called with the readable rows that the reducer is fitted on, and the reasons why other
+        images are unreadable; returns an unfitted reducer.
     random_state : int, RandomState instance or None
         Determines the sample of rows that the reducer is fitted on, if not all fit in memory.
 
@@ -113,8 +113,8 @@ def fit_reducer(
     reasons : dict of int to str
         Why images are unreadable, by position.
     """
-    # A random sample, not the first rows: those of a folder are sorted by name, so they would
-    # show a few groups only.
+    # A random sample, not the first rows: the images of a folder are sorted by name, so the
+    # first ones may belong to a few groups only.
     drawn = sample(len(sources), _rows_in_memory(featurizer), random_state)
     features, bad = features_of(featurizer, [sources[i] for i in drawn])
     reasons = {int(drawn[i]): reason for i, reason in bad.items()}
@@ -137,7 +137,7 @@ def fit_reducer(
 def reduce_blocks(
     sources: list[Any], featurizer: Any, reducer: Any, width: int
 ) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
-    """Yield the reduced rows of images in blocks, and why some are NaN, by position.
+    """Yield reduced rows in blocks, with the reasons for unreadable images by position.
 
     `width` is the number of columns.
     """
@@ -150,10 +150,10 @@ def reduce_blocks(
 
 
 class NearestLabels(ClusterMixin, BaseEstimator):
-    """Label new rows by a vote of the nearest rows of the fit, weighted by distance.
+    """Label new rows by a vote of the nearest rows of the fit, weighted by inverse distance.
 
-    Rows of the fit keep their labels. Noise takes part in the vote, so a new row can be
-    noise too.
+    This gives a `predict` to clusterers that have none. Rows of the fit keep their labels.
+    Noise takes part in the vote, so a new row can be noise too.
 
     Parameters
     ----------
@@ -194,8 +194,8 @@ def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
 
 
 def labels_of_fit(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
-    """Return the labels of the rows of the fit; equal to those of `predict`."""
-    # Finding each row's nearest neighbors would take time with the square of the rows.
+    """Return the labels of the rows of the fit, the same as those of `predict`."""
+    # With `predict`, the search for neighbors would take quadratic time.
     if isinstance(clusterer, NearestLabels):
         return _spread(clusterer.labels_, is_readable(reduced))
     return predict(clusterer, reduced)
@@ -209,8 +209,8 @@ def _spread(found: Any, readable: np.ndarray) -> np.ndarray:
 
 
 def centers_of(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the centers of a clusterer, or the means of its clusters if it has none."""
-    for name in ("cluster_centers_", "means_"):  # mixtures have the latter
+    """Return the centers of a clusterer, or the means of its clusters if it has no centers."""
+    for name in ("cluster_centers_", "means_"):  # Gaussian mixtures have means_
         if hasattr(clusterer, name):
             return np.asarray(getattr(clusterer, name), dtype=np.float32)
     centers = np.full((max(labels.max() + 1, 0), reduced.shape[1]), np.nan, dtype=np.float32)
@@ -220,7 +220,7 @@ def centers_of(clusterer: Any, reduced: np.ndarray, labels: np.ndarray) -> np.nd
 
 
 def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Return the distances of rows to all centers as float32; those of rows of NaN are NaN."""
+    """Return the distances of rows to all centers as float32; NaN for rows of NaN."""
     found = np.full((len(reduced), len(centers)), np.nan, dtype=np.float32)
     readable = is_readable(reduced)
     if readable.any() and len(centers):
@@ -229,7 +229,7 @@ def distances(reduced: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
 
 def own_distances(reduced: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the distance of each row to its own center as float32; NaN without a cluster."""
+    """Return the distance of each row to its own center as float32; NaN if it has none."""
     found = np.full(len(reduced), np.nan, dtype=np.float32)
     for block in gen_batches(len(reduced), BLOCK_ROWS):
         rows = np.flatnonzero(labels[block] >= 0) + block.start

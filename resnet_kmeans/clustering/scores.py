@@ -6,12 +6,12 @@ from sklearn.metrics import silhouette_samples
 from resnet_kmeans.clustering.neighbors import cached_nearest
 from resnet_kmeans.clustering.rows import sample
 
-MAX_ROWS = 10_000  # the time of silhouettes grows with the square of the rows
-# At resolution 1 modularity prefers few large clusters (Fortunato and Barthelemy 2007). Over
-# labelled sets, 1.5 with the plain maximum gave the smallest error in the number of clusters.
+MAX_ROWS = 10_000  # the time for silhouettes grows with the square of the number of rows
+# With resolution 1, modularity prefers few large clusters (Fortunato and Barthelemy 2007). On
+# labeled sets, the maximum with 1.5 had the smallest error in the number of clusters.
 RESOLUTION = 1.5
-# For scores of the folds of a cross-validation. A fold has few images of each cluster, so most
-# of 15 neighbors would belong to other clusters.
+# For the folds of a cross-validation: a fold has few images of each cluster, so most of 15
+# neighbors would belong to other clusters.
 SCORE_NEIGHBORS = 3
 LOWEST = -1.0  # returned where modularity is not defined
 
@@ -31,10 +31,10 @@ def silhouette_sample(
     Returns
     -------
     positions : ndarray of int
-        The rows of the sample; the same for equal n.
+        Positions of the rows in the sample; the same for equal n.
     silhouettes : ndarray of float
-        From -1 to 1; all -1 if they are not defined, which is the case for one cluster or
-        as many clusters as rows.
+        From -1 to 1. All are -1 if silhouettes are not defined, because there is only one
+        cluster or as many clusters as rows.
     """
     positions = sample(len(rows), max_rows, random_state=0)
     n_labels = len(np.unique(labels[positions]))
@@ -61,7 +61,7 @@ def modularity(neighbors: np.ndarray, labels: np.ndarray, resolution: float = 1.
     labels : ndarray of shape (n,), dtype int
         Labels from 0 on.
     resolution : float, default=1
-        Weight of the share expected by chance. Values above 1 favour more and smaller
+        Weight of the share expected by chance. Values above 1 favor a larger number of smaller
         clusters.
 
     Returns
@@ -78,7 +78,7 @@ def modularity(neighbors: np.ndarray, labels: np.ndarray, resolution: float = 1.
     Physical Review E 74: the resolution.
     """
     n_rows, n_neighbors = neighbors.shape
-    # A link counts at both of its ends.
+    # An edge counts at both of its ends.
     degrees = np.bincount(neighbors.ravel(), minlength=n_rows) + n_neighbors
     shares = np.bincount(labels, weights=degrees) / degrees.sum()
     inside = (labels[:, None] == labels[neighbors]).mean()
@@ -92,7 +92,7 @@ def modularity_score(features: np.ndarray, labels: np.ndarray) -> float:
     ----------
     features : ndarray of shape (n, d)
     labels : ndarray of shape (n,), dtype int
-        Negative labels count as a cluster.
+        Each negative label counts as a cluster too.
 
     Returns
     -------

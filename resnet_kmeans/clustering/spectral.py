@@ -13,20 +13,21 @@ from resnet_kmeans.clustering.neighbors import jaccard_graph
 from resnet_kmeans.clustering.scores import modularity
 from resnet_kmeans.clustering.threads import one_thread
 
-# The constants of this module were measured over labelled sets.
+# The constants of this module were chosen by measurements on labeled sets.
 N_NEIGHBORS = 15  # of the graph; 10 to 20 give similar results
-POWER = 2  # exponent of the eigenvalues that scale eigenvectors; it damps later ones
-SMOOTHED = 5  # rows averaged in the embedding: a row and its nearest neighbors
+POWER = 2  # eigenvectors are scaled by this power of their eigenvalues, which damps later ones
+SMOOTHED = 5  # rows averaged in the embedding: a row and its 4 nearest neighbors
 MAX_VECTORS = 64
 DENSE_UP_TO = 4 * MAX_VECTORS  # rows; ARPACK needs more rows than eigenvectors
-# The embedding of 2k dimensions is used if its modularity reaches this share of the other's. It
-# is clearly worse where clusters have parts of their own, as in 120 crops from two scenes.
+# The embedding of 2k dimensions is used if its modularity is at least this share of that of k
+# dimensions. It is clearly worse if clusters consist of distinct parts, as in 120 crops of two
+# scenes.
 TOLERANCE = 0.98
 
 
 def n_vectors(n_clusters: int) -> int:
     """Return the number of eigenvectors to compute for a number of clusters."""
-    # Only two different numbers, so that fits which differ in n_clusters share the vectors.
+    # There are only two numbers, so that fits with different n_clusters share the vectors.
     return MAX_VECTORS if 4 * n_clusters > MAX_VECTORS else MAX_VECTORS // 2
 
 
@@ -50,8 +51,8 @@ def spectrum(neighbors: np.ndarray, n_vectors: int) -> np.ndarray:
         Eigenvectors in descending order of the eigenvalues.
     """
     graph = jaccard_graph(neighbors)
-    # The symmetric matrix has the same eigenvalues as the random walk, and eigenvectors that
-    # differ by the roots of the degrees.
+    # The symmetric matrix has the same eigenvalues as the random walk. Its eigenvectors, divided
+    # by the square roots of the degrees, are those of the random walk.
     roots = np.sqrt(np.asarray(graph.sum(axis=1)).ravel())
     values, vectors = _leading(diags(1 / roots) @ graph @ diags(1 / roots), n_vectors)
     vectors = vectors / roots[:, None]
@@ -60,7 +61,7 @@ def spectrum(neighbors: np.ndarray, n_vectors: int) -> np.ndarray:
 
 
 def _leading(matrix: csr_matrix, n_vectors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest eigenvalues of a symmetric matrix, in descending order, with vectors."""
+    """Return the largest eigenvalues of a symmetric matrix, descending, and their vectors."""
     n_rows = matrix.shape[0]
     if n_rows <= DENSE_UP_TO:
         values, vectors = np.linalg.eigh(matrix.toarray())
@@ -89,7 +90,7 @@ def embed(neighbors: np.ndarray, vectors: np.ndarray, n_dimensions: int) -> np.n
     ndarray of shape (n, n_dimensions), dtype float32
     """
     leading = vectors[:, :n_dimensions]
-    # The sum has the direction of the mean, and the length does not matter.
+    # The sum has the direction of the mean; its length does not matter.
     near = leading[neighbors[:, : SMOOTHED - 1]].sum(axis=1)
     return normalize(leading + near)
 
@@ -99,8 +100,8 @@ def spectral_labels(
 ) -> np.ndarray:
     """Return the labels of spectral clustering into k clusters.
 
-    The embeddings of k and of 2k dimensions are both clustered. The latter is preferred
-    unless its clusters have clearly less modularity.
+    The embeddings of k and of 2k dimensions are both clustered. The labels of the latter are
+    returned unless their modularity is clearly lower.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def spectral_labels(
     n_clusters : int
         k.
     reference : ndarray of shape (n, m)
-        Neighbors for the modularity.
+        The nearest-neighbor graph on which modularity is computed.
     seed : int
         Random state of KMeans.
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-# Rows in a learnt space. K-Means over so few takes milliseconds, and its threads would spend
-# most of the time waiting for each other.
+# K-Means on so few reduced rows takes milliseconds, and several threads would spend most of
+# that time waiting for each other.
 SMALL_UP_TO = 2_000
 
 
 @cache
 def _controller() -> Any:
-    # Kept, since its constructor inspects all loaded libraries, in 15 ms. BLAS and OpenMP were
-    # loaded with scikit-learn, before the first call.
+    # Cached, because the constructor inspects all loaded libraries, which takes 15 ms. BLAS and
+    # OpenMP are loaded with scikit-learn, before the first call.
     return ThreadpoolController()
 
 
@@ -24,5 +24,5 @@ def one_thread() -> Any:
 
 
 def one_thread_if_small(n_rows: int) -> Any:
-    """Return `one_thread()` for at most 2,000 rows, otherwise a context without effect."""
+    """Return `one_thread()` for at most 2,000 rows, else a context manager without effect."""
     return one_thread() if n_rows <= SMALL_UP_TO else nullcontext()

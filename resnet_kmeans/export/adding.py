@@ -13,7 +13,7 @@ from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
 from resnet_kmeans.export.present_state import open_export, with_contents
 from resnet_kmeans.export.survey import Survey
 
-POOR_FIT = "farther from the center than 99 % of the images of the fit"
+POOR_FIT = "farther from the center than 99% of the images of the fit"
 
 
 class NewImages(NamedTuple):
@@ -23,7 +23,7 @@ class NewImages(NamedTuple):
     ----------
     paths : sequence of str, of length n
     centers : sequence of int, of length n
-        Position of the nearest center of the kept model, -1 for an unreadable image.
+        Position of the nearest center in the saved model; -1 for an unreadable image.
     distances : sequence of float, of length n
         Distance to that center.
     reasons : mapping of str to str
@@ -37,20 +37,20 @@ class NewImages(NamedTuple):
 
 
 def kept_model(output_folder: str | os.PathLike[str]) -> Path | None:
-    """Return the file of the model that an export keeps, or None if it has none."""
+    """Return the file of the model that was saved with an export, or None if there is none."""
     folder = Path(output_folder)
     name = read_journal(folder).model
     return folder / name if name and (folder / name).is_file() else None
 
 
 def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:
-    """Return the images that are not in an export yet, neither by source nor by content."""
+    """Return the images that are not in an export yet, judged by their source and content."""
     folder = Path(output_folder).resolve()
     with lock(folder):
         journal, found = open_export(folder, read_journal(folder))
         journal = with_contents(journal, folder, found)
     present = [r for r, place in zip(journal.records, found.places) if place]
-    # A moved image has left its source, so a file at that path is another one.
+    # A moved image is no longer at its source, so a file at that path is another image.
     sources = {r.image.source_path for r in present if r.action != "move"}
     digests = {r.content.digest for r in present if r.content}
     outside = [
@@ -61,7 +61,7 @@ def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> l
     for path, content in zip(fresh, contents_of(fresh)):
         if content is None or content.digest not in digests:
             selected.append(path)
-            digests.add(content.digest if content else "")  # of two equal new images, one
+            digests.add(content.digest if content else "")  # equal new images are added once
     return selected
 
 
@@ -89,13 +89,13 @@ def add_to_export(
     Returns
     -------
     list of ExportedImage
-        The images as they were, or would be, added.
+        The new images with their paths in the export.
 
     Raises
     ------
     OutputFolderError
-        If images or disk space are missing; nothing is done then. Also if the command stops
-        midway, for example because the disk is full.
+        If images or disk space are missing; in this case, nothing is done. Also if the command
+        stops midway, for example because the disk is full.
     """
     folder = Path(output_folder)
     with lock(folder):
@@ -120,14 +120,14 @@ def _new_record(image: ExportedImage, action: str, content: Content | None) -> R
 
 
 def _without_earlier(journal: Journal, images: Sequence[ExportedImage]) -> list[Record]:
-    """Return the records without those of unreadable images that are added again."""
+    """Return the records, except those of unreadable images that are being added again."""
     again = {image.source_path for image in images}
     return [r for r in journal.records if r.image.exported_path or r.image.source_path not in again]
 
 
 def _plan(journal: Journal, found: Survey, new: NewImages, set_aside: bool) -> list[ExportedImage]:
     """Plan the path of each image; nothing on the disk is changed."""
-    # The path of a missing image stays reserved: the user may put the image back.
+    # The path of a missing image stays reserved, because the user may put the image back.
     paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
     taken = {name_key(path): 1 for path in [*paths, *found.others] if path}
     images = []

@@ -34,11 +34,12 @@ def apply_curation(
         The folder of a finished export.
     curation : mapping, str or path-like
         ``{"format": 1, "names": {FOLDER: NAME}, "moves": {PATH: FOLDER or None}}``, or a
-        JSON file with this content. ``"names"`` is applied first: it maps present folders to
-        their new names; folders with equal names are merged. ``"moves"`` then maps the present
-        path of an image to another folder, which may be new, or to None for ``_set_aside``. Folders
-        and paths of the original export are also accepted, unless they mean another folder
-        or image now.
+        JSON file with this content, such as the ``curation.json`` that the report saves.
+        ``"names"`` is applied first: it maps present folders to their new names; folders with
+        equal names are merged. ``"moves"`` then maps the present path of an image, relative to
+        `output_folder`, to another folder, which may be new, or to None for ``_set_aside``.
+        Folders and paths of the original export are also accepted, unless they belong to
+        another folder or image now.
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -50,19 +51,25 @@ def apply_curation(
     Raises
     ------
     CurationError
-        If the curation is malformed, of a newer format or of another export, or names
-        folders or images that were never part of this export. Nothing is done then.
+        If the curation is malformed, has a newer format, belongs to another export, or names
+        folders or images that were never part of this export. In this case, nothing is done.
     ClusterNameError
         If a name is not valid for a folder.
     OutputFolderError
         If the folder is not an export, or another command on it was interrupted. Also if the
-        correction stops midway, for example because the disk is full; `finish_export` completes
-        it then.
+        correction stops midway, for example because the disk is full; `finish_export` then
+        completes it.
 
     Warns
     -----
     MissingImagesWarning
         If images to be moved are no longer in the folder.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import apply_curation
+    >>> curation = {"names": {"cluster_0": "cats"}, "moves": {"cluster_1/a.jpg": "cats"}}
+    >>> images = apply_curation("clusters", curation)  # doctest: +SKIP
     """
     asked = read_curation(curation)
     return _correct(Path(output_folder), asked, dry_run)
@@ -78,9 +85,9 @@ def rename_cluster(
     output_folder : str or path-like
         The folder of a finished export.
     cluster : int or str
-        The label or the present folder of the cluster.
+        The label of the cluster, or its present folder.
     name : str
-        The new name. That of another folder merges the two.
+        The new name. If another folder has this name, the two are merged.
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -92,7 +99,12 @@ def rename_cluster(
     Raises
     ------
     CurationError, ClusterNameError, OutputFolderError
-        As `apply_curation` does.
+        In the same cases as `apply_curation`.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import rename_cluster
+    >>> images = rename_cluster("clusters", 0, "cats")  # doctest: +SKIP
     """
     folder = Path(output_folder)
     present = require_folder(read_export(folder), cluster)
@@ -116,7 +128,7 @@ def require_folder(state: ExportState, cluster: int | str) -> str:
         return state.folders[label]
     raise CurationError(
         f"Expected a label or one of the folders {', '.join(map(printable, sorted(present)))}, "
-        f"got {printable(cluster)}. Nothing was done. Choose one of them."
+        f"got {printable(cluster)}. Nothing was done. Choose one of these."
     )
 
 
@@ -141,7 +153,7 @@ def split_folder(
     centers: Sequence[int],
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Move the images of one folder to several new ones, and replace the kept model.
+    """Move the images of one folder to several new ones, and replace the saved model.
 
     Parameters
     ----------
@@ -173,7 +185,7 @@ def split_folder(
         if dry_run:
             return planned.images
         with explain_disk_errors(folder):
-            # A new number: the model before the split must last until the split is recorded.
+            # A new number, because the old model must last until the split is recorded.
             number = int((journal.model or ".0.").split(".")[-2]) + 1
             planned = with_contents(planned, folder, found)
             planned = planned._replace(command="split", model=keep_model(folder, model, number))

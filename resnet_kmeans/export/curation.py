@@ -1,4 +1,4 @@
-"""Reads a curation: the corrections of an export that a person chose."""
+"""Reads a curation: the corrections that a person wants to make to an export."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import CurationError, printable
 
-FORMAT = 1  # the page writes it too
+FORMAT = 1  # also written by correcting.js
 KEYS = {"format", "export", "names", "moves"}
 
 
@@ -18,7 +18,7 @@ class Curation(NamedTuple):
     Attributes
     ----------
     export : str or None
-        The id of the export that it belongs to; None fits any export.
+        The id of the export that the curation belongs to; None fits any export.
     names : dict of str to str
         New name by present folder. Equal names merge folders.
     moves : dict of str to (str or None)
@@ -45,7 +45,7 @@ def read_curation(curation: Mapping[str, Any] | str | os.PathLike[str]) -> Curat
     number = curation.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
         raise _error(f"format {number!r}, newer than {FORMAT}", place)
-    # A misspelt key would otherwise be ignored, and its corrections with it.
+    # A misspelled key would otherwise be ignored, and its corrections with it.
     if unknown := set(curation) - KEYS:
         raise _error(f"unknown keys {', '.join(sorted(map(repr, unknown)))}", place)
     export, names, moves = (curation.get(key) for key in ("export", "names", "moves"))
@@ -59,7 +59,7 @@ def _from_file(path: Path, place: str) -> Mapping[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CurationError(
-            f"Expected a file of corrections, got {place}: {error.strerror}. Nothing was done. "
+            f"No corrections can be read from {place}: {error.strerror}. Nothing was done. "
             "Check the path."
         ) from error
     except (ValueError, RecursionError) as error:  # deeply nested lists exceed the recursion limit

@@ -1,4 +1,4 @@
-"""Carries out the plan of a journal, from the beginning or from where it was interrupted."""
+"""Carries out the plan of a journal, from the start or from where it was interrupted."""
 
 import csv
 import errno
@@ -15,12 +15,12 @@ from resnet_kmeans.export.files import PART, place_file, remove_empty
 from resnet_kmeans.export.journal import Journal, Record, write_journal
 from resnet_kmeans.export.plan import ExportedImage
 
-STAGE = f"{HIDDEN_PREFIX}moving"  # staging folder of images that swap paths
+STAGE = f"{HIDDEN_PREFIX}moving"  # staging folder for images that swap paths
 
 
 @contextmanager
 def explain_disk_errors(folder: Path) -> Iterator[None]:
-    """Convert errors of the operating system into one that tells the state of the images.
+    """Convert errors of the operating system into one that explains the state of the images.
 
     Raises
     ------
@@ -33,21 +33,21 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
         has_begun, finish = (folder / JOURNAL).exists(), f"resnet-kmeans finish {printable(folder)}"
         then = f"then finish with: {finish}" if has_begun else "then run the command again"
         raise OutputFolderError(
-            f"Expected to change files in {printable(folder)}, but stopped: {printable(error)}. "
-            "No image was lost; each is complete at its old or new path. Correct the cause, "
+            f"The work in {printable(folder)} stopped: {printable(error)}. No image was lost; "
+            "each is complete at its old or new path. Correct the cause, "
             f"{then}."
         ) from error
 
 
 def record_and_carry_out(folder: Path, planned: Journal) -> Journal:
     """Write a plan to the journal, then carry it out."""
-    # The whole plan is on the disk before the first file is touched, so that an interrupted
-    # command can be finished or undone.
+    # The whole plan is written to the disk before the first file is touched, so that an
+    # interrupted command can be finished or undone.
     planned = planned._replace(finished=False, staged=False)
     names = {image.name for image in planned.images if image.name}
     if files := sorted(name for name in names if (folder / name).is_file()):
         raise OutputFolderError(
-            f"Expected folders in {printable(folder)}, got files called "
+            f"Files in {printable(folder)} have the names of folders that are needed there: "
             f"{printable(', '.join(files))}. Nothing was done. Move these files away, or choose "
             "other names."
         )
@@ -56,27 +56,27 @@ def record_and_carry_out(folder: Path, planned: Journal) -> Journal:
 
 
 def carry_out(folder: Path, journal: Journal) -> Journal:
-    """Carry out what is left of a plan; return the journal of the finished export."""
+    """Carry out the rest of a plan; return the journal of the finished export."""
     journal = _move_within(folder, journal)
     records = [_place(record, folder) for record in journal.records]
     done = journal._replace(finished=True, staged=False, other_files=[], records=records)
     _write_table(folder / TABLE, done.images)
     write_journal(folder, done)
     for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors"):
-        if file.name != journal.model:  # the model before a split
+        if file.name != journal.model:  # the model from before a split
             file.unlink()
     return done
 
 
 def _place(record: Record, folder: Path) -> Record:
-    """Place one image in its folder unless it is there; return its record."""
+    """Place one image in its folder unless it is already there; return its record."""
     if record.present_path != "" or record.image.exported_path is None:
         return record._replace(present_path=None)
     source, target = record.image.source_path, folder / record.image.exported_path
     if os.path.lexists(target) and not (record.action == "move" and os.path.lexists(source)):
         return record._replace(present_path=None)  # done before the interruption
-    # A missing image is recorded. If its whole folder is missing, a drive may be unplugged;
-    # then `place_file` raises an error, and the export can be finished later.
+    # A missing image is recorded as deleted. If its whole folder is missing, a drive may be
+    # unplugged: `place_file` then raises an error, and the export can be finished later.
     if not os.path.exists(source) and os.path.isdir(os.path.dirname(source)):
         image = ExportedImage(-1, "", None, source, None, "deleted before it could be exported")
         return Record(image, record.action, None)
@@ -99,8 +99,8 @@ def stage_path(before: str, number: int) -> str:
 def _move_within(folder: Path, journal: Journal) -> Journal:
     """Move files within the folder, some of them through the staging folder."""
     # Two images may swap paths, so a file whose new path is still taken is staged first. In
-    # the first round no file arrives at a path that another one leaves, and in the second no
-    # file leaves: so the files themselves show how far an interrupted round came.
+    # the first round, no file arrives at a path that another file leaves; in the second, no
+    # file leaves its new path. So the files themselves show how far an interrupted round got.
     moves = planned_moves(journal)
     left = {name_key(before) for before, _ in moves}
     waiting = {n: move for n, move in enumerate(moves) if name_key(move[1]) in left}
@@ -120,7 +120,7 @@ def _move_within(folder: Path, journal: Journal) -> Journal:
 def _rename(folder: Path, before: str, after: str) -> None:
     source, target = folder / before, folder / after
     if not os.path.lexists(source):
-        return  # moved before the interruption, or removed by hand: `undo` reports it then
+        return  # moved before the interruption, or removed by hand, which `undo` reports
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,15 +128,15 @@ def _rename(folder: Path, before: str, after: str) -> None:
 
 
 def remove_emptied(root: Path, left: Iterable[str]) -> None:
-    """Remove the folders that files were moved from, and their parents, if they are empty."""
+    """Remove folders that files were moved from, and their parents, if they are empty now."""
     for parent in {Path(os.path.dirname(path)) for path in left}:
         for folder in [parent, *parent.parents][:-1]:  # all but the root itself
             remove_empty(root / folder)
 
 
 def remove_own_files(folder: Path, journal: Journal) -> None:
-    """Remove our own files and empty folders from an export."""
-    # The journal is last: whatever a kill leaves, the next `undo` knows the export.
+    """Remove the files and empty folders of this package from an export."""
+    # The journal comes last: if the process is killed, the next `undo` still finds the export.
     paths = [path for r in journal.records for path in (r.image.exported_path, r.first_path)]
     remove_emptied(folder, [*(path for path in paths if path), f"{STAGE}/"])
     models = [file.name for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors")]
@@ -157,5 +157,5 @@ def _write_table(path: Path, images: list[ExportedImage]) -> None:
 
 
 def _without_formula(cell: Any) -> Any:
-    """Prefix a text that a spreadsheet would run as a formula with an apostrophe."""
+    """Put an apostrophe in front of a text that a spreadsheet would run as a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell

@@ -43,47 +43,51 @@ def export_clusters(
 ) -> list[ExportedImage]:
     """Write images to one folder per cluster.
 
-    The folders are called ``cluster_0``, ``cluster_1``, …, padded to equal width, or as in
-    `names`. If images of a cluster have equal names, the first keeps its name, and the others
-    become ``name_2.jpg``, ``name_3.jpg``, …. Modification times are kept. Everything is checked
-    before the first file is written. ``clusters.csv`` lists every image.
-    `ImageFolderClusterer.export` also keeps the model in the folder, so that images can be
-    added and clusters split.
+    The folders are called ``cluster_0``, ``cluster_1``, … (with leading zeros if there are more
+    than ten), or as in `names`. If several images of a cluster have the same file name, the
+    first keeps it, and the others become ``name_2.jpg``, ``name_3.jpg``, …. Modification times
+    are kept. Everything is checked before the first file is written.
+    `ImageFolderClusterer.export` also saves the model in the folder, so that images can be
+    added and clusters can be split later.
 
     Parameters
     ----------
     image_paths : sequence of path-like, of length n
-        The images.
+        Paths of the images.
     labels : sequence of int, of length n
-        Images with label -1 are unreadable: they are listed but not exported. Those with
-        label -2 are noise and go to the folder ``noise``.
+        The cluster of each image, from 0. Images with the label -1 are unreadable: they are
+        listed in ``clusters.csv`` but not exported. Images with the label -2 are noise and go
+        to the folder ``noise``.
     output_folder : str or path-like
-        A folder that does not exist or is empty.
+        The output folder; it must not exist yet, or be empty.
     action : {"copy", "hardlink", "symlink", "move"}, default="copy"
         How images are put into the folders. `undo_export` reverses a move.
     distances : sequence of float, of length n, default=None
-        Distance of each image to its center, for the table.
+        Distance of each image to the center of its cluster, for ``clusters.csv``.
     reasons : mapping of str to str, default=None
-        Why images are unreadable, by path, for the table.
+        Why images are unreadable, by path, for ``clusters.csv``.
     n_clusters : int, default=None
-        Number of clusters, to which folder names are padded. None uses the highest label.
+        Number of clusters, which determines the leading zeros of folder names. None uses the
+        highest label plus one.
     names : sequence of str, or mapping of int to str, default=None
-        The folder of each label. Clusters with equal names share a folder.
+        The folder of each label, or a mapping from some labels to their folders. Clusters with
+        equal names share a folder.
     dry_run : bool, default=False
-        If True, only check and return what would be done.
+        If True, nothing is written: only check the export and return what it would do.
 
     Returns
     -------
     list of ExportedImage, of length n
-        The images as they were, or would be, exported. An image that was deleted during the
-        export has label -1.
+        The images with their new paths: named tuples of ``cluster``, ``name``,
+        ``exported_path``, ``source_path``, ``distance`` and ``reason``. An image that was
+        deleted during the export has the label -1.
 
     Raises
     ------
     OutputFolderError
-        If the folder is not empty, or images or disk space are missing; nothing is written
-        then. Also if the export stops midway, for example because the disk is full: then
-        every image is complete at its old or new path.
+        If the folder is not empty, or images or disk space are missing; in this case, nothing
+        is written. Also if the export stops midway, for example because the disk is full; every
+        image is then complete at its old or new path.
     ClusterNameError
         If a name is not valid for a folder.
     ValueError
@@ -91,14 +95,28 @@ def export_clusters(
 
     Notes
     -----
+    ``clusters.csv`` lists every image in the columns ``cluster``, ``name``, ``exported_path``,
+    ``source_path``, ``distance`` and ``reason``; a text that a spreadsheet would run as a
+    formula, because it begins with ``=``, ``+``, ``-`` or ``@``, has an apostrophe in front,
+    which spreadsheets hide and pandas reads as part of the value.
+
     ``sklearn.datasets.load_files`` and ``torchvision.datasets.ImageFolder`` read the folder
-    as a labelled data set, in which ``noise`` and ``_set_aside`` are labels like any other.
-    Hugging Face's ``imagefolder`` takes folders and files with words like "train" and "test"
-    in their names for splits, and then skips all others. This reads every image, whatever its
-    name::
+    as a labeled data set, in which ``noise`` and ``_set_aside`` are labels like any other.
+    Hugging Face's ``imagefolder`` mistakes folders and files with words like "train" and "test"
+    in their names for splits, and then skips all others. The following call reads every image,
+    whatever its name::
 
         load_dataset("imagefolder", data_dir="clusters", data_files="**", split="train",
                      drop_labels=False)
+
+    Examples
+    --------
+    >>> from resnet_kmeans import export_clusters
+    >>> images = export_clusters(
+    ...     ["a.jpg", "b.jpg"], [0, 1], "clusters", names=["cats", "dogs"]
+    ... )  # doctest: +SKIP
+    >>> [image.exported_path for image in images]  # doctest: +SKIP
+    ['cats/a.jpg', 'dogs/b.jpg']
     """
     planned = plan_export(image_paths, labels, distances, reasons, n_clusters, names)
     return write_export(planned, output_folder, action=action, dry_run=dry_run)
@@ -121,7 +139,7 @@ def write_export(
     output_folder : str or path-like
     action : {"copy", "hardlink", "symlink", "move"}
     model : fitted ImageFolderClusterer, default=None
-        Kept in the folder, unless it has a step that cannot be saved without code.
+        Saved in the folder, unless it has a step that cannot be saved without code.
     dry_run : bool, default=False
     """
     folder, (images, folders) = Path(output_folder), planned
@@ -133,7 +151,7 @@ def write_export(
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
-        check_output_folder(folder)  # again: another process may have started meanwhile
+        check_output_folder(folder)  # again: another process may have written there meanwhile
         with explain_disk_errors(folder):
             journal = _new_journal(images, folders, action, keep_model(folder, model))
             write_journal(folder, journal)
@@ -177,7 +195,7 @@ def _new_journal(
 
 
 def keep_model(folder: Path, model: Any, number: int = 1) -> str | None:
-    """Save a fitted model in the folder; return its file name, or None if it was not saved."""
+    """Save a fitted model in the folder; return its file name, or None if it is not saved."""
     if model is None:
         return None
     name = f"{HIDDEN_PREFIX}{number}.safetensors"
@@ -199,13 +217,19 @@ def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
     Returns
     -------
     list of ExportedImage
-        All images of the export; none if it was `undo_export` that was interrupted.
+        All images of the export; empty if the interrupted command was `undo_export`.
 
     Raises
     ------
     OutputFolderError
-        If the disk is full, for example; every image is then complete at its old or new path,
-        and this function can be called again.
+        If the folder is not an export, or if the command stops again, for example because the
+        disk is full. Every image is then complete at its old or new path, and this function can
+        be called again.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import finish_export
+    >>> images = finish_export("clusters")  # doctest: +SKIP
     """
     folder = Path(output_folder)
     with lock(folder):

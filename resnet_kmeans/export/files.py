@@ -44,7 +44,7 @@ def place_file(action: str, source: str, target: Path, part: Path) -> None:
 
 
 def _copy(source: str, part: Path) -> None:
-    # An interrupted copy may have left a file that is read-only like its source.
+    # An interrupted copy may have left a file, read-only like its source.
     part.unlink(missing_ok=True)
     shutil.copy2(source, part)
 
@@ -57,7 +57,7 @@ def move(source: str, target: Path, part: Path) -> None:
     FileExistsError
         If a file with other content is at `target`.
     """
-    # A kill between the copy and the removal of the source leaves both.
+    # If the process was killed between the copy and the removal of the source, both exist.
     if os.path.lexists(target):
         if not same_content(source, target):
             raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
@@ -68,8 +68,8 @@ def move(source: str, target: Path, part: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:  # "cross-device link": another file system
             raise
-        # The copy and its name must be on the disk before the source is removed: after a
-        # power failure, the system may have kept the removal and lost the copy.
+        # The copy and its name must be on the disk before the source is removed: in a power
+        # failure, the system might keep the removal but lose the copy.
         _copy(source, part)
         sync(part)
         os.rename(part, target)
@@ -90,15 +90,15 @@ def same_content(one: str | Path, other: str | Path) -> bool:
 
 
 class Content(NamedTuple):
-    """The properties that identify a file after it was moved or renamed.
+    """The properties by which a file is recognized after it was moved or renamed.
 
     Attributes
     ----------
     size : int
         In bytes.
     mtime_ns : int
-        Modification time in nanoseconds. A file with the recorded size and time at its recorded
-        path is not read again.
+        Modification time in nanoseconds. A file that still has the recorded size and time at
+        its recorded path is not read again.
     digest : str
         128-bit BLAKE2b hash of all bytes, in hexadecimal.
     """

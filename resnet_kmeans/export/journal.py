@@ -30,16 +30,16 @@ class Record(NamedTuple):
     Attributes
     ----------
     image : ExportedImage
-        Its row in the table once the plan has been carried out.
+        Its row in ``clusters.csv`` once the plan has been carried out.
     action : str
         How it was put into the folder: "copy", "hardlink", "symlink" or "move".
     first_path : str or None
         Its first path in the folder.
     content : Content or None
-        Identifies it after it was moved by hand; None if it was never read.
+        Identifies the image after it was moved by hand; None if it was never read.
     present_path : str or None
-        Where it is until the plan has been carried out: a path in the folder, or an empty
-        string if it is still at its source. None if nothing is planned for it.
+        Where the image is until the plan has been carried out: a path in the folder, or an
+        empty string if it is still at its source. None if nothing is planned for it.
     """
 
     image: ExportedImage
@@ -64,12 +64,13 @@ class Journal(NamedTuple):
     folders : list of str
         The folder of each label.
     centers : list of int
-        The label of each center of the kept model. Merged or split clusters make the two differ.
+        The label of each center of the saved model. After clusters were merged or split, labels
+        and positions of centers differ.
     distance_limit : float or None
-        The distance to the center that 99 % of the images of the fit do not exceed. New
-        images beyond it fit badly.
+        The distance to the center that 99% of the images of the fit do not exceed. New images
+        that are farther away fit badly.
     model : str or None
-        File name of the model that the export keeps.
+        File name of the model saved in the folder.
     staged : bool
         Whether the images that swap paths have all been moved to the staging folder.
     other_files : list of pairs of str
@@ -92,7 +93,7 @@ class Journal(NamedTuple):
 
     @property
     def images(self) -> list[ExportedImage]:
-        """The rows of the table."""
+        """The rows of ``clusters.csv``."""
         return [record.image for record in self.records]
 
 
@@ -105,7 +106,7 @@ def lock(folder: Path) -> Iterator[None]:
     OutputFolderError
         If another process holds the lock, or the folder cannot be opened.
     """
-    # Two processes that carried out one plan would write to the same temporary file.
+    # Two processes that carry out the same plan would write to the same temporary file.
     if fcntl is None:
         yield
         return
@@ -126,8 +127,8 @@ def _lock(handle: int, folder: Path) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputFolderError(
-                f"Expected no other process to use {printable(folder)}, but one is writing to "
-                "it. Nothing was done. Wait until it has finished, or choose another folder."
+                f"Another process is writing to {printable(folder)}. Nothing was done. Wait "
+                "until it has finished, or choose another folder."
             ) from None
 
 
@@ -145,8 +146,8 @@ def read_journal(folder: Path) -> Journal:
     Raises
     ------
     OutputFolderError
-        If there is none, or it is damaged, of a newer format, or names paths outside the
-        folder.
+        If there is no journal, or if it is damaged, has a newer format, or names paths outside
+        the folder.
     """
     try:
         with open(folder / JOURNAL, encoding="ascii") as lines:
@@ -158,11 +159,11 @@ def read_journal(folder: Path) -> Journal:
         _check_inside(journal)
         return journal
     except FileNotFoundError:
-        # The journal is the last file that undoing an export removes.
+        # Undoing an export removes the journal last.
         is_there = folder.exists()
-        reason = "it has no journal; one that was undone has none either" if is_there else ABSENT
+        reason = "it has no journal, or the export was undone" if is_there else ABSENT
     except NotADirectoryError:
-        reason = "a file"
+        reason = "a file, not a folder"
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"its journal cannot be read ({printable(error)})"
     raise _not_an_export(folder, reason)
@@ -170,7 +171,7 @@ def read_journal(folder: Path) -> Journal:
 
 def _not_an_export(folder: Path, reason: str) -> OutputFolderError:
     return OutputFolderError(
-        f"Expected the folder of an export, got {printable(folder)}: {reason}. Nothing was done. "
+        f"There is no export that can be read in {printable(folder)}: {reason}. Nothing was done. "
         "Check the path."
     )
 
@@ -188,7 +189,7 @@ def _from_lines(header: dict[str, Any], rows: list[Any]) -> Journal:
 
 
 def distance_limit_of(images: Sequence[ExportedImage]) -> float | None:
-    """Return the distance that 99 % of the images do not exceed, or None if none is known."""
+    """Return the distance that 99% of the images do not exceed, or None if none is known."""
     known = sorted(i.distance for i in images if i.distance is not None)
     rank = -(-99 * len(known) // 100)  # rounded up, in integers: 0.99 * n may be inexact
     return known[max(0, rank - 1)] if known else None
@@ -196,7 +197,7 @@ def distance_limit_of(images: Sequence[ExportedImage]) -> float | None:
 
 def _check_inside(journal: Journal) -> None:
     """Raise an error if a path leads outside the folder."""
-    # Exports are shared, and `undo` moves files: the journal of a stranger must do no harm.
+    # Exports are shared, and `undo` moves files, so the journal of a stranger must do no harm.
     paths: list[str | None] = [journal.model, *journal.folders]
     paths += [path for other_file in journal.other_files for path in other_file]
     for record in journal.records:

@@ -51,7 +51,7 @@ def plan_moves(
         path: name for path, name in (other_files or {}).items() if folder_of(path) != name
     }
     moving = {i for i, name in new_folders.items() if folder_of(str(found.places[i])) != name}
-    # The path of a missing image stays reserved: the user may put the image back.
+    # The path of a missing image stays reserved, because the user may put the image back.
     paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
     stay = [path for i, path in enumerate(paths) if path and i not in moving]
     taken = {name_key(path): 1 for path in [*stay, *found.others] if path not in other_files}
@@ -96,7 +96,7 @@ def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journa
     names = _resolved_names(journal, found, curation.names)
     moves = _resolved_moves(journal, found, curation.moves)
     present = _folders(journal, found)
-    # "Cats" and "cats" are one folder on some systems: the present spelling is kept.
+    # "Cats" and "cats" are one folder on some systems, so the present spelling is kept.
     kept = {folder for folder in present if folder not in names}
     spelling = {name_key(folder): folder for folder in sorted(kept)}
     targets = [*names.values(), *(SET_ASIDE_NAME if f is None else f for f in moves.values())]
@@ -124,8 +124,8 @@ def _folders(journal: Journal, found: Survey) -> set[str]:
 
 
 def find_folder(journal: Journal, found: Survey, named: str) -> str | None:
-    """Return the present folder with this name, or else the one that first had it."""
-    # The report was perhaps written before folders were renamed.
+    """Return the present folder with this name, or else the one that had it at first."""
+    # The report may have been written before folders were renamed.
     if named in _folders(journal, found):
         return named
     first = {folder_of(r.first_path): r.image.cluster for r in journal.records if r.first_path}
@@ -143,7 +143,7 @@ def _resolved_moves(
     journal: Journal, found: Survey, moves: Mapping[str, str | None]
 ) -> dict[int, str | None]:
     """Return the moves by position of the image, without those of missing images."""
-    # Later entries win: a present path comes before a recorded one, and that before the first.
+    # Later entries win: a present path overrides a recorded one, and that overrides the first.
     position = {r.first_path: i for i, r in enumerate(journal.records) if r.first_path}
     position |= {p: i for i, r in enumerate(journal.records) if (p := r.image.exported_path)}
     position |= {place: i for i, place in enumerate(found.places) if place}
@@ -156,8 +156,8 @@ def _resolved_moves(
 
 def _refuse_unknown(kind: str, unknown: Sequence[str]) -> None:
     if unknown:
-        listed = list_reasons(dict.fromkeys(unknown, "not of this export"), 20)
+        listed = list_reasons(dict.fromkeys(unknown, "not part of this export"), 20)
         raise CurationError(
             f"Expected {kind} of this export, got:\n{listed}\nNothing was done. Check the "
-            "folder, or save the corrections from a new report."
+            "folder, or write a new report and save the corrections from there."
         )

@@ -22,7 +22,7 @@ from resnet_kmeans.export.files import ACTIONS
 
 # Written by the file managers of Windows, macOS and KDE.
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
-MAX_SUFFIX = 16  # characters; a longer "extension" is part of the name after a dot
+MAX_SUFFIX = 16  # characters; a longer "extension" is rather a part of the name with a dot
 
 
 class ExportedImage(NamedTuple):
@@ -33,10 +33,10 @@ class ExportedImage(NamedTuple):
     cluster : int
         The label. -1 for an image that could not be read or was set aside, -2 for noise.
     name : str
-        The name of the cluster and of its folder.
+        The name of the cluster and of its folder; empty for an unreadable image.
     exported_path : str or None
-        Path relative to the output folder, separated by ``/``; None for an image that could
-        not be read.
+        Path relative to the output folder, with ``/``; None for an image that could not be
+        read.
     source_path : str
         Absolute path of the original.
     distance : float or None
@@ -61,7 +61,9 @@ def plan_export(
     n_clusters: int | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
 ) -> tuple[list[ExportedImage], list[str]]:
-    """Plan an export without touching the disk; return the images and the folder of each label.
+    """Return the images of an export with their new paths, and the folder of each label.
+
+    The disk is not touched.
 
     Raises
     ------
@@ -102,8 +104,8 @@ def free_name(folder: str, name: str, taken: dict[str, int]) -> str:
         With a trailing ``/``.
     name : str
     taken : dict of str to int
-        The last number by key of each path that is taken. The new path is added. Counting on
-        from there makes 10,000 equal names take linear time.
+        The last number used for each path, by its `name_key`. The new path is added. As
+        counting goes on from that number, 10,000 equal names take only linear time.
     """
     first = name_key(folder + name)
     number = taken.setdefault(first, 0) + 1
@@ -121,14 +123,14 @@ def _numbered(name: str, number: int) -> str:
     if len(suffix) > MAX_SUFFIX:
         stem, suffix = name, ""
     ending = f"_{number}{suffix}"
-    # Characters are removed, not bytes: half of an "é" would be no valid name.
+    # Characters are removed, not bytes, because half of an "é" is not a valid name.
     while len(os.fsencode(stem + ending)) > MAX_NAME_BYTES:
         stem = stem[:-1]
     return stem + ending
 
 
 def check_action(action: str) -> None:
-    """Raise a ValueError if there is no such action."""
+    """Raise a ValueError if the action is unknown."""
     if action not in ACTIONS:
         raise ValueError(
             f"Expected an action from {ACTIONS}, got {action!r}. Nothing was done. Choose one of "
@@ -147,7 +149,7 @@ def check_empty(folder: Path, inside: Path | None = None) -> None:
     problem = _reason_not_empty(folder)
     if inside is not None and folder.resolve().is_relative_to(inside.resolve()):
         problem = (
-            f"which is in the input folder {printable(inside)}, where a second run would treat the "
+            f"which is in the input folder {printable(inside)}; a second run would treat the "
             "copies as new images"
         )
     if problem:
@@ -158,19 +160,19 @@ def check_empty(folder: Path, inside: Path | None = None) -> None:
 
 
 def _reason_not_empty(folder: Path) -> str:
-    """Return why a folder is not missing or empty, or not writable; or ''."""
+    """Return why a folder cannot be used for a new export, or ''."""
     try:
         names = [name for name in os.listdir(folder) if name.lower() not in SYSTEM_FILES]
     except FileNotFoundError:
         names = []
     except OSError as error:
         return f"which cannot be listed: {error.strerror}"
-    # A kill before the journal was written leaves our hidden files; they are replaced.
+    # A process killed before it wrote the journal leaves hidden files, which are replaced.
     if found := [n for n in names if n == JOURNAL or not n.startswith(HIDDEN_PREFIX)]:
-        return f"which has {len(found)} entries, {printable(min(found))} for example"
+        return f"which is not empty (entries: {len(found)}, for example {printable(min(found))})"
     existing = _nearest_existing(folder)
     is_writable = os.access(existing, os.W_OK | os.X_OK)
-    return "" if is_writable else f"but {printable(existing)} is not writable"
+    return "" if is_writable else f"where {printable(existing)} is not writable"
 
 
 def _nearest_existing(folder: Path) -> Path:
@@ -201,9 +203,8 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
         bad[str(existing)] = f"{needed} bytes are needed, {free} are free"
     if bad:
         raise OutputFolderError(
-            f"Expected images that can be exported with action={action!r}, got:\n"
-            f"{list_reasons(bad)}\nNothing was written. Correct this, or choose another "
-            "action or folder."
+            f"The export cannot be made with action={action!r}:\n{list_reasons(bad)}\n"
+            "Nothing was written. Correct these problems, or choose another action or folder."
         )
 
 
@@ -212,7 +213,7 @@ def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]
     if not os.path.isfile(source) or not os.access(source, os.R_OK):
         return "missing, not a file, or not readable"
     if action == "hardlink" and os.stat(source).st_dev != device:
-        return "on another file system than the output folder; hard links cannot cross"
+        return "on another file system than the output folder, so a hard link is impossible"
     if action != "move":
         return ""
     if os.path.islink(source):

@@ -27,9 +27,9 @@ class ExportState:
     folders : list of str
         The present folder of each label.
     centers : list of int
-        The label of each center of the kept model.
+        The label of each center of the saved model.
     images : list of ExportedImage
-        The images with their present paths, including unreadable but not missing ones.
+        The images with their present paths, including unreadable images but not missing ones.
     moved : dict of str to str
         Recorded and present path of each image that was moved or renamed by hand.
     missing : dict of str to str
@@ -94,14 +94,14 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
 
 
 def open_export(folder: Path, journal: Journal) -> tuple[Journal, Survey]:
-    """Return the journal of a finished export with present paths, and the survey behind it."""
+    """Return the journal of a finished export with present paths, and the survey of its files."""
     require_finished(folder, journal)
     found = survey(folder, journal)
     return with_places(journal, folder, found), found
 
 
 def unfinished_journal(output_folder: str | os.PathLike[str]) -> Journal | None:
-    """Return the journal of an export on which a command was interrupted, else None."""
+    """Return the journal of an export if a command on it was interrupted, else None."""
     folder = Path(output_folder)
     journal = read_journal(folder) if os.path.exists(folder / JOURNAL) else None
     return None if journal is None or journal.finished else journal
@@ -113,7 +113,7 @@ def require_finished(folder: Path, journal: Journal) -> None:
     Raises
     ------
     OutputFolderError
-        If one was. The message says which, and how to finish or undo it.
+        If a command was interrupted. The message says which one, and how to finish or undo it.
     """
     if journal.finished:
         return
@@ -128,8 +128,8 @@ def require_finished(folder: Path, journal: Journal) -> None:
 
 def can_undo(journal: Journal) -> bool:
     """Return whether `undo_export` applies to an export."""
-    # Undoing a finished export of copies would only delete files, which the user can do. An
-    # interrupted one is half done, and its user may want the folder empty again.
+    # Undoing a finished export of copies would only delete files, which users can do on their
+    # own. An interrupted one is half done, and users may want to have an empty folder again.
     moved = journal.action == "move" or any(r.action == "move" for r in journal.records)
     return moved or (journal.command in ("export", "undo") and not journal.finished)
 
@@ -145,8 +145,8 @@ def with_places(journal: Journal, folder: Path, found: Survey) -> Journal:
 
 
 def _present_folders(journal: Journal, root: Path, found: Survey) -> list[str]:
-    """Return the present folder of each label, also if it was renamed by hand."""
-    # A folder that is gone was renamed to wherever most of its images are.
+    """Return the present folder of each label, even if it was renamed by hand."""
+    # A missing folder is taken to be renamed to the folder that has most of its images.
     folders = list(journal.folders)
     for label, folder in enumerate(folders):
         if (root / folder).is_dir():

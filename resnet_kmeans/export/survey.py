@@ -1,4 +1,4 @@
-"""Finds the images of an export in its folder, also if they were moved by hand."""
+"""Finds the images of an export in its folder, even if they were moved by hand."""
 
 import os
 from collections import defaultdict
@@ -30,7 +30,7 @@ class Survey(NamedTuple):
 
 
 def survey(folder: Path, journal: Journal) -> Survey:
-    """Find the images of a journal: by path and content, then by content alone, then by path."""
+    """Find the images of a journal: by path and content, then by content, then by path."""
     files = dict(_files(folder))
     places: list[str | None] = [None] * len(journal.records)
     for i, paths in enumerate(_expected_paths(journal)):
@@ -41,13 +41,13 @@ def survey(folder: Path, journal: Journal) -> Survey:
     for i, record in enumerate(journal.records):
         path = record.image.exported_path
         if places[i] is None and path in files and record.present_path != "":
-            places[i] = path  # edited, but not moved
+            places[i] = path  # edited but not moved
             del files[path]
     return Survey(places, [path for path in files if _is_foreign(path)])
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the path and status of each file in a folder, except our own files."""
+    """Yield the path and status of each file in a folder, except this package's own files."""
     for root, folders, names in os.walk(folder):
         folders.sort()
         at_root = Path(root) == folder
@@ -65,7 +65,7 @@ def _is_foreign(path: str) -> bool:
 
 
 def _expected_paths(journal: Journal) -> Iterator[list[str]]:
-    """Yield the paths that each image may have now, also while a plan is carried out."""
+    """Yield the paths that each image may have now, even halfway through a plan."""
     number = {before: i for i, (before, _) in enumerate(planned_moves(journal))}
     for record in journal.records:
         paths = [record.image.exported_path, record.present_path]
@@ -80,7 +80,7 @@ def _matches(folder: Path, path: str, files: dict[str, os.stat_result], record: 
     if record.action == "symlink":
         return _target(folder / path) == record.image.source_path
     known, found = record.content, files[path]
-    if known is None:  # it could not be read when it was to be exported
+    if known is None:  # it could not be read during the export
         return record.present_path is None
     if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns):
         return True
@@ -93,16 +93,17 @@ def _find_by_content(
     places: list[str | None],
     files: dict[str, os.stat_result],
 ) -> None:
-    """Set the places of images that are at none of their expected paths."""
+    """Set the places of images that are not at any of their expected paths."""
     lost = [i for i, place in enumerate(places) if place is None and records[i].content]
-    # Only files of a size that is looked for are read.
+    # Only files with the size of a lost image are read.
     sizes = {content.size for i in lost if (content := records[i].content)}
     contents = {
         path: _target(folder / path) or _digest(folder / path)
         for path, stat in files.items()
         if stat.st_size in sizes or (folder / path).is_symlink()
     }
-    # Of several equal images, each should keep its own name: first by both, then by content.
+    # Among identical images, each should keep its own name: search by content and name first,
+    # then by content alone.
     for with_name in (True, False):
         found = defaultdict(list)
         for path in reversed([path for path in contents if path in files]):
@@ -115,7 +116,7 @@ def _find_by_content(
 
 
 def _identity(record: Record) -> str:
-    """Return what tells an image from others: the target of a link, else its digest."""
+    """Return what distinguishes an image from others: the target of a link, else its digest."""
     content = record.content.digest if record.content else ""
     return record.image.source_path if record.action == "symlink" else content
 

@@ -26,31 +26,39 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
     """Move the images of an export back to where they came from.
 
     Images that were renamed or moved by hand within the folder are found by their content.
-    Copies and links are removed unless they were edited. The journal, the table, the report
-    and the kept model are removed too, and so is the folder if that leaves it empty. If some
-    image cannot be returned, the journal and the table stay. Of a finished export of copies or
-    links, only the images that were moved to it later are returned; all else stays.
+    Copies and links are removed unless they were edited. The files that this package wrote
+    (the journal, ``clusters.csv``, the report and the model) are removed too, and so is the
+    folder if that leaves it empty. If some images cannot be returned, the journal and
+    ``clusters.csv`` stay. In a finished export of copies or links, only images that were moved
+    into it later are returned; everything else stays.
 
     Parameters
     ----------
     output_folder : str or path-like
-        The folder of an export, which may be interrupted.
+        The folder of an export, finished or interrupted.
 
     Returns
     -------
     list of str
-        The sources to which images were returned.
+        The paths to which images were returned.
 
     Raises
     ------
     OutputFolderError
-        If no image was moved. Also if moved images are missing, or their source is taken by
-        another file. The message lists them; all others are returned.
+        If the export has no moved images. Also if moved images are missing, or if another file
+        is at the path where an image came from. The message lists these images; all others are
+        returned.
 
     Warns
     -----
     EditedCopiesWarning
         If copies were edited. They stay in the folder.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import undo_export
+    >>> undo_export("clusters")  # doctest: +SKIP
+    ['/home/me/photos/a.jpg', '/home/me/photos/b.jpg']
     """
     folder = Path(output_folder)
     with lock(folder):
@@ -58,9 +66,9 @@ def undo_export(output_folder: str | os.PathLike[str]) -> list[str]:
         if not can_undo(journal):
             require_finished(folder, journal)  # an interrupted addition of copies
             raise OutputFolderError(
-                f"Expected an export with action='move', got action={journal.action!r} in "
-                f"{printable(folder)}. The originals were never moved. Nothing was done. Delete "
-                "the folder if you do not need it."
+                f"The export in {printable(folder)} was made with action={journal.action!r}, so "
+                "the originals were never moved. Nothing was done. Delete the folder if you do "
+                "not need it."
             )
         with explain_disk_errors(folder):
             return _return_images(folder, journal)
@@ -71,7 +79,7 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
     pairs = list(zip(journal.records, places))
     kept: list[Record] = []
     if journal.finished and journal.action != "move":
-        # Nothing is recorded first: an image that is back is found at its source.
+        # No plan is recorded first: after an interruption, returned images are at their sources.
         kept = [record for record in journal.records if record.action != "move"]
         pairs = [(record, place) for record, place in pairs if record.action == "move"]
     elif journal.command != "undo" or journal.finished:
@@ -96,16 +104,16 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
         if place is None and r.image.exported_path and not _is_back(r)
     }
     if stuck:
-        # The journal keeps these images alone, so that undoing again returns them.
+        # Only these images stay in the journal, so that undoing again returns them.
         left = [r for r, place in pairs if place in stuck or r.image.exported_path in stuck]
         write_journal(folder, journal._replace(finished=True, records=kept + left))
         n_back = sum(record.action == "move" for record, _ in back)
         raise OutputFolderError(
-            f"Expected every image of {printable(folder)} to be there and its source path to be "
-            f"free, got {len(stuck)} that could not be returned:\n{list_reasons(stuck)}\nThe other "
-            f"images that were moved are back ({n_back}). The journal and clusters.csv stay. Move "
-            "other files away or put missing images back into the folder, then undo again; or "
-            "delete the folder if you do not need what is left."
+            f"Some images of {printable(folder)} could not be returned ({len(stuck)}):\n"
+            f"{list_reasons(stuck)}\nThe other images that were moved are back ({n_back}). The "
+            "journal and clusters.csv stay. Move the files in the way, or put missing images back "
+            "into the folder, then undo again; or delete the folder if you do not need what is "
+            "left."
         )
     if kept:
         carry_out(folder, journal._replace(records=kept))  # writes the table and the journal
@@ -115,8 +123,8 @@ def _return_images(folder: Path, journal: Journal) -> list[str]:
 
 
 def _drop_plan(folder: Path, journal: Journal, places: list[str | None]) -> Journal:
-    """Record that an export is being undone, with each image where it is now."""
-    # Folders that an interrupted plan made or emptied would be forgotten with the plan.
+    """Record that an export is being undone, with the present path of each image."""
+    # Removed now, because only the plan knows which folders it made or emptied.
     planned = [(r.present_path, r.image.exported_path) for r in journal.records]
     remove_emptied(folder, (path for pair in planned for path in pair if path))
     records = [_found_at(record, place) for record, place in zip(journal.records, places)]
@@ -127,7 +135,7 @@ def _drop_plan(folder: Path, journal: Journal, places: list[str | None]) -> Jour
 
 
 def _found_at(record: Record, place: str | None) -> Record:
-    """Return the record of an image that is at `place`, with nothing planned for it."""
+    """Return the record of an image that is at `place`, without a plan for it."""
     if place is not None:
         return record._replace(image=record.image._replace(exported_path=place), present_path=None)
     never_came = record.present_path == ""
@@ -136,7 +144,7 @@ def _found_at(record: Record, place: str | None) -> Record:
 
 def _edited_copy(folder: Path, record: Record, place: str | None) -> str | None:
     """Return the path of a copy that differs from its source, or None for any other image."""
-    # The survey does not find an edited copy of an interrupted export, whose path is planned.
+    # In an interrupted export, the survey does not find an edited copy at its planned path.
     path, source = place or record.image.exported_path, record.image.source_path
     if record.action == "move" or not path or not os.path.lexists(source):
         return None
@@ -149,13 +157,13 @@ def _reason_stuck(path: Path, record: Record) -> str:
     source = record.image.source_path
     if record.action != "move":
         is_there = os.path.lexists(source)
-        return "" if is_there else f"its source {source} is missing; this copy stays"
+        return "" if is_there else f"its source {source} is missing, so this copy stays"
     is_free = not os.path.lexists(source) or same_content(source, path)
-    return "" if is_free else f"taken by another file: {source}"
+    return "" if is_free else f"its source path is taken by another file: {source}"
 
 
 def _is_back(record: Record) -> bool:
-    """Return whether an image that is not in the folder is at its source."""
+    """Return whether an image that is missing from the folder is at its source."""
     source = record.image.source_path
     if record.present_path == "" or record.action != "move":
         return True  # it was never moved

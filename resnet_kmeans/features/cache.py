@@ -19,12 +19,12 @@ from resnet_kmeans.exceptions import CacheWarning, printable, warn_caller
 from resnet_kmeans.features.cache_file import connect
 
 MAX_BYTES = 2 * 10**9  # room for 240,000 rows of 2048 float32
-# Seconds between updates of "last used", so that not every read becomes a write.
+# Seconds between updates of the time of last use, so that not every read causes a write.
 USED_STEP = 3600
-# Seconds. A file changed more recently may change again within the same time stamp.
+# Seconds. A file that changed more recently may change again without a new time stamp.
 SETTLED_AFTER = 2
 
-# UnicodeError, because the message about a damaged file may quote bytes of it.
+# UnicodeError is included because the message about a damaged file may quote bytes of it.
 _FAILURES = (sqlite3.Error, OSError, UnicodeError)
 
 
@@ -44,11 +44,11 @@ def cache_path(folder: str | os.PathLike[str] | None) -> Path | None:
 
 
 class FeatureCache:
-    """A cache of features in one SQLite file, which processes can share.
+    """A cache of features in one SQLite file, which several processes can share.
 
-    Rows are keyed by a hash of the image content and by the network, so neither an edited file
-    nor another network ever gets an old row. Once the file exceeds `max_bytes`, the least
-    recently used rows are deleted. If the file fails in any way, the cache warns and is
+    The key of a row is a hash of the image content, together with the network, so an edited
+    file or another network never gets an old row. If the file grows beyond `max_bytes`, the
+    least recently used rows are deleted. If the file cannot be used, the cache warns and is
     disabled.
 
     Parameters
@@ -89,15 +89,15 @@ class FeatureCache:
     def _disable(self, error: Exception) -> None:
         self.__exit__()
         # The base class means a damaged file. Temporary failures, such as a locked database or
-        # a full disk, have subclasses.
+        # a full disk, raise subclasses.
         self._is_damaged = type(error) is sqlite3.DatabaseError
         clear = "Clear it with `resnet-kmeans cache --clear`, or choose"
         choose = clear if self._is_damaged else "Choose"
         warn_caller(
             CacheWarning(
                 f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
-                f"goes on without it. {choose} another folder with the parameter `cache` or "
-                "RESNET_KMEANS_CACHE."
+                f"goes on without it. {choose} another folder with the parameter `cache` or the "
+                "environment variable RESNET_KMEANS_CACHE."
             )
         )
 
@@ -132,7 +132,7 @@ class FeatureCache:
         return None
 
     def add_network(self, identity: str, fingerprint: str, n_features: int) -> None:
-        """Store a network, so that a run without new images does not load it."""
+        """Store a network, so that a run without new images does not have to load it."""
         row = [_network_id(identity), fingerprint, n_features]
         values = (*row, _checksum(repr(row).encode()))
         self._write("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?)", [values])
@@ -179,18 +179,18 @@ class FeatureCache:
         self._query("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM features)")
 
     def used_bytes(self) -> int:
-        """Return the number of bytes in use, without freed pages."""
+        """Return the number of bytes in use, not counting freed pages."""
         sizes = [self._query(f"PRAGMA {p}") for p in ("page_count", "freelist_count", "page_size")]
         pages, free, size = (int(found[0][0]) if found else 0 for found in sizes)
         return (pages - free) * size
 
     def n_rows(self) -> int:
-        """Return the number of stored rows of all networks."""
+        """Return the number of rows stored for all networks."""
         found = self._query("SELECT count(*) FROM features")
         return int(found[0][0]) if found else 0
 
     def clear(self) -> None:
-        """Delete everything; a damaged file is removed."""
+        """Delete all contents; a damaged file is removed."""
         for table in ("features", "files", "networks"):
             self._query(f"DELETE FROM {table}")
         self._query("VACUUM")
@@ -219,12 +219,13 @@ def _checksum(blob: bytes) -> bytes:
 
 
 def _row_checksum(network: int, digest: bytes, blob: bytes) -> bytes:
-    # Includes the key: a flipped bit in an index would lead to another image's row.
+    # The key is included, because a flipped bit in the index could lead to the row of another
+    # image.
     return _checksum(network.to_bytes(8, "big", signed=True) + digest + blob)
 
 
 def file_state(path: str | os.PathLike[str]) -> tuple[str, bool]:
-    """Return a text that changes when a file is edited, and whether it can be relied on.
+    """Return a text that changes when a file is edited, and whether it is reliable yet.
 
     Call this before reading the file, so that an edit in between is noticed.
     """

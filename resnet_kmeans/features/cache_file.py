@@ -7,8 +7,8 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 30  # seconds to wait while another process writes
-# The id of a network is a hash of its identity, not a counter: a counter would be reused after
-# the cache is cleared, while another process may still write rows under the old number.
+# The id of a network is a hash of its identity. A counter would start again after the cache is
+# cleared, while another process may still write rows under an old number.
 FORMAT = 2
 _SCHEMA = f"""
 DROP TABLE IF EXISTS networks; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS features;
@@ -25,7 +25,7 @@ PRAGMA user_version = {FORMAT}
 def connect(file: Path) -> sqlite3.Connection:
     """Open a cache that several processes may read and write.
 
-    Threads may share the connection, but the caller must lock it.
+    Threads may share the connection, but the caller must make sure that they take turns.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def connect(file: Path) -> sqlite3.Connection:
     )
     try:
         _choose_journal(database)
-        # Damaged text should fail its checksum later, not raise here.
+        # Damaged text should fail its checksum later, not raise an error here.
         database.text_factory = lambda text: text.decode(errors="replace")
         _create_tables(database)
     except BaseException:
@@ -56,7 +56,7 @@ def _choose_journal(database: sqlite3.Connection) -> None:
             raise
         # The log needs shared memory, which network file systems lack.
         logger.warning(
-            "The file system does not support a write-ahead log (%s); each write locks the cache.",
+            "The file system does not support a write-ahead log (%s): each write locks the cache.",
             error,
         )
         database.execute("PRAGMA journal_mode=DELETE")

@@ -1,4 +1,4 @@
-"""Computes the features of images, each content once, from the cache or the network."""
+"""Computes the features of images with the cache and the network."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from resnet_kmeans.features.cache import FeatureCache, file_state
 from resnet_kmeans.images import decode, read_file
 from resnet_kmeans.network import Network, NetworkSpec, compiled_spec, load_network
 
-MAX_DECODERS = 16  # threads; more would only wait for Python's global lock
+MAX_DECODERS = 16  # threads; more would only wait for Python's global interpreter lock
 PREFETCH_BYTES = 32 * 2**20  # decoded pixels waiting for the network: 222 images at 224x224
 PROCESS_BATCH = 32  # images sent to a worker process at a time, 5 MB at 224x224
 NO_FEATURES = "the image can be read, but the network returns NaN for it"
@@ -55,12 +55,12 @@ class Extraction:
     report : callable, default=None
         Called with the number of images just processed, and whether the network ran on them.
     network : Network, default=None
-        A network already in memory; None loads the network of `spec`.
+        A network that is already in memory; None loads the network of `spec`.
 
     Attributes
     ----------
     fingerprint : str
-        `Network.fingerprint`. If the cache knows it, the network is not loaded.
+        The `fingerprint` of the network. If it is in the cache, the network is not loaded.
     n_features : int
         Number of features per image.
     reasons : dict of int to str
@@ -87,7 +87,8 @@ class Extraction:
         self._network = network
         self._key, self.fingerprint, self.n_features = known
         self.reasons: dict[int, str] = {}
-        # Position of the first image with each content, and (position, first) of the others.
+        # Images with equal content are computed once: the position of the first image with each
+        # content, and pairs (position, position of the first) for the others.
         self._first: dict[bytes, int] = {}
         self._duplicates: list[tuple[int, int]] = []
         self._files: list[tuple[str, str, bytes]] = []
@@ -146,7 +147,7 @@ class Extraction:
         return max(MAX_DECODERS, PREFETCH_BYTES // (height * width * 3))
 
     def _look_up(self, numbered: tuple[int, Any]) -> _Image:
-        """Look up the row of an image, else decode its pixels; runs in a thread."""
+        """Look up the row of an image, or else decode its pixels; runs in a thread."""
         position, source = numbered
         image = _Image(position)
         try:
@@ -161,7 +162,7 @@ class Extraction:
     def _look_up_file(self, image: _Image, path: str) -> None:
         try:
             state, settled = file_state(path)
-        except (OSError, ValueError):  # reading the file will raise the reason
+        except (OSError, ValueError):  # `read_file` will raise an error with the reason
             state, settled = "", False
         known = self._cache.find_digest(path, state) if settled else None
         if known is not None:
@@ -174,7 +175,7 @@ class Extraction:
         if isinstance(content, bytes):
             image.digest = hashlib.blake2b(content, digest_size=16).digest()
         else:
-            # An array or PIL image is hashed by its pixels. `person` keeps these hashes apart
+            # An array or PIL image is hashed by its pixels. `person` makes these hashes differ
             # from those of files.
             image.pixels = self._decode(content)
             hashed = hashlib.blake2b(image.pixels.tobytes(), digest_size=16, person=b"pixels")
@@ -201,7 +202,7 @@ class Extraction:
             return images
 
         batches = _batches(misses, network.batch_size)
-        # One more thread than streams, to stack the pixels of the next batch meanwhile.
+        # One more thread than streams stacks the pixels of the next batch in the meantime.
         n_threads = network.n_streams + 1
         return _prefetch(compute, batches, n_threads + 1, n_threads)
 
@@ -210,7 +211,7 @@ class Extraction:
         n_threads = max(1, joblib.cpu_count() // n_jobs)
         compute = joblib.delayed(_compute_in_worker)
         compiled = compiled_spec(self._spec, self._folder)
-        # Workers get pixels and return rows; the images themselves wait here, in order.
+        # Workers get pixels and return rows; the images wait here for their rows, in order.
         waiting: deque[list[_Image]] = deque()
 
         def tasks() -> Iterator[Any]:
@@ -271,7 +272,7 @@ def _compute_in_worker(
 
 def _take_pixels(images: list[_Image]) -> np.ndarray:
     pixels = np.stack([image.pixels for image in images if image.pixels is not None])
-    for image in images:  # frees the memory now that it is copied
+    for image in images:  # frees memory, now that the pixels are copied
         image.pixels = None
     return pixels
 
@@ -289,7 +290,7 @@ def _batches(images: Iterator[_Image], size: int) -> Iterator[list[_Image]]:
 def _prefetch(
     function: Callable[[_In], _Out], items: Iterator[_In], n_items: int, n_threads: int
 ) -> Iterator[_Out]:
-    """Map in threads, in order, computing at most `n_items` results ahead."""
+    """Map a function in threads; yield in order, with at most `n_items` results ahead."""
     with ThreadPoolExecutor(n_threads) as pool:
         futures = deque(pool.submit(function, item) for item in islice(items, n_items))
         while futures:

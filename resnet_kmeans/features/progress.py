@@ -39,10 +39,10 @@ def progress_bar(n_images: int, verbose: int) -> Iterator[Callable[[int, bool], 
     task, begun = bar.add_task("Features", total=n_images), time.monotonic()
 
     def advance(n_done: int, computed: bool) -> None:
-        # A run reads the same features several times. Further bars, which the cache fills at
-        # once, would only confuse.
+        # A command may read the same features several times. Bars that the cache fills
+        # immediately would only confuse.
         if computed or time.monotonic() - begun > SILENT_SECONDS:
-            bar.start()  # has no effect on a bar that was started before
+            bar.start()  # has no effect on a bar that is already started
         bar.advance(task, n_done)
 
     try:

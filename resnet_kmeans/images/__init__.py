@@ -1,4 +1,4 @@
-"""Finds image files, decodes one to RGB pixels."""
+"""Finds image files and decodes them to RGB pixels."""
 
 from resnet_kmeans.images.decoding import MAX_FILE_BYTES, decode, open_upright, read_file
 from resnet_kmeans.images.finding import IMAGE_EXTENSIONS, find_images, is_image, require_images

@@ -15,18 +15,19 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from resnet_kmeans.exceptions import DecodeError
 from resnet_kmeans.images.color import to_rgb
 
-# Pillow reads more formats, but some run programs (EPS runs Ghostscript) and some are not
-# photos (PDF, fonts, video). Only these are accepted.
+# Only these are accepted. Pillow reads more formats, but some run programs (EPS runs
+# Ghostscript), and others are not photos (PDF, fonts, video).
 FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG"),
     *("PPM", "PSD", "TGA", "TIFF", "WEBP"),
 )
-# A draft must be this much larger than the size asked for. The features of 26 photos then
-# have a cosine of at least 0.999 to those of full decoding; with a factor of 1 it was 0.961.
-# A 12-megapixel photo is still decoded at an eighth of its size for 224x224.
+# A JPEG may be decoded at a reduced size, a "draft", if that is larger than the requested size
+# by this factor. The features of 26 photos then had a cosine of at least 0.999 to those of full
+# decoding; with a factor of 1, it was only 0.961. A 12-megapixel photo is still decoded at an
+# eighth of its size for 224x224.
 DRAFT_FACTOR = 1.5
-MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read at once, so that hash and pixels agree
-LARGE_PIXELS = 2**25  # above 33 megapixels, one image is decoded at a time to bound memory
+MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read only once, so that its hash and pixels agree
+LARGE_PIXELS = 2**25  # images above 33 megapixels are decoded one at a time to bound memory
 # The mean color of ImageNet, which equals zero padding after preprocessing.
 PAD_COLOR = (124, 116, 104)
 
@@ -39,7 +40,7 @@ _BROKEN = (
 _REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose pixels can be averaged
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _one_at_a_time = threading.Lock()
-# What undoes each EXIF orientation.
+# The transposition that undoes each EXIF orientation.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -68,7 +69,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     except DecodeError:
         raise
     except FileNotFoundError:
-        raise DecodeError("no such file (broken link, or gone since it was listed)") from None
+        raise DecodeError("no such file (a broken link, or deleted meanwhile)") from None
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DecodeError(f"cannot be read: {reason}") from None
@@ -80,8 +81,8 @@ def decode(
 ) -> np.ndarray:
     """Decode one image to upright RGB pixels of a given size.
 
-    The EXIF orientation is applied. Grey, palette, CMYK, 16-bit and float images become RGB,
-    transparent pixels are blended with white, and only the first frame of an animation is
+    The EXIF orientation is applied. Grayscale, palette, CMYK, 16-bit and float images become
+    RGB, transparent pixels are blended with white, and only the first frame of an animation is
     used. Resizing is bilinear with antialiasing. Color profiles are not applied.
 
     Parameters
@@ -91,8 +92,8 @@ def decode(
     input_shape : tuple of int
         Height and width of the result, in pixels.
     resize : {"stretch", "crop", "pad"}, default="stretch"
-        ``"stretch"`` changes the proportions, ``"crop"`` cuts the longer side to its center,
-        ``"pad"`` fills the shorter side with the mean color of ImageNet.
+        ``"stretch"`` changes the proportions, ``"crop"`` keeps the center of the longer side,
+        ``"pad"`` extends the shorter side with the mean color of ImageNet.
 
     Returns
     -------
@@ -116,7 +117,7 @@ def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
         if isinstance(source, np.ndarray):
             return Image.fromarray(source)
         image = source if isinstance(source, Image.Image) else _open(source)
-        # An image in memory may still have to read its file, which threads cannot share.
+        # A PIL image may still have to read its file, which threads cannot do at the same time.
         is_large = image.width * image.height > LARGE_PIXELS
         with _one_at_a_time if image is source or is_large else nullcontext():
             return _load(image.copy() if image is source else image, draft_size)

@@ -19,8 +19,8 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
     """List the image files in a folder, in natural order (``img2`` before ``img10``).
 
     A file counts as an image if its extension is one of `IMAGE_EXTENSIONS`, in any case.
-    Hidden files and folders (``.name``), links to folders, and folders within `folder` that
-    `export_clusters` wrote are skipped. A folder that cannot be listed causes a warning.
+    Hidden files and folders (``.name``), links to folders, and exports within `folder` are
+    skipped. A folder that cannot be listed is skipped too, with a warning.
 
     Parameters
     ----------
@@ -32,12 +32,18 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
     Returns
     -------
     list of Path
-        Paths that begin with `folder`; empty if it holds no image.
+        Paths of the images, beginning with `folder`; empty if there are none.
 
     Raises
     ------
     FolderNotFoundError
         If `folder` is not a folder.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import find_images
+    >>> find_images("photos")  # doctest: +SKIP
+    [PosixPath('photos/img2.jpg'), PosixPath('photos/img10.jpg')]
     """
     if not os.path.isdir(folder):
         raise FolderNotFoundError(folder)
@@ -50,7 +56,7 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
 
 
 def is_image(name: str) -> bool:
-    """Return whether the extension of a name or path is that of an image."""
+    """Return whether a name or path has the extension of an image."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
@@ -74,9 +80,10 @@ def _walk(folder: str, recursive: bool, unlisted: list[OSError]) -> Iterator[str
 
 
 def _natural_order(path: str) -> tuple[bytes, str]:
-    # One string of bytes, as nested tuples would take 1 KB of memory per path. UTF-8 sorts as
-    # code points do and never has the byte 255, so numbers sort after text; the byte 0, which
-    # no path has, ends a run of text and a part, so that shorter ones sort first.
+    # One string of bytes, because nested tuples would take 1 KB of memory per path. UTF-8 sorts
+    # in the order of code points and never contains the byte 255, so numbers sort after text.
+    # The byte 0, which no path contains, ends each run of text and each part of the path, so
+    # that shorter ones sort first.
     key = bytearray()
     for part in path.casefold().split(os.sep):
         for number, text in re.findall(r"(\d+)|(\D+)", part):

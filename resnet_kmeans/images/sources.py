@@ -1,4 +1,4 @@
-"""Splits what a user passes as X into single images with names."""
+"""Splits the images that a user passes as `X` into single images with names."""
 
 import os
 from collections.abc import Mapping, Set
@@ -42,12 +42,12 @@ def as_sources(X: Any) -> list[Any]:
 
 
 def images_of(X: Any) -> list[Any]:
-    """Return the images of a folder, or X as `as_sources` does."""
+    """Return the images of a folder, or the images in any other X as `as_sources` does."""
     return list(require_images(X)) if isinstance(X, (str, os.PathLike)) else as_sources(X)
 
 
 def _has_length(X: Any) -> bool:
-    # A zero-dimensional array has the method, but raises when it is called.
+    # A zero-dimensional array has the method `__len__`, but calling it raises an error.
     return hasattr(X, "__len__") and getattr(X, "ndim", 1) > 0
 
 

@@ -1,4 +1,4 @@
-"""Turns a name or a file of weights into a function from pixels to features."""
+"""Turns the name of a network, or a weights file, into a function from pixels to features."""
 
 from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.compiled_files import cached_networks

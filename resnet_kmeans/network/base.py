@@ -1,4 +1,4 @@
-"""Defines `Network`, the base class of networks, which feeds them batches of a fixed shape."""
+"""Defines `Network`, the base class of networks, which always run on batches of one shape."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ class Network(ABC):
     precision : {"float32", "bfloat16", "int8"}
         Type used in computations.
     n_streams : int
-        Number of batches that it can compute concurrently.
+        Number of batches that the network can compute concurrently.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Network(ABC):
         """
         size = self.batch_size
         batches = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-        # Padding the last batch keeps one shape, so that a row does not depend on its
-        # neighbors: libraries choose other algorithms for other shapes.
+        # The last batch is padded, because libraries choose other algorithms for other shapes:
+        # so a row does not depend on how many images are in its batch.
         missing = size - len(batches[-1])
         if missing:
             batches[-1] = np.pad(batches[-1], ((0, missing), (0, 0), (0, 0), (0, 0)))
@@ -71,9 +71,9 @@ class Network(ABC):
 
 
 def _fingerprint(spec: NetworkSpec, weights_hash: str) -> str:
-    """Return a hash of the weight values and all else that determines the features."""
+    """Return a hash of the weights and of everything else that determines the features."""
     # bfloat16 and float32 share a fingerprint, because their features have a mean cosine of
-    # 0.999: a model fitted in one type predicts in the other. Those of int8 differ more.
+    # 0.999, so a model fitted in one type can predict in the other. Those of int8 differ more.
     shape: tuple[object, ...]
     shape = (spec.layer, spec.pooling, spec.input_shape, spec.resize, spec.preprocess)
     if spec.precision == "int8":

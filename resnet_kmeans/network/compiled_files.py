@@ -1,4 +1,4 @@
-"""Caches compiled networks in files, a few in a folder."""
+"""Caches a few compiled networks in the files of a folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STALE_AFTER = 3600  # seconds; an older unfinished file was left by a killed pro
 
 @dataclass(frozen=True)
 class CompiledFile:
-    """A compiled network with the facts needed before running it.
+    """A compiled network, with what must be known before it runs.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ class CompiledFile:
         with zipfile.ZipFile(file) as archive:
             about = json.loads(archive.read("network.json"))
             if about["format"] != FORMAT:
-                raise ValueError(f"its format is {about['format']}, this release reads {FORMAT}")
-            # `archive.read` verifies a checksum of every byte. The contents go through memory
-            # because OpenVINO would map a file, which another process may remove.
+                raise ValueError(f"its format is {about['format']}, this version reads {FORMAT}")
+            # `archive.read` verifies checksums. The contents are read into memory, because
+            # OpenVINO would map a file, which another process may remove.
             contents = [archive.read(name) for name in ("network.xml", "network.bin")]
         graph = import_openvino().Core().read_model(*contents)
         return cls(graph, about["weights_hash"], about["n_features"])
@@ -116,7 +116,7 @@ def find_compiled(spec: NetworkSpec, folder: Path | None) -> tuple[Path, Compile
 def save_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None) -> None:
     """Write a compiled network to where `find_compiled` looks, evicting older ones."""
     for file in _candidates(spec, folder):
-        # Where the cache cannot be written, the feature cache has said so already.
+        # If the cache cannot be written, the feature cache has already warned about it.
         with contextlib.suppress(OSError):
             compiled.write(file)
             return _make_room(file.parent)
@@ -129,7 +129,7 @@ def cached_networks(folder: Path) -> list[Path]:
 
 
 def _candidates(spec: NetworkSpec, folder: Path | None) -> Iterator[Path]:
-    # Parameters that do not change the graph share a file: float32 and bfloat16 differ only in
+    # Specs with the same graph share a file: float32 and bfloat16, for example, differ only in
     # how the graph is run.
     precision = "int8" if spec.precision == "int8" else "float32"
     same = replace(spec, precision=precision, batch_size="auto", resize="stretch")
@@ -147,9 +147,9 @@ def _read(file: Path) -> CompiledFile | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, *DAMAGES) as error:
-        logger.warning("%s cannot be used (%s) and is compiled again.", printable(file), error)
+        logger.warning("%s cannot be used (%s); it is compiled again.", printable(file), error)
         return None
-    with contextlib.suppress(OSError):  # a read-only folder serves too
+    with contextlib.suppress(OSError):  # the folder may be read-only
         os.utime(file)  # marks the file as recently used
     return found
 
@@ -177,5 +177,5 @@ def _temporary_folder() -> Path:
 
 
 def _remove(folder: str, owner: int) -> None:
-    if os.getpid() == owner:  # a forked process exits too, and must not delete it
+    if os.getpid() == owner:  # a forked process must not delete the folder when it exits
         shutil.rmtree(folder, ignore_errors=True)

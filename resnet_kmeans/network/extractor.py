@@ -1,4 +1,4 @@
-"""Builds one Keras model that maps pixels to features."""
+"""Builds a Keras model that maps pixels to features."""
 
 import difflib
 from inspect import signature
@@ -17,10 +17,9 @@ def build_extractor(model: Any, spec: NetworkSpec) -> Any:
     Parameters
     ----------
     model : keras.Model
-        Any network that takes images. It shares its weights with the result, which has no
-        weights of its own.
+        Any network that takes images. The result uses its weights and has no others.
     spec : NetworkSpec
-        `layer`, `pooling`, `preprocess` and `input_shape` are used.
+        Only `layer`, `pooling`, `preprocess` and `input_shape` are used.
 
     Returns
     -------
@@ -38,7 +37,7 @@ def build_extractor(model: Any, spec: NetworkSpec) -> Any:
     network = _cut(model, spec)
     _check_shape(network, spec)
     pixels = keras.Input((*spec.input_shape, 3), dtype="uint8")
-    # A subclassed model need not have the argument `training`.
+    # The `call` of a subclassed model may lack the argument `training`.
     takes_mode = "training" in signature(network.call).parameters
     try:
         maps = network(_prepare(pixels, spec), **{"training": False} if takes_mode else {})
@@ -58,13 +57,13 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
     if spec.layer is not None:
         names = [layer.name for layer in model.layers]
         if spec.layer not in names:
-            # Often only the beginning is given, such as conv5_block3 of conv5_block3_out.
+            # Users often give only the beginning, such as conv5_block3 for conv5_block3_out.
             close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
             close = close or difflib.get_close_matches(spec.layer, names, n=3)
             some = ", ".join(dict.fromkeys([*close, *names[-3:]]))
             raise NetworkError(
                 f"Expected the name of a layer of {model.name}, got {spec.layer!r}. Nothing "
-                f"was computed. Close names, and those of the last layers: {some}."
+                f"was computed. Close names, and names of the last layers: {some}."
             )
         output = model.get_layer(spec.layer).output
     _check_single("output", output)
@@ -72,15 +71,15 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
 
 
 def _check_single(what: str, tensors: Any) -> None:
-    """Refuse several inputs or outputs, since there is no telling which one is meant."""
+    """Raise an error if there are several inputs or outputs, as any of them may be meant."""
     found = import_tensorflow().keras.tree.flatten(tensors)
     if len(found) == 1:
         return
     names = list(tensors) if isinstance(tensors, dict) else [tensor.name for tensor in found]
-    way = "Pass layer= to choose one" if what == "output" else "Cut out a part with one input"
+    way = "Choose one with layer=" if what == "output" else "Use a part with a single input"
     raise NetworkError(
         f"Expected a network with one {what}, got {len(found)}: {', '.join(names)}. Nothing "
-        f"was computed. {way}, or save keras.Model(inputs, output) as a .keras file."
+        f"was computed. {way}, or save keras.Model(input, output) as a .keras file."
     )
 
 
@@ -104,14 +103,15 @@ def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
     if spec.preprocess == "none":
         return colors
     matrix, offset = _scaling(spec.preprocess)
-    # All modes are linear, so one 1x1 convolution serves them, which compilers merge with the
-    # first layer. Constants instead of a layer keep it out of the hashed weights.
+    # All modes are linear, so a 1x1 convolution can do them, and compilers merge it with the
+    # first layer. It uses constants instead of a layer, so that they are not among the hashed
+    # weights.
     return ops.conv(colors, matrix[None, None], data_format="channels_last") + offset
 
 
 def _scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the matrix (3, 3) and offset (3,) of a preprocessing mode of Keras."""
-    # Measured on black and the three primaries, so that the constants stay in Keras.
+    # Read off from black and the three primary colors, so that the constants are those of Keras.
     prepare = import_tensorflow().keras.applications.imagenet_utils.preprocess_input
     black, *primaries = prepare(np.eye(4, 3, k=-1), data_format="channels_last", mode=mode)
     return (primaries - black).astype(np.float32), black.astype(np.float32)
@@ -119,8 +119,8 @@ def _scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _pool(maps: Any, spec: NetworkSpec) -> Any:
     """Pool the output of a network to shape (batch, n_features)."""
-    # Feature maps have the shape (batch, height, width, channels), tokens (batch, tokens,
-    # channels). An output of shape (batch, n_features) needs no pooling.
+    # Feature maps have the shape (batch, height, width, channels); tokens have the shape (batch,
+    # tokens, channels). An output of shape (batch, n_features) needs no pooling.
     ops, n_axes = import_tensorflow().keras.ops, len(maps.shape)
     if n_axes == 2:
         return maps

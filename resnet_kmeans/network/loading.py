@@ -28,14 +28,15 @@ from resnet_kmeans.network.weights import NetworkSpec, build_model
 
 logger = logging.getLogger(__name__)
 
-# Relative to the largest feature. ResNet50 differs by 4e-7; a wrong conversion by far more.
+# Largest difference between the features of OpenVINO and Keras, relative to the largest feature.
+# It is 4e-7 for ResNet50, and far larger if a conversion is wrong.
 MAX_DIFFERENCE = 1e-4
 
 
 def load_network(
     spec: NetworkSpec, folder: Path | None = None, n_threads: int | None = None
 ) -> Network:
-    """Return the network of `spec`; a process loads it once, and again if its file changes.
+    """Return the network of `spec`, which is loaded once per process, or if its file changes.
 
     Parameters
     ----------
@@ -61,9 +62,9 @@ def load_network(
 
 
 def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
-    """Return a spec of the same network that other processes can load without TensorFlow.
+    """Return a spec with which other processes can load the same network without TensorFlow.
 
-    If TensorFlow has to run the network, `spec` itself is returned. Parameters and errors are
+    If only TensorFlow can run the network, `spec` itself is returned. Parameters and errors are
     those of `load_network`.
     """
     if not _uses_openvino(spec):
@@ -81,7 +82,8 @@ def network_of(model: Any, spec: NetworkSpec) -> Network:
 
 def _uses_openvino(spec: NetworkSpec) -> bool:
     """Return whether OpenVINO runs the network; otherwise TensorFlow runs it on a GPU."""
-    # TensorFlow has no int8 here, so an int8 network runs on the processor even beside a GPU.
+    # Only OpenVINO runs int8 here, so an int8 network runs on the processor even if there is a
+    # GPU.
     return spec.is_compiled or spec.precision == "int8" or not has_gpu()
 
 
@@ -108,16 +110,16 @@ def _compile_or_freeze(
     n_threads: int | None = None,
     save: bool = False,
 ) -> Network:
-    """Return a network that OpenVINO runs, or TensorFlow if OpenVINO cannot."""
+    """Return a network that OpenVINO runs, or one that TensorFlow runs if OpenVINO cannot."""
     try:
         compiled = compile_model(model, spec)
     except NotCompiledError as error:
         if spec.precision == "int8":
             raise NetworkError(
-                f'Expected a network that OpenVINO can run for precision="int8", got {model.name}: '
-                f'{error}. Nothing was computed. Pass precision="auto".'
+                f'precision="int8" needs OpenVINO, which cannot run {model.name}: {error}. Nothing '
+                'was computed. Pass precision="auto".'
             ) from error
-        logger.warning("OpenVINO cannot run %s, so TensorFlow does: %s.", model.name, error)
+        logger.warning("OpenVINO cannot run %s, so TensorFlow does (%s).", model.name, error)
         return FrozenNetwork(model, spec, n_threads)
     if save:
         save_compiled(compiled, spec, folder)
@@ -163,7 +165,7 @@ def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
 def _compile(extractor: Any) -> CompiledFile:
     openvino = import_openvino()
     with tempfile.TemporaryDirectory() as folder:
-        # `read_model`, unlike `convert_model`, reports no usage to OpenVINO's maker.
+        # `read_model`, unlike `convert_model`, sends no usage statistics.
         frozen = Path(folder, "frozen.pb")
         frozen.write_bytes(freeze(extractor).graph.as_graph_def().SerializeToString())
         graph = openvino.Core().read_model(frozen)
@@ -173,7 +175,7 @@ def _compile(extractor: Any) -> CompiledFile:
 
 def _fold(graph: Any) -> None:
     """Fold batch normalizations into convolutions, which saves memory at every start."""
-    # This module of OpenVINO is private. Without it, OpenVINO folds at every start instead.
+    # This module of OpenVINO is private. If it is missing, OpenVINO folds at every start instead.
     with contextlib.suppress(ImportError):
         from openvino._offline_transformations import apply_moc_transformations
 
@@ -181,11 +183,11 @@ def _fold(graph: Any) -> None:
 
 
 def _check(compiled: CompiledFile, extractor: Any) -> None:
-    """Check that the compiled network returns the features of Keras, and no constant."""
+    """Check that the compiled network returns the features of Keras and not a constant."""
     shape = (2, *extractor.input_shape[1:])
     pixels = np.random.RandomState(0).randint(256, size=shape, dtype=np.uint8)
     pixels[1] = 0
-    # Compared in float32 whatever the precision asked for: bfloat16 differs by design.
+    # Compared in float32 for any precision, because bfloat16 differs by design.
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     network = import_openvino().Core().compile_model(compiled.graph, "CPU", exact)
     rows, expected = network([pixels])[0], np.asarray(extractor(pixels))

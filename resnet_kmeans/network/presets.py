@@ -1,4 +1,4 @@
-"""Imports a KerasHub preset as one file with a network and its preprocessing."""
+"""Imports a KerasHub preset as a file that contains a network and its preprocessing."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from resnet_kmeans._files import replacing
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError, printable
 from resnet_kmeans.network.libraries import import_tensorflow
 
-# Their authors use the first token as the embedding of the whole image.
+# Networks whose authors use the first token as the embedding of the whole image.
 WITH_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")
 
 
@@ -20,7 +20,7 @@ class ImportedPreset(NamedTuple):
 
     @property
     def usage(self) -> str:
-        """A line of Python that uses the file."""
+        """A line of Python code that uses the file."""
         return (
             f"ResNetFeaturizer(weights={os.fspath(self.file)!r}, input_shape={self.input_shape}, "
             'preprocess="none")'
@@ -30,16 +30,16 @@ class ImportedPreset(NamedTuple):
 def import_preset(preset: str, file: str | os.PathLike[str]) -> ImportedPreset:
     """Write a pretrained KerasHub network to a ``.keras`` file that takes pixels from 0 to 255.
 
-    Its output is the usual embedding of each kind of network: the mean of the last feature
-    maps; the first token of ViT, DeiT, DINOv2 and DINOv3; the mean token of other
-    transformers; the image embedding of CLIP and SigLIP.
+    The output of the network is its usual embedding: the first token of ViT, DeiT, DINOv2 and
+    DINOv3, the mean token of other transformers, the image embedding of CLIP and SigLIP, and
+    the mean of the last feature maps of other networks.
 
     Parameters
     ----------
     preset : str
         Anything that KerasHub accepts: a name, ``kaggle://...``, ``hf://...`` or a folder.
     file : str or path-like
-        A new file with the extension ``.keras``.
+        The file to write. It must not exist yet, and have the extension ``.keras``.
 
     Raises
     ------
@@ -67,10 +67,10 @@ def _load(preset: str) -> tuple[Any, Any]:
     try:
         import keras_hub
     except ImportError as error:
-        what = "the network of a preset"
+        what = "the networks of presets"
         raise ExtraNotInstalledError("keras-hub", "hub", what) from error
     try:
-        # Some presets are in half precision; `ResNetFeaturizer.precision` decides later.
+        # Some presets have half precision; `ResNetFeaturizer.precision` decides about it later.
         backbone = keras_hub.models.Backbone.from_preset(preset, dtype="float32")
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except Exception as error:  # KerasHub, Kaggle and Hugging Face raise unrelated errors
@@ -89,7 +89,7 @@ def _refused(preset: str, reason: str) -> NetworkError:
 
 
 def _input_shape(preset: str, backbone: Any, converter: Any) -> tuple[int, int]:
-    """Return the height and width that a network requires, else those of its preset."""
+    """Return the height and width that a network requires, or else those of its preset."""
     inputs = backbone.input
     if isinstance(inputs, dict):  # CLIP also takes text; DINOv3 has another key
         inputs = inputs["images"] if "images" in inputs else next(iter(inputs.values()))
@@ -121,7 +121,7 @@ def _apply(preset: str, backbone: Any, images: Any) -> Any:
     outputs = backbone.output
     if isinstance(outputs, dict):  # one output per stage, the last one last
         outputs = list(outputs.values())[-1]
-    # A model of Keras' own layers alone can be loaded without keras-hub.
+    # A model that consists only of Keras' own layers can be loaded without keras-hub.
     if all(type(layer).__module__.startswith("keras.") for layer in backbone.layers):
         return keras.Model(backbone.inputs, outputs)(images)
     given = dict.fromkeys(backbone.input, images) if isinstance(backbone.input, dict) else images

@@ -12,7 +12,7 @@ from resnet_kmeans.exceptions import ExtraNotInstalledError
 from resnet_kmeans.images import decode
 from resnet_kmeans.network.libraries import import_nncf
 
-PHOTOS = ("china.jpg", "flower.jpg")  # shipped with scikit-learn, so on every machine
+PHOTOS = ("china.jpg", "flower.jpg")  # part of scikit-learn, so they are on every machine
 N_CROPS = 64  # per photo
 N_DRAWN, N_PASTED = 32, 32
 MIN_CROP, PASTED_ON = 40, 96  # pixels
@@ -21,7 +21,7 @@ MIN_CROP, PASTED_ON = 40, 96  # pixels
 def quantize(graph: Any, input_shape: tuple[int, int]) -> Any:
     """Return a graph quantized to int8.
 
-    The result depends on the graph alone, so it is the same on every machine. Activations are
+    The result depends only on the graph, so it is the same on every machine. Activations are
     calibrated on crops of scikit-learn's two photos and on synthetic images.
 
     Parameters
@@ -39,7 +39,7 @@ def quantize(graph: Any, input_shape: tuple[int, int]) -> Any:
     try:
         nncf = import_nncf()
     except ImportError as error:
-        raise ExtraNotInstalledError("nncf", "int8", 'what precision="int8" needs') from error
+        raise ExtraNotInstalledError("nncf", "int8", 'precision="int8"') from error
     logging.getLogger("nncf").setLevel(logging.ERROR)  # it logs every step
     pictures = calibration_pictures(input_shape)
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws progress bars there
@@ -48,22 +48,23 @@ def quantize(graph: Any, input_shape: tuple[int, int]) -> Any:
             nncf.Dataset([picture[None] for picture in pictures]),
             preset=nncf.QuantizationPreset.MIXED,  # activations after ReLU are never negative
             subset_size=len(pictures),
-            # A depthwise convolution has few weights and little arithmetic, but its channels
-            # differ so much in range that int8 costs EfficientNet-Lite0 most of its accuracy.
+            # Depthwise convolutions are left out: they have few weights and little arithmetic,
+            # but the ranges of their channels differ so much that int8 would cost
+            # EfficientNet-Lite0 most of its accuracy.
             ignored_scope=nncf.IgnoredScope(types=["GroupConvolution"], validate=False),
             advanced_parameters=_parameters(nncf, graph),
         )
 
 
 def _parameters(nncf: Any, graph: Any) -> Any:
-    # A range per channel, NNCF's default before depthwise convolutions, follows the few
-    # calibration images too closely: a channel that they hardly use saturates on others.
+    # A separate range per channel, NNCF's default before depthwise convolutions, fits the few
+    # calibration images too closely: a channel that they hardly use saturates on other images.
     quantization = nncf.quantization
     one_range = quantization.advanced_parameters.QuantizationParameters(per_channel=False)
     given = {"activations_quantization_params": one_range}
     if any(operation.get_type_name() == "Clamp" for operation in graph.get_ops()):
-        # ReLU6 bounds activations, so that their extremes are no outliers. Without it, the
-        # default, a mean of the maxima of single images, is more robust.
+        # ReLU6 bounds activations, so their extremes are not outliers. Without ReLU6, the
+        # default, the mean of the maxima of single images, is more robust.
         given["activations_range_estimator_params"] = (
             quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
         )
@@ -72,7 +73,7 @@ def _parameters(nncf: Any, graph: Any) -> Any:
 
 def calibration_pictures(input_shape: tuple[int, int]) -> list[np.ndarray]:
     """Return the images to calibrate on, each of shape (height, width, 3), dtype uint8."""
-    random = np.random.RandomState(0)  # NumPy guarantees its numbers never change
+    random = np.random.RandomState(0)  # NumPy guarantees that its numbers never change
     photos = [_photo(name) for name in PHOTOS]
     images = [_relight(_crop(photo, random), random) for photo in photos for _ in range(N_CROPS)]
     images += [_draw(random) for _ in range(N_DRAWN)]
@@ -95,7 +96,7 @@ def _crop(photo: np.ndarray, random: np.random.RandomState) -> np.ndarray:
 
 
 def _relight(image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Add dark, faint, colored and harsh light, which two photos by day lack."""
+    """Simulate dark, faint, colored or harsh light, which is missing in the two photos."""
     pixels = image.astype(np.float32)
     kind = random.randint(4)
     if kind == 0:
@@ -118,7 +119,7 @@ def _draw(random: np.random.RandomState) -> np.ndarray:
 
 
 def _paste(photo: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Return a crop on a plain background, as objects are photographed for catalogues."""
+    """Return a crop on a plain background, like photos of objects in catalogs."""
     image = np.empty((PASTED_ON, PASTED_ON, 3), dtype=np.uint8)
     image[:] = random.choice([0, 255, random.randint(256)])
     side = random.randint(PASTED_ON // 4, PASTED_ON * 3 // 4)

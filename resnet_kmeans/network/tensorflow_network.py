@@ -12,11 +12,11 @@ from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.libraries import has_gpu, import_tensorflow, limit_threads
 from resnet_kmeans.network.weights import NetworkSpec
 
-CPU_BATCH, GPU_BATCH = 8, 128  # images; from examples/benchmarks/throughput.py
+CPU_BATCH, GPU_BATCH = 8, 128  # images; measured by examples/benchmarks/throughput.py
 
 
 class FrozenNetwork(Network):
-    """A network that TensorFlow runs: on a GPU, or because OpenVINO cannot.
+    """A network that TensorFlow runs, on a GPU or because OpenVINO cannot run it.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class FrozenNetwork(Network):
             n_streams=1,
         )
         self._function = freeze(extractor)
-        # TensorFlow 2.21 keeps a buffer of fused convolutions in the kernel, which all calls
-        # share: concurrent calls returned garbage or crashed. The lock costs 4 % of speed.
+        # In TensorFlow 2.21, all calls share a buffer in the kernel of fused convolutions, so
+        # concurrent calls returned garbage or crashed. The lock costs 4% of the speed.
         self._lock = threading.Lock()
 
     def _compute(self, batch: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def hash_weights(model: Any) -> str:
 
 def freeze(extractor: Any) -> Any:
     """Trace a model to a TensorFlow function that takes any number of images."""
-    # Weights become constants, which compilers can fold and lay out once.
+    # Weights become constants, which compilers can fold and arrange in memory once.
     tensorflow = import_tensorflow().tensorflow
     trained = [variable.numpy() for variable in extractor.trainable_variables]
     others = [variable.numpy() for variable in extractor.non_trainable_variables]

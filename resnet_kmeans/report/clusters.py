@@ -1,4 +1,4 @@
-"""Summarizes each cluster and selects the images of it to show."""
+"""Summarizes each cluster and selects the images that represent it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 from resnet_kmeans._folder_names import NOISE, NOISE_NAME, SET_ASIDE, SET_ASIDE_NAME
 from resnet_kmeans.exceptions import printable
 
-MAX_SHOWN = 1000  # images on the page; with more, a sample of each cluster
-# Groups of images that are not clusters, but have folders.
+MAX_SHOWN = 1000  # images on the page; if there are more, it shows a sample of each cluster
+# Groups of images that are not clusters but have folders.
 _OTHERS = {NOISE: NOISE_NAME, SET_ASIDE: SET_ASIDE_NAME}
 
 
@@ -30,8 +30,8 @@ class ClusterSummary:
     n_uncertain : int
         Number of images with a negative silhouette.
     shown : list of int
-        Positions of the images to show: the most typical first, then, if not all are shown,
-        the least certain.
+        Positions of the images to show: the most typical ones first, and then, if not all
+        images are shown, the least certain ones.
     n_typical : int
         Number of images in `shown` selected as typical.
     """
@@ -53,7 +53,7 @@ def in_folders(labels: np.ndarray) -> np.ndarray:
 def join_equal_names(
     labels: np.ndarray, names: Sequence[str] | Mapping[int, str] | None
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Return labels in which clusters of equal names share the lowest, and the names by label."""
+    """Return labels, with one label for clusters of equal names, and the names by label."""
     given = dict(names) if isinstance(names, Mapping) else dict(enumerate(names or []))
     given = {**_OTHERS, **given}
     joined, first = labels.copy(), dict[str, int]()
@@ -74,7 +74,7 @@ def sum_up_clusters(
     names : mapping of int to str
         Name of each label.
     order : ndarray of shape (n,)
-        Sort key of images in their cluster, the most typical lowest; NaN if unknown.
+        Sort key of images within their cluster, lowest for the most typical; NaN if unknown.
     silhouettes : ndarray of shape (n,)
         NaN if unknown.
     """
@@ -84,8 +84,8 @@ def sum_up_clusters(
     for label, size in zip(found.tolist(), sizes.tolist()):
         members = np.flatnonzero(labels == label)
         typical = members[np.argsort(order[members], kind="stable")].tolist()  # NaN come last
-        # Of a cluster that does not fit, up to a quarter of its share shows uncertain images:
-        # those are what a person wants to check.
+        # If not all images of a cluster can be shown, up to a quarter of those shown are
+        # uncertain images, because those are the ones to check.
         n_judged = int((~np.isnan(silhouettes[members])).sum())
         n_typical = size if size <= share else share - min(share // 4, n_judged)
         rest = np.array(typical[n_typical:], dtype=int)
@@ -116,6 +116,6 @@ def _share(sizes: list[int]) -> int:
 
 
 def mean_of_known(silhouettes: np.ndarray) -> float | None:
-    """Return the mean of the known silhouettes, None if there are none."""
+    """Return the mean of the known silhouettes, or None if there are none."""
     known = silhouettes[~np.isnan(silhouettes)]
     return float(known.mean()) if len(known) else None

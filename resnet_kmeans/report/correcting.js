@@ -1,7 +1,7 @@
 
-// Corrections are a log of steps; replaying it gives the state that the page shows, so that undo
-// needs no inverse steps. A group is a cluster, identified by the label of its section; a new one
-// gets the next free label.
+// Corrections are a log of steps. Replaying the log gives the state that the page shows, so undo
+// needs no inverse steps. A group is a cluster, identified by the label of its section; a new
+// group gets the next free label.
 const exported = JSON.parse($("corrections").textContent);
 const ASIDE = -3, NOISE = -2;
 const folders = new Map(exported.groups.map((group) => [group.label, group.folder]));
@@ -9,10 +9,10 @@ const names = new Map(exported.groups.map((group) => [group.label, nameOf(group.
 const sizes = new Map(exported.groups.map((group) => [group.label, group.size]));
 const all = [...items]; // in the order of the page
 const idOf = (item) => +item.querySelector("a").id.slice("image-".length);
-const label = new Map(all.map((item) => [idOf(item), +labelOf(item)])); // of the folder it lies in
+const label = new Map(all.map((item) => [idOf(item), +labelOf(item)])); // of the present folder
 const itemOf = new Map(all.map((item) => [idOf(item), item]));
 const rows = new Map(sections.map((section) => [+section.id.slice(8), [...section.querySelector(".grid").children]]));
-const added = new Set(exported.added.map((i) => itemOf.get(i))); // by hand: the export never held them
+const added = new Set(exported.added.map((i) => itemOf.get(i))); // by hand, so not in the export
 const plural = (n, word = "image") => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 let log = [], done = 0, saved = null, state = null;
@@ -64,7 +64,7 @@ function curation() {
 const text = () => JSON.stringify(curation(), null, 1) + "\n";
 const isChanged = () => text() !== (saved ?? unchanged);
 
-// The changes, in sentences
+// The changes as sentences
 function sentences() {
   const lines = [];
   for (const group of groups()) {
@@ -148,7 +148,7 @@ function render() {
   }
   filter();
   renderBar();
-  // A moved image leaves the keyboard where it was.
+  // After an image was moved, the keyboard focus stays where the image was.
   const next = before && document.activeElement !== before.querySelector("a") && following.find((item) => item.isConnected && !item.hidden);
   if (next) next.querySelector("a").focus({ preventScroll: true });
 }
@@ -173,7 +173,7 @@ function renderSection(section, group) {
   for (const place of [section, link]) {
     place.querySelector(".name").textContent = group === NOISE ? names.get(group) : shownName(group);
     place.querySelector(".size").textContent = plural(size);
-    // What was measured holds for the cluster as it was.
+    // Measurements are shown only as long as the cluster has not changed.
     const facts = place.querySelector(".facts");
     if (facts) facts.hidden = size !== sizes.get(group);
   }
@@ -206,8 +206,8 @@ function renderBar() {
 }
 function announce(words) { $("told").textContent = words; }
 
-// Steps are stored in the browser, if it allows that. All pages of file:// may share one storage, so
-// the key names the export.
+// Steps are stored in the browser, if it allows that. All file:// pages may share one storage, so
+// the key contains the export's id.
 const key = "resnet-kmeans " + exported.id;
 function store() {
   try {
@@ -215,7 +215,7 @@ function store() {
     else localStorage.removeItem(key);
     canStore = true;
   } catch {
-    if (canStore) announce($("told").textContent + " This browser cannot store your corrections: save before you leave the page.");
+    if (canStore) announce($("told").textContent + " This browser cannot store your corrections: save them before you leave the page.");
     canStore = false;
   }
 }
@@ -229,7 +229,7 @@ function restore() {
     [log, done, saved] = [found.log, found.done, found.saved];
     state = replay();
     text();
-    return "Your corrections of this export were restored.";
+    return "Your corrections to this export were restored.";
   } catch {
     [log, done, saved] = [[], 0, null];
     return "";
@@ -258,7 +258,7 @@ function redo() {
   store();
 }
 
-// The rules for names are those of `resnet-kmeans apply`; a page without a server cannot ask it.
+// The same rules for names as in `resnet-kmeans apply`, which a page without a server cannot ask.
 const compared = (name) => name.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC");
 const DEVICES = /^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])$/;
 function reasonInvalid(name) {
@@ -279,7 +279,7 @@ const groupNamed = (name, except) => groups().find((group) => group !== except &
 const visible = () => items.filter((item) => !item.hidden);
 function pick(item, range) {
   const list = visible().filter((each) => !added.has(each)), from = list.indexOf(anchor), at = list.indexOf(item), n = picked.size;
-  if (added.has(item)) return announce(`${item.dataset.name} was added by hand. Take it into the export with resnet-kmeans add, then it can be moved.`);
+  if (added.has(item)) return announce(`${item.dataset.name} was added by hand. Add it to the export with resnet-kmeans add; then it can be moved.`);
   if (range && from >= 0) for (const each of list.slice(Math.min(from, at), Math.max(from, at) + 1)) picked.add(each);
   else if (!picked.delete(item)) picked.add(item);
   anchor = focused = item;
@@ -317,7 +317,7 @@ function moveTo(into, name) {
 function askMove() {
   if (!picked.size) return announce("Select images first.");
   ask({
-    title: `Move ${plural(picked.size)} to`, label: "A cluster below, or a new name", ok: "Move", options: groups(),
+    title: `Move ${plural(picked.size)} to`, label: "Choose a cluster below, or type a new name", ok: "Move", options: groups(),
     then(choice) {
       if (typeof choice === "number") return moveTo(choice);
       const known = groupNamed(choice);
@@ -329,10 +329,10 @@ function askMove() {
 function askName(section) {
   const group = section && +section.id.slice(8);
   if (!section) return announce("Which cluster? Click one of its images first.");
-  if (group < 0) return announce("This is not a cluster. Select its images to move them.");
+  if (group < 0) return announce("This is not a cluster, so it cannot be renamed. Select its images to move them.");
   ask({
     title: `Rename ${shownName(group)}`, label: "New name", ok: "Rename", value: shownName(group),
-    note: "The name of another cluster merges the two.",
+    note: "If another cluster has this name, the two are merged.",
     then(name) {
       const other = groupNamed(name, group);
       if (other !== undefined) return merge([group], other);
@@ -421,7 +421,7 @@ $("ask").addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && buttons.length) { event.preventDefault(); buttons[Math.max(0, Math.min(buttons.length - 1, at + step))].focus(); }
   const named = event.target !== $("ask-name") && buttons.find((button) => button.dataset.group === event.key);
-  // Once the question is closed, the page would take the digit too.
+  // Otherwise the page would also react to the digit, once the dialog is closed.
   if (named) { event.preventDefault(); event.stopPropagation(); answer(+event.key); }
 });
 
@@ -455,9 +455,9 @@ function correct(on) {
 }
 $("correct").addEventListener("click", () => {
   correct(!isCorrecting());
-  if (isCorrecting()) announce("Select images, or merge and rename clusters at their headings.");
+  if (isCorrecting()) announce("Select images, or merge and rename clusters with the buttons next to their names.");
 });
-// Before the listener that opens an image.
+// In the capture phase, before the listener that opens an image.
 document.addEventListener("click", (event) => {
   if (!isCorrecting()) return;
   const item = event.target.closest?.(".grid li[data-name]"), button = event.target.closest?.(".acts button");

@@ -18,17 +18,17 @@ class ExportView(NamedTuple):
     Attributes
     ----------
     id : str
-        Identifier of the export. Every ``curation.json`` contains it, so that it cannot be
+        Identifier of the export. Every ``curation.json`` contains it, so that the file cannot be
         applied to another export.
     folder : str or path-like
         Folder of the export.
     paths : sequence of str or None, of length n
-        Path of each image in `folder`, with ``/``; None for an image that is not there.
+        Path of each image relative to `folder`, with ``/``; None for an image that is not there.
     added : collection of str, default=()
-        Those of `paths` that were added by hand. Their folders can be renamed and merged, but
-        the files themselves cannot be moved.
+        Those of `paths` that were added by hand. The page can rename and merge their folders,
+        but cannot move these files.
     differences : sequence of str, default=()
-        Sentences that describe changes to the folder since it was written.
+        Sentences that describe the changes made to the folder by hand.
     """
 
     id: str
@@ -39,7 +39,7 @@ class ExportView(NamedTuple):
 
 
 def read_corrections(summary: ClusteringSummary, export: ExportView) -> dict[str, Any]:
-    """Return the data of the script that records corrections, in a form fit for JSON.
+    """Return the data for the script that records corrections, as values for JSON.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def read_corrections(summary: ClusteringSummary, export: ExportView) -> dict[str
     shown = [i for cluster in summary.clusters for i in cluster.shown]
     return {
         "id": export.id,
-        # A browser keeps corrections between visits. If this value has changed since, they
-        # refer to folders that are no longer the same.
+        # A browser keeps corrections between visits. If this value has changed in the meantime,
+        # they refer to folders that are no longer the same.
         "revision": _hash([export.id, summary.labels.tolist(), list(export.paths)]),
         "command": _command(export.folder),
         "groups": [
@@ -80,7 +80,7 @@ def _folders(summary: ClusteringSummary, export: ExportView) -> dict[int, str]:
 
 
 def _command(folder: str | os.PathLike[str]) -> str:
-    # Quoted for the shell of the system, since people paste it into a terminal.
+    # Quoted for the shell of the system, because people paste it into a terminal.
     words = ["resnet-kmeans", "apply", printable(os.path.abspath(folder)), "curation.json"]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 

@@ -1,4 +1,4 @@
-"""Defines the base class of the displays of a clustering."""
+"""Defines the base class of displays that draw a clustering."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_tile
 
 TILE = 124  # side of an image, in pixels
-# matplotlib's qualitative palette with the most colors; they repeat after 20 clusters.
+# matplotlib's largest qualitative palette; colors repeat after 20 clusters.
 PALETTE = "tab20"
 
 
@@ -35,8 +35,10 @@ class ClusteringDisplay:
         Parameters
         ----------
         estimator : fitted ImageFolderClusterer
+            The clusterer whose results are drawn.
         X : sequence of length n, default=None
-            The images of the fit, needed if they were in memory; None uses `image_paths_`.
+            The images of the fit, which are needed if they were in memory; None uses
+            `image_paths_`.
         ax : matplotlib Axes, default=None
             Axes to draw on; None creates a figure.
         **options
@@ -69,7 +71,7 @@ class ClusteringDisplay:
         images : sequence of length n
             Paths, bytes, PIL images or uint8 arrays.
         labels : array-like of int, of shape (n,)
-            Label of each image; -1 for an unreadable one, -2 for noise.
+            Label of each image; -1 for an unreadable image, -2 for noise.
         features : ndarray of shape (n, d), default=None
             The rows that were clustered. Only a contact sheet can be drawn without them.
         distances : array-like of shape (n,), default=None
@@ -95,12 +97,12 @@ class ClusteringDisplay:
         if not known:
             raise ValueError(
                 f"Expected the features that were clustered, got none that {type(self).__name__} "
-                "can draw. Nothing was drawn. Pass features=, with two or more clusters."
+                "can draw. Nothing was drawn. Pass features=..., with two or more clusters."
             )
 
 
 def take_axes(display: Any, ax: Any, size: tuple[float, float]) -> Any:
-    """Set `ax_` and `figure_` of a display; without axes, create a figure of a size in inches."""
+    """Set `ax_` and `figure_` of a display; if `ax` is None, create a figure of `size` inches."""
     if ax is None:
         try:
             import matplotlib.pyplot as plt

@@ -17,17 +17,18 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
     Parameters
     ----------
     clusterer : fitted ImageFolderClusterer
-        Another clusterer needs the attribute `labels_` only, in which negative labels are
+        Any other clusterer needs only the attribute `labels_`, in which negative labels are
         noise. The attributes `image_paths_`, `distances_`, `unreadable_`, `cluster_names_` and
         `pipeline_` are used if they exist.
     images : sequence of length n, default=None
-        The images of the fit, needed if they were in memory or have been moved.
+        The images of the fit, which are needed if they were in memory or have been moved.
     features : ndarray of shape (n, d), default=None
         The rows that were clustered; None computes them.
 
     Returns
     -------
     dict
+        Arguments of `summarize`.
 
     Raises
     ------
@@ -38,8 +39,8 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
         raise ValueError(
             "Expected a clusterer with the labels of its images, got a "
             f"{type(clusterer).__name__} without labels_: it was not fitted, or was loaded from "
-            "a model file. Nothing was drawn. Fit it, or pass the images and "
-            "clusterer.predict(images)."
+            "a model file. Nothing was drawn. Fit it, or pass the images, with "
+            "clusterer.predict(images) as labels."
         )
     names = {
         "images": "image_paths_",
@@ -61,7 +62,7 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
 
 
 def read_features(pipeline: Any, images: Sequence[Any], labels: np.ndarray) -> np.ndarray:
-    """Return the input of the last step of a pipeline; rows of NaN for unreadable images."""
+    """Return the input of the last step of a pipeline, with NaN for unreadable images."""
     readable = np.flatnonzero(np.asarray(labels) != UNREADABLE)
     blocks = [readable[start : start + BLOCK] for start in range(0, len(readable), BLOCK)]
     rows = [pipeline[:-1].transform([images[i] for i in block]) for block in blocks]

@@ -4,7 +4,7 @@ let items = [...document.querySelectorAll(".grid li[data-name]")];
 let sections = [...document.querySelectorAll(".cluster")];
 const labelOf = (item) => item.closest(".cluster").id.slice("cluster-".length);
 const nameOf = (label) => $("cluster-" + label).querySelector(".name").textContent;
-let groupOf = (label, i) => label; // where corrections have put an image of the map
+let groupOf = (label, i) => label; // replaced by correcting.js: the cluster after corrections
 const thumbnailOf = (i) => $("image-" + i)?.querySelector("img")?.src;
 
 // Filter and size
@@ -18,7 +18,7 @@ function filter() {
     item.hidden = !matches(item.dataset.name, item.classList.contains("unsure"));
     n += !item.hidden;
   }
-  // A cluster whose images shown were all moved away may hold some that are not shown.
+  // A cluster may be left without images on the page, but still have images that are not shown.
   for (const section of sections)
     section.hidden = !section.querySelector(".grid li[data-name]:not([hidden])") && (!!wanted || !!unsureOnly || !+section.dataset.size);
   for (const gap of document.querySelectorAll(".break")) gap.hidden = wanted || unsureOnly;
@@ -55,7 +55,7 @@ function show(item) {
   large.hidden = !image;
   if (image) large.src = image.src;
   if (image && !link.getAttribute("href").startsWith("#")) {
-    // The thumbnail stays where the original is gone, or of a format that no browser draws.
+    // The thumbnail stays if the original is missing, or in a format that browsers cannot show.
     const original = new Image();
     original.onload = () => { if (current === item) large.src = original.src; };
     original.src = link.href;
@@ -63,7 +63,7 @@ function show(item) {
   $("detail-name").textContent = item.dataset.name;
   $("detail-facts").textContent = [nameOf(labelOf(item)),
     silhouette && "silhouette " + silhouette,
-    rival && (item.classList.contains("unsure") ? "could also be in " : "next nearest is ") + nameOf(rival),
+    rival && (item.classList.contains("unsure") ? "could also be in " : "next nearest: ") + nameOf(rival),
   ].filter(Boolean).join(" · ");
   $("detail-link").hidden = link.getAttribute("href").startsWith("#");
   $("detail-link").href = link.href;
@@ -175,7 +175,7 @@ function go(label) {
 }
 if (canvas) {
   const arrows = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-  let touched = null; // a first tap shows, a second one goes
+  let touched = null; // the first tap on a point shows its image, the second goes to the cluster
   canvas.addEventListener("pointermove", (event) => event.pointerType === "mouse" && choose(nearest(event, 16)));
   canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && choose(null));
   canvas.addEventListener("click", (event) => {

@@ -35,30 +35,32 @@ def write_report(
 ) -> Path:
     """Write a self-contained HTML page that shows the clusters.
 
-    The page opens from disk, without a server or a network connection. It embeds a thumbnail
-    of each image; of more than 1,000 images, it shows a sample of each cluster.
+    The page can be opened from the disk, without a server or a network connection. It contains
+    a thumbnail of each image; if there are more than 1,000 images, it shows a sample of each
+    cluster.
 
     Parameters
     ----------
     clustering : fitted ImageFolderClusterer, or array-like of int, of shape (n,)
-        The clusterer, whose results are used unless other parameters replace them; or labels,
-        -1 for an unreadable image, -2 for noise. A fitted scikit-learn clusterer such as
-        DBSCAN is accepted too, and its -1 is read as noise.
+        A fitted clusterer, whose results are used unless other parameters replace them; or the
+        label of each image, -1 for an unreadable image and -2 for noise. A fitted scikit-learn
+        clusterer such as DBSCAN is accepted too; its label -1 means noise.
     path : str or path-like
-        The file to write, such as ``report.html``. An older report is replaced, any other file
-        is an error.
+        The file to write, such as ``report.html``. An older report is replaced; any other
+        existing file raises an error.
     images : sequence of length n, default=None
         Paths, bytes, PIL images or uint8 arrays, in the order of the labels. Paths become
         links, relative to the folder of `path`.
     features : ndarray of shape (n, d), default=None
-        The rows that were clustered. A clusterer computes them if they are None; with labels,
-        the page then has neither silhouettes nor a map.
+        The rows that were clustered. If None, a clusterer computes them; if `clustering` is an
+        array of labels, the page has neither silhouettes nor a map.
     distances : array-like of shape (n,), default=None
-        Distance of each image to its center. The nearest image is the most typical one.
+        Distance of each image to the center of its cluster. The nearest images are the most
+        typical ones. None computes the distances from `features`.
     reasons : mapping of str to str, default=None
-        Reason for each unreadable image, by path.
+        Why images are unreadable, by path.
     names : sequence of str, or mapping of int to str, default=None
-        Name of each label; clusters of equal names are shown as one.
+        Name of each label; clusters with equal names are shown as one.
     export : ExportView, default=None
         The export that contains the images. With it, the page can correct the export: rename
         and merge clusters, move images and set them aside. Corrections are saved as
@@ -78,7 +80,7 @@ def write_report(
     FileExistsError
         If `path` is a file but not a report. Nothing is written then.
     ValueError
-        If lengths differ, labels are not integers, or a clusterer has no labels.
+        If lengths differ, labels are not integers, or a clusterer was not fitted.
 
     Examples
     --------
@@ -105,7 +107,7 @@ def write_report(
         known["labels"] = clustering
     if "images" not in known:
         raise ValueError(
-            "Expected `images` with the labels, got none. Nothing was written. Pass the paths "
+            "Expected `images` with the labels, got none. Nothing was written. Pass their paths "
             "in the order of the labels: write_report(labels, path, images=paths)."
         )
     summary = summarize(**known, facts=facts, projection=projection)
@@ -153,8 +155,8 @@ def render(
         corrections=corrections,
         differences=list(map(printable, export.differences)) if export else [],
         generator=GENERATOR,
-        # The page's security policy admits scripts with this random value only, so nothing in
-        # a file name can run.
+        # The security policy of the page allows only scripts with this random value, so a file
+        # name cannot contain code that runs.
         nonce=secrets.token_urlsafe(16),
     )
 
@@ -183,7 +185,7 @@ def _points(summary: ClusteringSummary) -> list[list[Any]]:
 def _check_free(page: Path) -> None:
     if not os.path.lexists(page):
         return
-    # The mark stands in the page's head, so its first 1,000 bytes suffice.
+    # The mark is in the head of the page, so the first 1,000 bytes are enough.
     mark = f'content="{GENERATOR}"'.encode()
     if page.is_file() and mark in page.read_bytes()[:1000]:
         return

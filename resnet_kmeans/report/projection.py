@@ -56,10 +56,11 @@ def _tsne(rows: np.ndarray) -> tuple[np.ndarray, str]:
 
     # 30 is scikit-learn's default; the perplexity must be smaller than the number of rows.
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    # OpenMP threads wait in busy loops, so that on a loaded machine t-SNE took 28 s, not 4 s.
+    # One thread, because OpenMP threads wait in busy loops: on a loaded machine, t-SNE took 28 s
+    # instead of 4 s.
     with threadpool_limits(1, user_api="openmp"):
         points = TSNE(perplexity=perplexity, random_state=0).fit_transform(rows)
-    return points, "t-SNE: neighbors stay together, distances between groups mean little"
+    return points, "t-SNE: neighbors stay together; distances between groups mean little"
 
 
 def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -70,4 +71,4 @@ def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
         raise ImportError(message) from error
     n_neighbors = min(15, len(rows) - 1)
     points = UMAP(n_neighbors=n_neighbors, random_state=0, n_jobs=1).fit_transform(rows)
-    return points, "UMAP: neighbors stay together, distances between groups mean little"
+    return points, "UMAP: neighbors stay together; distances between groups mean little"

@@ -35,16 +35,17 @@ class ClusteringSummary:
     folder : str
         The folder that contains all images, printable; empty for images in memory.
     labels : ndarray of shape (n,)
-        Label of each image; -1 for an unreadable one, -2 for noise, -3 for one set aside.
+        Label of each image; -1 for an unreadable image, -2 for noise, -3 for one set aside.
     silhouettes : ndarray of shape (n,)
-        Silhouette of each image; NaN if unknown, as outside a sample of 10,000 images.
+        Silhouette of each image; NaN if unknown. Of more than 10,000 images, only those of a
+        random sample are known.
     rivals : ndarray of shape (n,)
         Label of the nearest other cluster for images that are shown; -1 if unknown.
     mean_silhouette : float or None
         Mean silhouette; None without features.
     clusters : list of ClusterSummary
-        Clusters in the order of labels, those of equal names merged, then noise and images
-        that were set aside.
+        Clusters in the order of labels, then noise and images that were set aside. Clusters with
+        equal names are merged.
     unreadable : dict of str to str
         Reason for each unreadable image, by name.
     mapped : ndarray of int
@@ -52,7 +53,7 @@ class ClusteringSummary:
     positions : ndarray of shape (len(mapped), 2)
         Coordinates of these images on the map, from 0 to 1.
     projection : str
-        Caption of the map, empty without one.
+        Caption of the map; empty if there is no map.
     facts : dict of str to str
         Description of the clustering.
     """
@@ -105,9 +106,9 @@ def summarize(
     images : sequence of length n
         Paths, bytes, PIL images or uint8 arrays.
     labels : array-like of int, of shape (n,)
-        Label of each image; -1 for an unreadable one, -2 for noise, -3 for one set aside.
+        Label of each image; -1 for an unreadable image, -2 for noise, -3 for one set aside.
     features : ndarray of shape (n, d), default=None
-        The rows that were clustered; without them there is neither silhouettes nor a map.
+        The rows that were clustered; without them, there are no silhouettes and no map.
     distances : array-like of shape (n,), default=None
         Distance of each image to its center; None computes them from `features`.
     reasons : mapping of str to str, default=None
@@ -117,8 +118,9 @@ def summarize(
     facts : mapping of str, default=None
         Description of the clustering.
     projection : {"auto", "pca", "tsne", "umap"} or None, default="auto"
-        Method that computes the map; ``"auto"`` uses t-SNE, None computes no map. For 1,319
-        rows of 64 columns t-SNE took 3 s on two cores; UMAP, including its import, 72 s.
+        Method that computes the map; ``"auto"`` uses t-SNE, or PCA for fewer than 10 images, and
+        None computes no map. For 1,319 rows of 64 columns, t-SNE took 3 s on two cores; UMAP took
+        72 s, including its import.
 
     Returns
     -------
@@ -175,7 +177,7 @@ def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray
 def _score(
     features: np.ndarray | None, labels: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return silhouettes and distances to the own center; NaN if unknown."""
+    """Return silhouettes, and distances of images to their own centers; NaN if unknown."""
     silhouettes, distances = np.full((2, len(labels)), np.nan)
     if features is None:
         return silhouettes, distances
@@ -193,7 +195,7 @@ def _centers(features: np.ndarray, labels: np.ndarray, found: np.ndarray) -> np.
 
 
 def _rivals(features: np.ndarray | None, labels: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Return the nearest other cluster of the images that are shown, -1 for all others."""
+    """Return the nearest other cluster of each image that is shown, and -1 for all others."""
     rivals, found = np.full(len(labels), -1), np.unique(labels[labels >= 0])
     if features is not None and len(found) > 1:
         gaps = euclidean_distances(features[shown], _centers(features, labels, found))
@@ -207,7 +209,7 @@ def _draw_map(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     if features is None or projection is None:
         return rows[:0], np.empty((0, 2)), ""
-    # All images of the page are on the map, and a random sample of the others.
+    # The map contains all images that the page shows, and a random sample of the others.
     others = np.random.RandomState(0).permutation(np.setdiff1d(rows, shown))
     mapped = np.sort(np.concatenate([shown, others[: max(0, MAX_MAPPED - len(shown))]]))
     return mapped, *project(features[mapped], projection)

@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from resnet_kmeans.exceptions import DecodeError
 from resnet_kmeans.images import open_upright, read_file
 
-# Maximum width and height in pixels, tried in turn until the file is small enough: photos need
-# the first, random noise the third.
+# Maximum width and height in pixels, tried in turn until the file is small enough. The first is
+# enough for photos; random noise needs the third.
 THUMBNAIL_SIZES = ((320, 224), (240, 168), (160, 112), (80, 56))
-QUALITY = 72  # of the JPEG; with less, ringing at edges becomes visible
+QUALITY = 72  # of the JPEG; below this, ringing at edges becomes visible
 # Keeps a page of 1,000 thumbnails under 20 MB: base64 takes four bytes for three.
 MAX_THUMBNAIL_BYTES = 14_000
 
@@ -31,16 +31,16 @@ class Thumbnail(NamedTuple):
 
 
 def make_thumbnails(images: Sequence[Any]) -> list[Thumbnail | None]:
-    """Return a thumbnail of each image, None for an unreadable one."""
-    # Threads suffice, since Pillow releases the GIL. It warns about damaged metadata, which a
-    # thumbnail does not need.
+    """Return a thumbnail of each image, or None for an unreadable image."""
+    # Threads are enough, because Pillow releases the GIL. Its warnings about damaged metadata do
+    # not matter for a thumbnail.
     with warnings.catch_warnings(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return list(pool.map(make_thumbnail, images))
 
 
 def make_thumbnail(image: Any) -> Thumbnail | None:
-    """Return a thumbnail of at most `MAX_THUMBNAIL_BYTES`, None for an unreadable image."""
+    """Return a thumbnail of at most `MAX_THUMBNAIL_BYTES`, or None for an unreadable image."""
     try:
         picture = _open(image, THUMBNAIL_SIZES[0])
     except DecodeError:
@@ -56,7 +56,7 @@ def make_thumbnail(image: Any) -> Thumbnail | None:
 
 
 def make_tile(image: Any, side: int) -> Image.Image:
-    """Return the center of an image as a square of `side` pixels, grey if it is unreadable."""
+    """Return the center of an image as a square of `side` pixels, gray if it is unreadable."""
     size = (side, side)
     try:
         with warnings.catch_warnings():

@@ -1,3 +1,3 @@
-"""The model file: a fitted clusterer as arrays with a header, without code."""
+"""Saves a fitted clusterer to a model file: arrays with a header, without code."""
 
 from resnet_kmeans.saving.fitted_steps import load_model, new_fitted_kmeans, save_model

@@ -1,4 +1,4 @@
-"""Saves the fitted steps of a clusterer as arrays, and makes them anew."""
+"""Converts the fitted steps of a clusterer to arrays and back."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from resnet_kmeans.clustering import ClusterDiscriminantAnalysis, NearestLabels
 from resnet_kmeans.exceptions import ModelFileError, printable
 from resnet_kmeans.saving.model_file import read_model, write_model
 
-KNOWN_REDUCERS = (  # types of the steps of reducers that can be saved as arrays
+KNOWN_REDUCERS = (  # the reducers that can be saved as arrays, by the types of their steps
     [FunctionTransformer],
     [Normalizer],
     [Normalizer, PCA],
@@ -33,15 +33,15 @@ def save_model(
     ----------
     path : str or path-like
     header : mapping
-        With the keys ``clusterer`` and ``featurizer``, the parameters of both, and ``names``;
-        values that JSON can represent.
+        The parameters of both under the keys ``clusterer`` and ``featurizer``, and the names of
+        the clusters under ``names``. JSON must be able to represent all values.
     steps : (reducer, clusterer)
-        Fitted.
+        The fitted steps.
 
     Raises
     ------
     ModelFileError
-        If a step is a custom one, or the file cannot be written.
+        If a step cannot be saved as arrays, or the file cannot be written.
     """
     write_model(path, {"versions": library_versions(), **header}, to_arrays(*steps))
 
@@ -54,7 +54,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any, Any]:
     FileNotFoundError
         If there is no file at `path`.
     ModelFileError
-        If the file is no model file, is damaged, or has a newer format.
+        If the file is not a model file, is damaged, or has a newer format.
     """
     header, arrays = read_model(path)
     try:
@@ -64,8 +64,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any, Any]:
         return {**header, "names": names}, reducer, clusterer
     except (LookupError, TypeError, ValueError) as error:
         raise ModelFileError(
-            f"The parameters or arrays of the model in {printable(path)!r} are not as "
-            f"they are written: {printable(error)}. Nothing was loaded. Save the model again."
+            f"The parameters or arrays of the model in {printable(path)!r} are invalid: "
+            f"{printable(error)}. Nothing was loaded. Save the model again."
         ) from error
 
 
@@ -75,7 +75,7 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
     Raises
     ------
     ModelFileError
-        If a step is a custom one, or has settings that `from_arrays` does not know.
+        If a step is of another type, or has settings that `from_arrays` cannot restore.
     """
     steps = [step for _, step in reducer.steps] if isinstance(reducer, Pipeline) else [reducer]
     reducers = [type(step) for step in steps]
@@ -110,8 +110,8 @@ def _is_default(step: Any) -> bool:
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
     """Return the fitted reducer and clusterer whose arrays `to_arrays` returned."""
-    # Each step is fitted to a stand-in, then its public attributes are set. So private ones
-    # exist, whatever the version of scikit-learn.
+    # Each step is fitted to placeholder data, then its public attributes are set. So its private
+    # attributes exist in every version of scikit-learn.
     centers = arrays["cluster_centers"]
     clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
     if "components" in arrays:
@@ -144,7 +144,7 @@ def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:
     inertia : float
         Sum of squared distances of the rows of the fit to their centers.
     """
-    # `fit` may average centers that are equal, or move them by rounding.
+    # `fit` may average equal centers, or change them by rounding, so they are set afterwards.
     clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
     clusterer.cluster_centers_ = centers
     clusterer.inertia_ = inertia

@@ -24,8 +24,8 @@ def write_model(
 ) -> None:
     """Write a model file, completely or not at all.
 
-    The format is safetensors. Its metadata contain the header as JSON, with a format number,
-    and a SHA-256 of header and arrays.
+    The format is safetensors. Its metadata contains the header as JSON with a format number,
+    and a SHA-256 hash of the header and the arrays.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def write_model(
             os.fsync(file.fileno())
     except OSError as error:
         raise ModelFileError(
-            f"Expected a path that can be written, got {printable(path)!r}: {error.strerror}. "
+            f"The model cannot be written to {printable(path)!r}: {error.strerror}. "
             "What was there is unchanged. Choose another folder, or free some space."
         ) from error
 
@@ -79,8 +79,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     FileNotFoundError
         If there is no file at `path`.
     ModelFileError
-        If the file is not a model file, is truncated, was changed after it was written, or
-        has a newer format.
+        If the file is not a model file, is damaged, was changed after it was written, or has a
+        newer format.
     """
     path = Path(path)
     if not stat.S_ISREG((found := path.stat()).st_mode):

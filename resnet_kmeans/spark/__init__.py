@@ -1,4 +1,4 @@
-"""Clusters images as `ImageFolderClusterer` does, but on Spark (`spark` extra)."""
+"""Clusters images on Spark, as `ImageFolderClusterer` does on one machine (`spark` extra)."""
 
 from resnet_kmeans.spark.driver import assign, extract_features, fit
 

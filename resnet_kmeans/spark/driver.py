@@ -1,8 +1,8 @@
-"""Clusters images as `ImageFolderClusterer` does, but on a Spark cluster.
+"""Clusters images on a Spark cluster, as `ImageFolderClusterer` does on one machine.
 
-Each Python worker runs the network on its partitions; the reducer is fitted on the driver, on
-a sample; MLlib's K-Means clusters the reduced rows. The result is an ordinary
-`ImageFolderClusterer`. This package must be installed on the workers.
+Each Python worker runs the network on its partitions, the driver fits the reducer on a sample,
+and MLlib's K-Means clusters the reduced rows. The result is an ordinary `ImageFolderClusterer`.
+This package must be installed on the workers.
 """
 
 from functools import partial
@@ -30,10 +30,11 @@ from resnet_kmeans.spark.worker import (
     ship,
 )
 
-# Rows that the reducer is fitted on: 160 MB, while spark.driver.maxResultSize is 1 GB.
+# Rows that the reducer is fitted on. They take 160 MB; spark.driver.maxResultSize is 1 GB.
 SAMPLE_ROWS = 20_000
-# Starts by k-means||, in addition to one from the centers of the sample. They win on a few
-# thousand rows (caltech101a: inertia 177 against 184), the other with thousands of clusters.
+# Starts by k-means||, in addition to one from the centers of the sample. The former are better
+# on a few thousand rows (an inertia of 177, not 184, on 25 categories of Caltech 101), the latter
+# with thousands of clusters.
 N_STARTS = 3
 MAX_ITERATIONS = 100  # per start; MLlib's default of 20 stops some of them too early
 PARTITION_ROWS = 5_000  # reduced rows per partition, whatever the size of the Spark cluster
@@ -49,11 +50,11 @@ def fit(
 ) -> ImageFolderClusterer:
     """Cluster images on a Spark cluster.
 
-    The method is that of a single machine: the reducer ``"auto"``, then K-Means. The reducer
-    is fitted on all rows up to 20,000, and otherwise on a sample of about that size. K-Means
-    over all rows starts three times by k-means|| and once from the centers found in that
-    sample; the best result is kept. It depends neither on the number of executors nor on
-    executors that are lost.
+    The method is the same as on a single machine: the reducer ``"auto"``, then K-Means. If
+    there are more than 20,000 rows, the reducer is fitted on a sample of about that size.
+    K-Means runs on all rows four times, starting three times from k-means|| and once from the
+    centers found in the sample; the best result is kept. It does not depend on the number of
+    executors or on the loss of executors.
 
     Parameters
     ----------
@@ -62,20 +63,21 @@ def fit(
         DataFrame with the columns ``path`` and ``content`` (bytes of an image file); or a
         DataFrame returned by `extract_features`.
     n_clusters : int, default=5
-        Number of clusters, at most as many as readable images.
+        Number of clusters, from 2 to the number of readable images.
     featurizer : ResNetFeaturizer, default=None
         None uses ``ResNetFeaturizer()``. Its weights must be on the driver, which sends them
         to the workers. Workers do not use its cache; use `features_path` instead.
     random_state : int, RandomState instance or None, default=None
-        An int makes the result reproducible, however Spark distributes the images.
+        Use an int for reproducible results, however Spark distributes the images.
     features_path : str, default=None
-        New folder to write the features to, as Parquet; None keeps them in Spark's storage
-        during the fit.
+        A new folder to which the features are written as Parquet; None keeps them in Spark's
+        storage during the fit.
 
     Returns
     -------
     ImageFolderClusterer
-        The fitted model, without attributes of one entry per image; see `assign` for labels.
+        The fitted model, without the attributes that have one entry per image. Use `assign` to
+        get labels.
 
     Raises
     ------
@@ -86,11 +88,11 @@ def fit(
 
     Notes
     -----
-    Settings that suit this job, to be given when the Spark session is built::
+    Recommended settings, to be passed when the Spark session is built::
 
         spark.task.cpus                 4        # one network for four cores
         spark.executor.memoryOverhead   2g       # the network lives outside the JVM
-        spark.sql.files.openCostInBytes 524288   # 256 images a task instead of 32
+        spark.sql.files.openCostInBytes 524288   # 256 images per task instead of 32
 
     Examples
     --------
@@ -131,16 +133,17 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     Parameters
     ----------
     clusterer : ImageFolderClusterer
-        Fitted, here or on one machine.
+        A fitted model, from `fit` or from a single machine.
     images : str or pyspark.sql.DataFrame
-        As for `fit`.
+        Images, as for `fit`.
 
     Returns
     -------
     pyspark.sql.DataFrame
-        One row per image: ``path``; ``cluster``, the label that `predict` gives, -1 for an
-        image that cannot be read; ``distance`` to the cluster's center, null without one;
-        ``reason``, null for a readable image. Nothing is computed before it is asked for.
+        One row per image, with the columns ``path``, ``cluster`` (the label that `predict`
+        would return; -1 for an unreadable image), ``distance`` (to the center of the cluster;
+        null for an image in no cluster) and ``reason`` (why an image is unreadable, else null).
+        It is computed lazily.
     """
     frame, listing = read_images(images)
     featurizer, reducer, last = (step for _, step in clusterer.pipeline_.steps)
@@ -151,7 +154,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     rows = frame.select("path", "content").mapInArrow(both, ASSIGNED)
     if listing is None:
         return rows
-    # A file that Spark skipped has no row; the listing adds one.
+    # A file that Spark skipped has no row, so one is added from the listing.
     filled = "path", "coalesce(cluster, -1) cluster", "distance", reason_where("cluster is null")
     return listing.join(rows, "path", "left").selectExpr(*filled)
 
@@ -164,16 +167,17 @@ def extract_features(
     Parameters
     ----------
     images : str or pyspark.sql.DataFrame
-        As for `fit`.
+        Images, as for `fit`.
     featurizer : ResNetFeaturizer, default=None
+        None uses ``ResNetFeaturizer()``.
     features_path : str, default=None
-        New folder to write the features to, as Parquet; None computes them lazily.
+        A new folder to which the features are written as Parquet; None computes them lazily.
 
     Returns
     -------
     pyspark.sql.DataFrame
-        One row per image: ``path``, ``features`` (array of float, null for an image that
-        cannot be read), ``reason`` (null for one that can).
+        One row per image, with the columns ``path``, ``features`` (array of float; null for an
+        unreadable image) and ``reason`` (why an image is unreadable, else null).
 
     Raises
     ------
@@ -224,7 +228,7 @@ def _count(features: Any, readable: Any, n_clusters: int, images: Any) -> int:
 
 def _sample(readable: Any, n_rows: int, seed: int) -> np.ndarray:
     """Return about `SAMPLE_ROWS` rows."""
-    # Selected by a hash of the path, so that the layout of partitions does not matter.
+    # Rows are selected by a hash of the path, so the layout of partitions does not matter.
     share = int(min(1.0, SAMPLE_ROWS / n_rows) * 2**30)
     sample = readable.where(f"pmod(xxhash64(path, {seed}), {2**30}) < {share}")
     table = sample.select("path", "features").toArrow().sort_by("path").combine_chunks()
@@ -237,7 +241,7 @@ def _reduced(readable: Any, reducer: Any, n_rows: int) -> Any:
 
     lists = readable.mapInArrow(partial(reduce_batches, reducer), REDUCED)
     rows = lists.select("path", array_to_vector("reduced").alias("reduced"))
-    # k-means|| draws random numbers per partition, so another layout would change the clusters.
+    # k-means|| draws random numbers per partition, so the result depends on the partitions.
     n_partitions = -(-n_rows // PARTITION_ROWS)
     return rows.repartition(n_partitions, "path").sortWithinPartitions("path")
 
@@ -267,7 +271,7 @@ def _parallel(reduced: Any, n_clusters: int, seed: int) -> tuple[float, Any]:
 
 def _refined(reduced: Any, centers: np.ndarray) -> tuple[float, Any]:
     """Return the cost and centers of K-Means started from given centers."""
-    # The newer pyspark.ml does not accept initial centers.
+    # The newer API, pyspark.ml, does not accept initial centers.
     from pyspark.mllib.clustering import KMeans, KMeansModel
 
     rows = reduced.rdd.map(reduced_array)

@@ -1,4 +1,4 @@
-"""Reads images, or features computed before, with Spark."""
+"""Reads images, or features that were computed before, with Spark."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ LOST = "Spark could not read the file, or it is larger than 1 GiB"
 
 
 def read_images(images: Any) -> tuple[Any, Any]:
-    """Return a DataFrame of images or features and, for a path, the listing of its files.
+    """Return a DataFrame of images or features and, for a folder, the list of its files.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def read_images(images: Any) -> tuple[Any, Any]:
     spark = session.getActiveSession() or session.builder.getOrCreate()
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", True)
     reader = reader.option("pathGlobFilter", _glob(IMAGE_EXTENSIONS))
-    # One unreadable file must not fail the whole stage; the listing still contains it.
+    # One unreadable file must not make the whole stage fail; the listing still contains it.
     reader = reader.option("ignoreCorruptFiles", True).option("ignoreMissingFiles", True)
     files = reader.load(os.fspath(images))
     return files.where(f"length <= {MAX_FILE_BYTES}"), files.select("path")
@@ -55,5 +55,5 @@ def _glob(extensions: tuple[str, ...]) -> str:
 
 
 def reason_where(condition: str) -> str:
-    """Return an SQL expression for the ``reason`` of rows that only the listing has."""
+    """Return an SQL expression for ``reason`` that fills in the rows of files Spark skipped."""
     return f"if({condition}, coalesce(reason, '{LOST}'), reason) reason"

@@ -1,4 +1,4 @@
-"""Computes features and labels of batches in Spark's Python workers."""
+"""Computes the features and labels of batches in Spark's Python workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Batches = Iterator[Any]  # of pyarrow.RecordBatch
 
 
 def ship(spark: Any, featurizer: ResNetFeaturizer) -> Featurize:
-    """Return the function for the workers, after handing the network to Spark."""
+    """Send the network to the workers; return the function with which they run it."""
     weights, compiled = featurizer.network_files()
     prefix = featurizer.fingerprint_[:16]
     return Featurize(featurizer, _send(spark, weights, prefix), _send(spark, compiled, prefix))
@@ -40,11 +40,11 @@ def _send(spark: Any, source: Path | None, prefix: str) -> str | None:
         return None
     from pyspark import SparkFiles
 
-    # Prefixed by the network's fingerprint, as Spark refuses two files of the same name.
+    # Prefixed by the fingerprint of the network, because Spark refuses two files with one name.
     name = f"{prefix}-{source.name}"
     context = spark.sparkContext
     if not any(file.endswith(name) for file in context.listFiles):
-        # In Spark's own folder, which is deleted when the session ends.
+        # The copy is in Spark's own folder, which is deleted when the session ends.
         folder = tempfile.mkdtemp(dir=SparkFiles.getRootDirectory())
         context.addFile(shutil.copyfile(source, Path(folder, name)).as_posix())
     return name
@@ -154,5 +154,5 @@ def assign_batches(reducer: Any, clusterer: Any, centers: np.ndarray, batches: B
 def compose(
     first: Callable[..., Batches], then: Callable[..., Batches], batches: Batches
 ) -> Batches:
-    """Run two steps in one Python worker, so that features do not leave it in between."""
+    """Run two steps in one Python worker, so that features stay there in between."""
     return then(first(batches))
