@@ -29,6 +29,7 @@ from resnet_kmeans.clustering import (
     new_clusterer,
     new_reducer,
     one_thread_if_small,
+    prediction,
     rows,
     takes_n_clusters,
 )
@@ -249,10 +250,10 @@ class ImageFolderClusterer(
             for i, source in enumerate(sources)
         ]
         clusterer = self.pipeline_["clusterer"]
-        self.labels_ = rows.labels_of_fit(clusterer, reduced)
+        self.labels_ = prediction.labels_of_fit(clusterer, reduced)
         self.unreadable_ = _by_name(sources, reasons)
-        self.cluster_centers_ = rows.centers_of(clusterer, reduced, self.labels_)
-        self.distances_ = rows.own_distances(reduced, self.cluster_centers_, self.labels_)
+        self.cluster_centers_ = prediction.centers_of(clusterer, reduced, self.labels_)
+        self.distances_ = prediction.own_distances(reduced, self.cluster_centers_, self.labels_)
         # Only KMeans and its variants have an inertia.
         self.inertia_ = float(getattr(clusterer, "inertia_", np.nansum(self.distances_**2)))
 
@@ -277,7 +278,7 @@ class ImageFolderClusterer(
         check_is_fitted(self)
         clusterer = self.pipeline_["clusterer"]
         blocks = self._reduced(images_of(X))
-        return np.concatenate([rows.predict(clusterer, block) for block, _ in blocks])
+        return np.concatenate([prediction.predict(clusterer, block) for block, _ in blocks])
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the distances of images to the centers of all clusters.
@@ -294,7 +295,7 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         centers, blocks = self.cluster_centers_, self._reduced(images_of(X))
-        return np.concatenate([rows.distances(block, centers) for block, _ in blocks])
+        return np.concatenate([prediction.distances(block, centers) for block, _ in blocks])
 
     def _reduced(self, sources: list[Any]) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
         """Yield reduced rows in blocks, with the reasons for unreadable images by position."""
@@ -334,7 +335,7 @@ class ImageFolderClusterer(
         check_is_fitted(self)
         featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
         features, _ = rows.features_of(featurizer, sample_of(images_of(X)))
-        labels = rows.predict(clusterer, rows.reduce(reducer, features))
+        labels = prediction.predict(clusterer, rows.reduce(reducer, features))
         readable = labels != UNREADABLE
         return features[readable], labels[readable]
 
@@ -423,8 +424,8 @@ class ImageFolderClusterer(
         if X is not None:
             paths = images_of(X)
             reduced, reasons = self._reduce(paths)
-            labels = rows.predict(self.pipeline_["clusterer"], reduced)
-            gaps = rows.own_distances(reduced, self.cluster_centers_, labels)
+            labels = prediction.predict(self.pipeline_["clusterer"], reduced)
+            gaps = prediction.own_distances(reduced, self.cluster_centers_, labels)
             return paths, labels, gaps, _by_name(paths, reasons)
         if not hasattr(self, "labels_"):
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans.clustering import rows
+from resnet_kmeans.clustering import prediction, rows
 from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import images_of, source_name
@@ -119,7 +119,7 @@ def _labelled_features(clusterer: Any, X: Any) -> Iterator[tuple[np.ndarray, np.
             labels = clusterer.labels_[block]
         else:
             width = clusterer.cluster_centers_.shape[1]
-            labels = rows.predict(last, rows.reduce(reducer, features, width))
+            labels = prediction.predict(last, rows.reduce(reducer, features, width))
         known = (labels >= 0) & rows.is_readable(features)
         yield features[known], labels[known]
 

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Imported here to catch Ctrl-C during the seconds that the import takes.
     try:
-        from resnet_kmeans.cli.parser import main as run
+        from resnet_kmeans.cli.running import main as run
 
         return run(argv)
     except KeyboardInterrupt:

@@ -18,10 +18,8 @@ from resnet_kmeans.cli.printing import (
 )
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export import (
-    JOURNAL,
     POOR_FIT,
     ExportedImage,
-    can_undo,
     read_export,
     unfinished_journal,
 )
@@ -135,19 +133,3 @@ def report(args: argparse.Namespace) -> None:
         print(f"The folder was changed by hand: {count(len(differences), 'difference')}.")
         print_some(differences, "; the page lists all of them")
     print(f"Report: {printable(page)}")
-
-
-def after_interrupt(args: argparse.Namespace) -> str:
-    """Return the state in which Ctrl-C left an export, and what to do next."""
-    output = getattr(args, "output", None)
-    place = printable(output)
-    if output is None or not Path(output, JOURNAL).exists():
-        return "stopped. No image was touched. Run the command again to continue."
-    journal = unfinished_journal(output)
-    if journal is None:
-        return f"stopped. {place} is complete. To write its report: resnet-kmeans report {place}"
-    back = f", or undo it: resnet-kmeans undo {place}" if can_undo(journal) else ""
-    return (
-        "stopped. No image was lost; each is complete at its old or new path. Finish it: "
-        f"resnet-kmeans finish {place}{back}"
-    )

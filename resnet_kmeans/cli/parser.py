@@ -1,14 +1,7 @@
-"""Parses the command line and runs the function of each command."""
+"""Defines the commands and their options."""
 
 import argparse
-import contextlib
-import io
-import logging
-import os
-import sys
-import traceback
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import resnet_kmeans
@@ -24,110 +17,11 @@ from resnet_kmeans.cli.options import (
     add_run_options,
     at_least,
 )
-from resnet_kmeans.cli.printing import LISTED, print_reasons
-from resnet_kmeans.cli.streams import log_to_stderr, own_stderr
-from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning, printable
 from resnet_kmeans.network import BACKBONES
 
-BROKEN_PIPE = 128 + 13  # exit status in a shell of a program terminated by SIGPIPE
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    # Messages of the libraries would hide those of this package. Keras imports matplotlib, which
-    # logs each deprecation in its dependencies.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for library in ("tensorflow", "matplotlib"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # some encodings lack emoji
-        sys.stdout.reconfigure(errors="backslashreplace")
-    args, unknown = _parser().parse_known_args(argv)
-    if unknown:  # argparse itself would show the usage of the program, not of the command
-        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    del args.parser
-    with own_stderr(), log_to_stderr(getattr(args, "quiet", False)):
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        # Commands that export images list the unreadable ones at the end.
-        warnings.simplefilter("ignore", UnreadableImagesWarning)
-        warnings.showwarning = _new_showwarning()
-        try:
-            args.worker(args)
-            sys.stdout.flush()  # an error at exit could no longer be reported
-        except BrokenPipeError:  # not an error; caused by `| head -1`, for example
-            _drop_output()
-            return BROKEN_PIPE
-        except (ResNetKMeansError, ImportError, OSError, ValueError) as error:
-            if args.debug:
-                traceback.print_exc()
-            print(f"resnet-kmeans: error: {_message(error)}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print(f"resnet-kmeans: {exports.after_interrupt(args)}", file=sys.stderr)
-            return 130
-    return 0
-
-
-def _new_showwarning() -> Callable[..., None]:
-    """Return a function that prints each warning once, for `warnings.showwarning`."""
-    shown: set[str] = set()
-
-    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
-        if isinstance(message, UnreadableImagesWarning):
-            print_reasons(*message.args)
-            return
-        is_for_user = category.__module__.startswith("resnet_kmeans")
-        # Deprecations in pyparsing are UserWarnings too, but are meant for developers.
-        is_for_developers = issubclass(category, DeprecationWarning)
-        is_for_user |= issubclass(category, UserWarning) and not is_for_developers
-        if is_for_user and str(message) not in shown:
-            shown.add(str(message))
-            print(f"resnet-kmeans: warning: {message}", file=sys.stderr)
-
-    return show
-
-
-def _message(error: Exception) -> str:
-    if not isinstance(error, OSError) or isinstance(error, ResNetKMeansError):
-        return _shortened(str(error))
-    if error.filename is not None:
-        path = printable(error.filename)
-        return (
-            f"The file or folder {path} cannot be used: {error.strerror}. The command stopped "
-            "there. Check the path and its permissions."
-        )
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _drop_output()
-    return (
-        f"Printing the results or writing a file failed: {error.strerror or error}. Files written "
-        "before that are complete. Free some space, or choose another folder."
-    )
-
-
-def _shortened(message: str) -> str:
-    """Return a message that lists at most `LISTED` of its files."""
-    lines = message.split("\n")
-    listed = [i for i, line in enumerate(lines) if line.startswith("  ")]
-    if rest := listed[LISTED:]:
-        lines[rest[0] : rest[-1] + 1] = [f"  and {len(rest)} more"]
-    return "\n".join(lines)
-
-
-def _drop_output() -> None:
-    """Discard buffered output, which Python would try to write again at exit."""
-    with contextlib.suppress(OSError):  # tests replace stdout with a stream that has no file
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-
-
-def _parser() -> argparse.ArgumentParser:
+def new_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; each command sets its `worker`."""
     parser = argparse.ArgumentParser(prog="resnet-kmeans", description=resnet_kmeans.__doc__)
     parser.add_argument("--version", action="version", version=f"resnet-kmeans {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -2,6 +2,7 @@
 
 from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.n_clusters_choice import NClustersChoice, NClustersScore, choose
+from resnet_kmeans.clustering.prediction import NearestLabels, own_distances, predict
 from resnet_kmeans.clustering.recipe import (
     REDUCERS,
     depends_on_n_clusters,
@@ -10,13 +11,10 @@ from resnet_kmeans.clustering.recipe import (
     takes_n_clusters,
 )
 from resnet_kmeans.clustering.rows import (
-    NearestLabels,
     drop_unreadable,
     features_of,
     fit_reducer,
     is_readable,
-    own_distances,
-    predict,
     reduce_blocks,
 )
 from resnet_kmeans.clustering.scores import (

@@ -13,7 +13,7 @@ from resnet_kmeans.clustering.discriminant import (
     PCA_COMPONENTS,
     ClusterDiscriminantAnalysis,
 )
-from resnet_kmeans.clustering.rows import NearestLabels
+from resnet_kmeans.clustering.prediction import NearestLabels
 
 REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
 # With at least so many rows, "auto" means "discriminant". Measured on parts of labeled sets:

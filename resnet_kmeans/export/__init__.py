@@ -15,11 +15,12 @@ from resnet_kmeans.export.exporter import (
     write_export,
 )
 from resnet_kmeans.export.files import ACTIONS
-from resnet_kmeans.export.plan import ExportedImage, check_action, check_images, plan_export
+from resnet_kmeans.export.plan import check_action, check_images, plan_export
 from resnet_kmeans.export.present_state import (
     ExportState,
     can_undo,
     read_export,
     unfinished_journal,
 )
+from resnet_kmeans.export.table import ExportedImage
 from resnet_kmeans.export.undo import undo_export

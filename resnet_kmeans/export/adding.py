@@ -9,9 +9,10 @@ from resnet_kmeans._folder_names import SET_ASIDE_NAME, UNREADABLE, name_key
 from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
 from resnet_kmeans.export.files import Content, contents_of
 from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
-from resnet_kmeans.export.plan import ExportedImage, check_images, free_name
+from resnet_kmeans.export.plan import check_images, free_name
 from resnet_kmeans.export.present_state import open_export, with_contents
 from resnet_kmeans.export.survey import Survey
+from resnet_kmeans.export.table import ExportedImage
 
 POOR_FIT = "farther from the center than 99% of the images of the fit"
 

@@ -12,9 +12,9 @@ from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry
 from resnet_kmeans.export.exporter import keep_model
 from resnet_kmeans.export.journal import Journal, lock, read_journal
 from resnet_kmeans.export.move_plan import plan_curation, plan_moves
-from resnet_kmeans.export.plan import ExportedImage
 from resnet_kmeans.export.present_state import ExportState, open_export, read_export, with_contents
 from resnet_kmeans.export.survey import Survey
+from resnet_kmeans.export.table import ExportedImage
 
 
 def apply_curation(

@@ -1,19 +1,17 @@
 """Carries out the plan of a journal, from the start or from where it was interrupted."""
 
-import csv
 import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from resnet_kmeans._files import HIDDEN_PREFIX, replacing
+from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans._folder_names import JOURNAL, REPORT, TABLE, name_key
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import PART, place_file, remove_empty
 from resnet_kmeans.export.journal import Journal, Record, write_journal
-from resnet_kmeans.export.plan import ExportedImage
+from resnet_kmeans.export.table import ExportedImage, write_table
 
 STAGE = f"{HIDDEN_PREFIX}moving"  # staging folder for images that swap paths
 
@@ -60,7 +58,7 @@ def carry_out(folder: Path, journal: Journal) -> Journal:
     journal = _move_within(folder, journal)
     records = [_place(record, folder) for record in journal.records]
     done = journal._replace(finished=True, staged=False, other_files=[], records=records)
-    _write_table(folder / TABLE, done.images)
+    write_table(folder, done.images)
     write_journal(folder, done)
     for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors"):
         if file.name != journal.model:  # the model from before a split
@@ -143,19 +141,3 @@ def remove_own_files(folder: Path, journal: Journal) -> None:
     for name in (TABLE, REPORT, PART, *models, JOURNAL):
         (folder / name).unlink(missing_ok=True)
     remove_empty(folder)
-
-
-def _write_table(path: Path, images: list[ExportedImage]) -> None:
-    # File names may contain bytes that are not valid UTF-8.
-    with (
-        replacing(path) as part,
-        open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        for row in [ExportedImage._fields, *images]:
-            writer.writerow([_without_formula(cell) for cell in row])
-
-
-def _without_formula(cell: Any) -> Any:
-    """Put an apostrophe in front of a text that a spreadsheet would run as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell

@@ -18,14 +18,9 @@ from resnet_kmeans.export.journal import (
     read_journal,
     write_journal,
 )
-from resnet_kmeans.export.plan import (
-    ExportedImage,
-    check_action,
-    check_empty,
-    check_images,
-    plan_export,
-)
+from resnet_kmeans.export.plan import check_action, check_empty, check_images, plan_export
 from resnet_kmeans.export.present_state import require_finished, unfinished_journal
+from resnet_kmeans.export.table import ExportedImage
 from resnet_kmeans.export.undo import undo_export
 
 

@@ -12,7 +12,7 @@ from resnet_kmeans._files import replacing
 from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import ACTIONS, Content
-from resnet_kmeans.export.plan import ExportedImage
+from resnet_kmeans.export.table import ExportedImage
 
 try:
     import fcntl

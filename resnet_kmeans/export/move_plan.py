@@ -19,8 +19,9 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.export.curation import Curation
 from resnet_kmeans.export.journal import Journal, Record
-from resnet_kmeans.export.plan import ExportedImage, free_name
+from resnet_kmeans.export.plan import free_name
 from resnet_kmeans.export.survey import Survey
+from resnet_kmeans.export.table import ExportedImage
 
 
 def plan_moves(

@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,38 +18,11 @@ from resnet_kmeans._folder_names import (
 )
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.files import ACTIONS
+from resnet_kmeans.export.table import ExportedImage
 
 # Written by the file managers of Windows, macOS and KDE.
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
 MAX_SUFFIX = 16  # characters; a longer "extension" is rather a part of the name with a dot
-
-
-class ExportedImage(NamedTuple):
-    """One row of ``clusters.csv``.
-
-    Attributes
-    ----------
-    cluster : int
-        The label. -1 for an image that could not be read or was set aside, -2 for noise.
-    name : str
-        The name of the cluster and of its folder; empty for an unreadable image.
-    exported_path : str or None
-        Path relative to the output folder, with ``/``; None for an image that could not be
-        read.
-    source_path : str
-        Absolute path of the original.
-    distance : float or None
-        Distance to the center of the cluster, if known.
-    reason : str
-        Why the image could not be read, was set aside or fits badly; otherwise empty.
-    """
-
-    cluster: int
-    name: str
-    exported_path: str | None
-    source_path: str
-    distance: float | None = None
-    reason: str = ""
 
 
 def plan_export(

@@ -9,8 +9,8 @@ from resnet_kmeans._folder_names import JOURNAL, folder_of, label_of
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import contents_of
 from resnet_kmeans.export.journal import Journal, Record, read_journal
-from resnet_kmeans.export.plan import ExportedImage
 from resnet_kmeans.export.survey import Survey, survey
+from resnet_kmeans.export.table import ExportedImage
 
 
 @dataclass(frozen=True)

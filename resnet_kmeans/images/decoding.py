@@ -13,7 +13,6 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from resnet_kmeans.exceptions import DecodeError
-from resnet_kmeans.images.color import to_rgb
 
 # Only these are accepted. Pillow reads more formats, but some run programs (EPS runs
 # Ghostscript), and others are not photos (PDF, fonts, video).
@@ -139,8 +138,8 @@ def _load(image: Image.Image, draft_size: tuple[int, int]) -> Image.Image:
     turn = _turn(image)
     factor = min(image.width // max(draft_size), image.height // max(draft_size))
     if factor > 1 and image.width * image.height > LARGE_PIXELS:
-        image = (image if image.mode in _REDUCIBLE else to_rgb(image)).reduce(factor)
-    return to_rgb(image if turn is None else image.transpose(turn))
+        image = (image if image.mode in _REDUCIBLE else _to_rgb(image)).reduce(factor)
+    return _to_rgb(image if turn is None else image.transpose(turn))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -188,3 +187,42 @@ def _fit(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
         canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), corner)
         return canvas
     return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any mode as RGB, with transparent parts in white."""
+    # Pillow clips wide gray values at 255, so that most 16-bit images would turn white.
+    if image.mode.startswith(("I", "F")):
+        image = _to_8bit(image)
+    if image.has_transparency_data:
+        # Pillow converts premultiplied gray ("La") only to "LA".
+        image = image.convert("LA") if image.mode == "La" else image
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_8bit(image: Image.Image) -> Image.Image:
+    """Scale wide gray values to the range 0 to 255."""
+    values = np.array(image, dtype=np.float32)
+    low, high = 0.0, float(_white(image))
+    # The white of float images, and of integers beyond 16 bits, is unknown: the range of values
+    # in the image is stretched instead.
+    if image.mode == "F" or values.max() > high:
+        values[~np.isfinite(values)] = 0
+        low, high = float(values.min()), float(values.max())
+    clear = image.info.get("transparency")
+    is_clear = values == clear if isinstance(clear, int) else False
+    values -= low
+    values *= 255 / max(high - low, 1e-9)
+    np.clip(values, 0, 255, out=values)
+    values[is_clear] = 255
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def _white(image: Image.Image) -> int:
+    """Return the largest gray value that the file of an image can hold."""
+    # A TIFF file may store 12 bits per value, so that 4095 is white.
+    bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
+    return int(2 ** min(bits, 16)) - 1

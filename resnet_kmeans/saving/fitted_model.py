@@ -14,7 +14,7 @@ from resnet_kmeans._folder_names import default_cluster_names, renamed
 from resnet_kmeans._versions import library_versions
 from resnet_kmeans.clustering import ClusterDiscriminantAnalysis, NearestLabels
 from resnet_kmeans.exceptions import ModelFileError, printable
-from resnet_kmeans.saving.model_file import read_model, write_model
+from resnet_kmeans.saving.file_format import read_model, write_model
 
 KNOWN_REDUCERS = (  # the reducers that can be saved as arrays, by the types of their steps
     [FunctionTransformer],

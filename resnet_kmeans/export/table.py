@@ -1,0 +1,54 @@
+"""Writes clusters.csv, one row per image."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resnet_kmeans._files import replacing
+from resnet_kmeans._folder_names import TABLE
+
+
+class ExportedImage(NamedTuple):
+    """One row of ``clusters.csv``.
+
+    Attributes
+    ----------
+    cluster : int
+        The label. -1 for an image that could not be read or was set aside, -2 for noise.
+    name : str
+        The name of the cluster and of its folder; empty for an unreadable image.
+    exported_path : str or None
+        Path relative to the output folder, with ``/``; None for an image that could not be
+        read.
+    source_path : str
+        Absolute path of the original.
+    distance : float or None
+        Distance to the center of the cluster, if known.
+    reason : str
+        Why the image could not be read, was set aside or fits badly; otherwise empty.
+    """
+
+    cluster: int
+    name: str
+    exported_path: str | None
+    source_path: str
+    distance: float | None = None
+    reason: str = ""
+
+
+def write_table(folder: Path, images: Iterable[ExportedImage]) -> None:
+    """Write the table of an export to its folder."""
+    # File names may contain bytes that are not valid UTF-8.
+    with (
+        replacing(folder / TABLE) as part,
+        open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        for row in [ExportedImage._fields, *images]:
+            writer.writerow([_without_formula(cell) for cell in row])
+
+
+def _without_formula(cell: Any) -> Any:
+    """Put an apostrophe in front of a text that a spreadsheet would run as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell
