@@ -237,7 +237,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             if fitted != extraction.fingerprint:
                 raise WeightsMismatchError(fitted, extraction.fingerprint)
             rows = extraction.run(sources)
-        reasons = extraction.reasons
+        reasons = dict(sorted(extraction.reasons.items()))
         self._report_unreadable({source_name(sources[i], i): reasons[i] for i in reasons})
         return rows, reasons
 

@@ -19,11 +19,8 @@ class ExportState:
 
     Attributes
     ----------
-    folder : Path
     id : str
         Identifies the export; never changes.
-    action : str
-        The action of the command that made the export.
     folders : list of str
         The present folder of each label.
     centers : list of int
@@ -38,9 +35,7 @@ class ExportState:
         Files that were added by hand.
     """
 
-    folder: Path
     id: str
-    action: str
     folders: list[str]
     centers: list[int]
     images: list[ExportedImage]
@@ -67,17 +62,13 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
     """
     folder = Path(output_folder)
     written = read_journal(folder)
-    require_finished(folder, written)
-    found = survey(folder, written)
-    present = with_places(written, folder, found)
+    present, found = open_export(folder, written)
     pairs = [
         (old.image, new.image, place)
         for old, new, place in zip(written.records, present.records, found.places)
     ]
     return ExportState(
-        folder=folder,
         id=written.id,
-        action=written.action,
         folders=present.folders,
         centers=present.centers,
         images=[new for _, new, place in pairs if place or not new.exported_path],
