@@ -1,321 +1,578 @@
-"""Commands on exports are killed: no image is lost, and the next run finishes."""
+"""A command that is stopped at any step loses no image, and `finish` or `undo` completes it."""
 
+import errno
 import json
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from resnet_kmeans.export import is_unfinished, read_export
-from resnet_kmeans.export.journal import read_journal
-from resnet_kmeans.export.present_state import can_undo
-import os
-TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
+from resnet_kmeans import (
+    ImageFolderClusterer,
+    ResNetFeaturizer,
+    add_images,
+    export_clusters,
+    finish_export,
+    rename_cluster,
+    undo_export,
+)
+from resnet_kmeans.cli import main
+from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
+from tests.export_folders import contents, draw, images_in, present_rows, state_of, visible
+from tests.kills import KILLED, run_here, run_in_forks, stopped, watched
 
-SCRIPT = Path(__file__).with_name("commands_in_forks.py")
-# Prime to 3 and 4: what is done after every third and fourth kill is done in a part of them too.
-STEPS = range(1, 200, 1 if TEST_ALL else 5)
+OLD, NEW = [0, 8, 16, 240, 248], [1, 9, 247, 120]
+N_RANDOM = int(os.environ.get("RESNET_KMEANS_RANDOM_KILLS", "20"))
 
 
 @pytest.fixture(scope="module")
 def in_fork(tmp_path_factory):
-    """A function that runs a job in a fork, which is killed at its n-th change of the disk."""
-    printed = tmp_path_factory.mktemp("printed") / "printed"
-    with subprocess.Popen(
-        [sys.executable, SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-
-        def run(n, name, *arguments) -> tuple[int, str]:
-            job = json.dumps([n, name, arguments, str(printed)])
-            process.stdin.write(f"{job}\n".encode())
-            process.stdin.flush()
-            code = int(process.stdout.readline())
-            text = printed.read_text()
-            assert code in (0, 2, -signal.SIGKILL), text
-            return code, text
-
+    """Does a job in a fork that SIGKILL ends at the n-th change of the disk."""
+    with run_in_forks(str(tmp_path_factory.mktemp("printed") / "printed")) as run:
         yield run
-
-
-def draw(folder: Path, shades, prefix="") -> list[str]:
-    """Draw grey pictures, each with different bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{prefix}{shade}.png" for shade in shades]
-    for path, shade in zip(paths, shades):
-        Image.new("L", (3, 3), shade).save(path)
-    return [str(path) for path in paths]
-
-
-def bytes_in(*folders: Path) -> list[bytes]:
-    found = (p for f in folders for p in sorted(f.rglob("*")) if p.is_file())
-    return sorted(p.read_bytes() for p in found if p.suffix == ".png")
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    found = (p for p in sorted(folder.rglob("*")) if p.is_file())
-    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
-
-
-OLD, NEW = [0, 8, 16, 240, 248], [1, 9, 247, 120]
-
-JOBS = {
-    # Two folders swap their names.
-    "apply": {
-        "names": {"cluster_0": "cluster_1", "cluster_1": "cluster_0"},
-        "moves": {},
-    },
-    "merge": {"names": {"cluster_0": "greys", "cluster_1": "greys"}, "moves": {}},
-    "rename": ["cluster_0", "dark"],
-    "split": ["cluster_0", 2],
-    "add": "copy",
-    "add by move": "move",
-}
 
 
 @pytest.fixture
 def place(tmp_path):
-    """Paths of a folder of images, one of more images, and an export."""
+    """Folders of images, of more images, and of the export."""
+    draw(tmp_path / "work" / "in", OLD), draw(tmp_path / "work" / "more", NEW, "new_")
+    for image in (tmp_path / "work" / "more").iterdir():
+        image.chmod(0o444)
     return {name: tmp_path / "work" / name for name in ("in", "more", "out")}
 
 
-def arguments_of(job, place):
-    out, more = str(place["out"]), str(place["more"])
-    if job in ("apply", "merge"):
-        return ["apply", out, JOBS[job]]
-    if job.startswith("add"):
-        return ["main", "add", out, more, "--action", JOBS[job], "--quiet"]
-    return [job, out, *JOBS[job]]
+@pytest.fixture
+def export(place, stand_in):
+    """A function that exports the dark and the light images; the export keeps its model."""
+    model = ImageFolderClusterer(2, featurizer=ResNetFeaturizer(weights=stand_in), reducer=None)
+    model.set_params(random_state=0).fit(place["in"])
+    model.set_cluster_names({int(model.labels_[0]): "dark", int(model.labels_[-1]): "light"})
+
+    def run(action="move"):
+        return model.export(place["out"], action=action)
+
+    return run
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_a_kill_at_any_step_loses_nothing_and_the_next_run_finishes(tmp_path, place, in_fork, job):
-    template = tmp_path / "template"
-    draw(place["in"], OLD), draw(place["more"], NEW, "new_")
-    before, more = tree(place["in"]), tree(place["more"])
-    everything = {*before.values(), *more.values()}
-    images = sorted(map(str, place["in"].iterdir()))
-    assert in_fork(0, "cluster", images, str(place["out"]), "move")[0] == 0
-    shutil.copytree(place["in"].parent, template)
-    arguments, out = arguments_of(job, place), place["out"]
-    layouts = []
-    for n in STEPS:
-        shutil.rmtree(place["in"].parent)
-        shutil.copytree(template, place["in"].parent)
-        code, text = in_fork(n, *arguments)
-        assert set(bytes_in(*place.values())) == everything, f"lost by a kill at step {n}"
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder on another file system than that of the images."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK) or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system at /dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shared))
+    yield folder
+    shutil.rmtree(folder)
+
+
+class Snapshot:
+    """The state of folders, to which they can be returned."""
+
+    def __init__(self, place, folder):
+        self.place, self.folder = place, folder
+        for name, path in place.items():
+            if path.exists():
+                shutil.copytree(path, folder / name)
+
+    def restore(self):
+        for name, path in self.place.items():
+            shutil.rmtree(path, ignore_errors=True)
+            if (self.folder / name).exists():
+                shutil.copytree(self.folder / name, path)
+
+
+def state(place) -> dict[str, dict[str, bytes]]:
+    """Return the files of all folders, apart from our own hidden ones."""
+    return {name: visible(path) for name, path in place.items()}
+
+
+def images_of(place) -> set[bytes]:
+    found = (item for files in state(place).values() for item in files.items())
+    return {data for path, data in found if path.endswith(".png")}
+
+
+def check_all_else_is_refused(run, out, job):
+    before = contents(out)
+    others = [
+        ("rename_cluster", str(out), 0, "other"),
+        ("write_export_report", str(out)),
+        ("main", "report", str(out)),
+    ]
+    for other in others:
+        code, text = run(0, out, *other)
+        assert code == 2, (other, text)
+        assert f"resnet-kmeans finish {out}" in text, other
+    if job[0] != "undo_export":  # another reason may come first: its images are moved already
+        code, text = run(0, out, *job)
+        assert code == 2, text
+    assert contents(out) == before
+
+
+def check_kills(run, steps, place, snapshot, job, undone=None, at_least=10):
+    """Kill a job at some steps, then finish it, or undo it to the state `undone`."""
+    options = job[-1] if isinstance(job[-1], dict) else {}
+    arguments = [a for a in job if a is not options]
+    root, out = os.path.commonpath(place.values()), place["out"]
+    begin, before, images = Snapshot(place, snapshot), state(place), images_of(place)
+    assert run(0, root, *arguments, **options) == (0, "")
+    after = state(place)
+    n_unfinished = 0
+    for n in steps:
+        begin.restore()
+        code, text = run(n, root, *arguments, **options)
+        assert images <= images_of(place), f"an image is lost by a kill at step {n}"
         if code == 0:
             break
-        was_interrupted = is_unfinished(out)
-        if n % 4 == 0 and was_interrupted:
-            check_all_else_is_refused(in_fork, out)
-        if n % 3 < 2:
-            again = ["finish", str(out)] if n % 3 == 0 and was_interrupted else arguments
-            code, text = in_fork(0, *again)
-            assert code == 0 or "Expected" in text, text
-            assert not is_unfinished(out)
-            state = read_export(out)
-            assert not state.is_changed
-            if was_interrupted:
-                layouts.append(sorted((i.exported_path, i.source_path) for i in state.images))
-            assert set(bytes_in(*place.values())) == everything
-        if n % 3 < 2 and n % 4:
-            continue  # to save time, only some are undone after they were finished
-        code, text = in_fork(0, "undo", str(out))
-        assert code == 0, text
-        assert (tree(place["in"]), tree(place["more"])) == (before, more)
-        assert not out.exists()
-    assert code == 0
-    assert layouts
-    assert layouts == [layouts[0]] * len(layouts)
-    assert n > 5, "the kills were too few to be true"
+        assert code == KILLED, text
+        if state_of(out) == "unfinished":
+            n_unfinished += 1
+            if n_unfinished % 5 == 1:
+                check_all_else_is_refused(run, out, arguments)
+            way = "undo" if undone and n_unfinished % 2 else "finish"
+            code, text = run(0, root, f"{way}_export", str(out))
+            assert code == 0, (n, way, text)
+            if way == "undo":
+                assert state(place) == undone, n
+                assert undone["out"] or not out.exists(), n
+                continue
+            assert state_of(out) == ("finished" if after["out"] else "none"), n
+        elif state(place) != after:  # no plan was written yet, or none is needed
+            if job[0] != "undo_export":
+                assert state(place) == before, n
+            assert run(0, root, *arguments, **options) == (0, ""), n
+        assert state(place) == after, n
+    assert code == 0, "there are more steps"
+    assert n > at_least, "the kills were too few to be true"
 
 
-def check_all_else_is_refused(in_fork, out):
-    state = tree(out)
-    for other in (["rename", str(out), "cluster_1", "other"], ["main", "report", str(out)]):
-        code, text = in_fork(0, *other)
-        assert code == 2
-        assert f"resnet-kmeans finish {out}" in text
-        assert f"resnet-kmeans undo {out}" in text
-    assert tree(out) == state
+@pytest.fixture(params=["here", pytest.param("fork", marks=pytest.mark.slow)])
+def run(request):
+    """Does a job in this process, stopped by an error, or in a fork, ended by SIGKILL."""
+    return run_here if request.param == "here" else request.getfixturevalue("in_fork")
 
 
-def test_a_kill_at_any_step_of_undo_loses_nothing_and_the_next_undo_finishes(
-    tmp_path, place, in_fork
+ALL = range(1, 300)
+SOME = (2, 7, 12, 17, 22, 27, 299)
+
+
+def test_a_process_that_is_killed_loses_nothing(in_fork, export, place, tmp_path):
+    undone = state(place)
+    export()
+    job = job_of("images are added by moving", place)
+    check_kills(in_fork, SOME, place, tmp_path / "snapshot", job, undone)
+
+
+@pytest.mark.parametrize("action", ["copy", "hardlink", "symlink", "move"])
+def test_an_export_that_is_killed_at_any_step_can_be_finished_or_undone(
+    run, place, tmp_path, action
 ):
-    draw(place["in"], OLD), draw(place["more"], NEW, "new_")
-    before, more = tree(place["in"]), tree(place["more"])
-    out, template = place["out"], tmp_path / "template"
     images = sorted(map(str, place["in"].iterdir()))
-    assert in_fork(0, "cluster", images, str(out), "move")[0] == 0
-    assert in_fork(0, "add", str(out), str(place["more"]))[0] == 0
-    assert in_fork(0, "rename", str(out), "0", "dark")[0] == 0
-    shutil.copytree(place["in"].parent, template)
-    for n in STEPS:
-        shutil.rmtree(place["in"].parent)
-        shutil.copytree(template, place["in"].parent)
-        code, _ = in_fork(n, "undo", str(out))
-        assert set(bytes_in(*place.values())) == {*before.values(), *more.values()}
-        if out.exists() and (out / ".resnet-kmeans.jsonl").exists():
-            if is_unfinished(out):
-                refused, text = in_fork(0, "split", str(out), "dark")
-                assert (refused, "undo" in text) == (2, True)
-            again, text = in_fork(0, "undo", str(out))
-            assert again == 0, text
-        assert (tree(place["in"]), tree(place["more"])) == (before, more)
-        assert not out.exists() or not tree(out)
-        if code == 0:
-            break
-    assert code == 0
-    assert n > 10, "the kills were too few to be true"
+    undone = {**state(place), "out": {}}
+    job = ("export_clusters", images, [0, 1, 0, 1, 1], str(place["out"]), {"action": action})
+    check_kills(run, ALL, place, tmp_path / "snapshot", job, undone)
 
 
-def test_a_kill_at_any_step_of_undo_keeps_an_export_of_copies(tmp_path, place, in_fork):
-    draw(place["in"], OLD), draw(place["more"], NEW, "new_")
-    sources, out, template = tree(place["more"]), place["out"], tmp_path / "template"
-    images = sorted(map(str, place["in"].iterdir()))
-    assert in_fork(0, "cluster", images, str(out), "copy")[0] == 0
-    kept = sorted(bytes_in(place["in"], out))
-    add = ["main", "add", str(out), str(place["more"]), "--action", "move", "--quiet"]
-    assert in_fork(0, *add)[0] == 0
-    shutil.copytree(place["in"].parent, template)
-    for n in STEPS:
-        shutil.rmtree(place["in"].parent)
-        shutil.copytree(template, place["in"].parent)
-        code, _ = in_fork(n, "undo", str(out))
-        assert set(bytes_in(*place.values())) >= {*kept, *sources.values()}
-        if read_export(out).is_changed or tree(place["more"]) != sources:
-            again, text = in_fork(0, "undo", str(out))
-            assert again == 0, text
-        assert tree(place["more"]) == sources
-        assert sorted(bytes_in(place["in"], out)) == kept
-        assert not read_export(out).is_changed
-        if code == 0:
-            break
-    assert code == 0
-    assert n > 3, "the kills were too few to be true"
+def test_a_move_to_another_file_system_that_is_killed_loses_nothing(
+    run, place, tmp_path, elsewhere
+):
+    place["out"] = elsewhere / "out"
+    images = sorted(map(str, place["more"].iterdir()))
+    undone = {**state(place), "out": {}}
+    job = ("export_clusters", images, [0, 1, 0, 1], str(place["out"]), {"action": "move"})
+    check_kills(run, ALL, place, tmp_path / "snapshot", job, undone)
 
 
-def test_an_interrupted_undo_can_only_be_finished_by_undo(tmp_path, place, in_fork):
-    draw(place["in"], OLD), draw(place["more"], NEW, "new_")
-    before, out = tree(place["in"]), str(place["out"])
-    images = sorted(map(str, place["in"].iterdir()))
-    add = ["main", "add", out, str(place["more"]), "--action", "move", "--quiet"]
-    assert in_fork(0, "cluster", images, out, "move")[0] == 0
-    assert in_fork(0, *add)[0] == 0
-    assert in_fork(5, "undo", out)[0] == -signal.SIGKILL
-    assert read_journal(place["out"]).command == "undo"
-    cluster = ["main", "cluster", str(place["in"]), out, "--action", "move", "--quiet"]
-    for other in (add, cluster, ["rename", out, "0", "cats"]):
-        code, text = in_fork(0, *other)
-        assert code == 2
-        assert f"resnet-kmeans undo {out}" in text
-    assert in_fork(0, "main", "finish", out)[0] == 0
-    assert tree(place["in"]) == before
+JOBS = {
+    "two folders swap their names": (
+        "apply_curation",
+        {"names": {"dark": "light", "light": "dark"}, "moves": {"dark/8.png": None}},
+    ),
+    "two folders merge": ("apply_curation", {"names": {"dark": "greys", "light": "greys"}}),
+    "a folder is renamed": ("rename_cluster", "dark", "night"),
+    "a folder is split": ("split_cluster", "dark", 2),
+    "images are added by copying": ("add_images", "copy"),
+    "images are added by moving": ("add_images", "move"),
+}
+
+
+def job_of(name, place):
+    function, *arguments = JOBS[name]
+    if function == "add_images":
+        return (function, str(place["out"]), str(place["more"]), {"action": arguments[0]})
+    # An empty mapping of options, since the last argument may be a mapping itself.
+    return (function, str(place["out"]), *arguments, {})
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_change_that_is_killed_at_any_step_can_be_finished_or_undone(
+    run, export, place, tmp_path, name
+):
+    undone = state(place)
+    export()
+    check_kills(run, ALL, place, tmp_path / "snapshot", job_of(name, place), undone)
+
+
+def test_an_addition_of_copies_that_is_killed_at_any_step_can_be_finished(
+    run, export, place, tmp_path
+):
+    export("copy")
+    job = job_of("images are added by copying", place)
+    check_kills(run, ALL, place, tmp_path / "snapshot", job)
+
+
+def test_undo_that_is_killed_at_any_step_can_be_finished(run, export, place, tmp_path):
+    export()
+    add_images(place["out"], place["more"], action="move")
+    rename_cluster(place["out"], "dark", "night")
+    job = ("undo_export", str(place["out"]), {})
+    check_kills(run, ALL, place, tmp_path / "snapshot", job)
+
+
+def test_undo_of_a_move_to_another_file_system_that_is_killed_loses_nothing(
+    run, place, tmp_path, elsewhere
+):
+    place["out"] = elsewhere / "out"
+    export_clusters(sorted(place["more"].iterdir()), [0, 1, 0, 1], place["out"], action="move")
+    job = ("undo_export", str(place["out"]), {})
+    check_kills(run, ALL, place, tmp_path / "snapshot", job)
+
+
+def test_undo_of_an_addition_that_is_killed_at_any_step_keeps_an_export_of_copies(
+    run, export, place, tmp_path
+):
+    export("copy")
+    before = state(place)
+    add_images(place["out"], place["more"], action="move")
+    job = ("undo_export", str(place["out"]), {})
+    check_kills(run, ALL, place, tmp_path / "snapshot", job, at_least=3)
+    assert state(place) == before
+
+
+def interrupt(place, work, error):
+    """Stop a command once the first image is in the folder of the export."""
+    is_begun = len(images_in(place["out"]))
+    with stopped(place["out"], lambda: len(images_in(place["out"])) > is_begun, error):
+        return work()
+
+
+@pytest.fixture
+def images(place):
+    return sorted(place["in"].iterdir(), key=lambda path: int(path.stem))
+
+
+@pytest.fixture
+def stop_export(place, images):
+    """A function that exports five images to two folders until the disk is full."""
+
+    def stop(action="copy"):
+        error = OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(OutputFolderError, match="No space left") as raised:
+            interrupt(
+                place,
+                lambda: export_clusters(images, [0, 1, 0, 1, 1], place["out"], action=action),
+                error,
+            )
+        return str(raised.value)
+
+    return stop
+
+
+@pytest.mark.parametrize("action", ["copy", "hardlink", "symlink", "move"])
+def test_a_stopped_export_says_what_to_do_and_is_finished_as_it_was_planned(
+    place, images, stop_export, action
+):
+    before = contents(place["in"])
+    said = stop_export(action)
+    assert f"resnet-kmeans finish {place['out']}" in said
+    assert "No image was lost" in said
+    rows = finish_export(place["out"])
+    assert [row.exported_path for row in rows] == [
+        *("cluster_0/0.png", "cluster_1/8.png", "cluster_0/16.png"),
+        *("cluster_1/240.png", "cluster_1/248.png"),
+    ]
+    assert present_rows(place["out"]) == rows == finish_export(place["out"])
+    found = images_in(place["out"])
+    assert [found[row.exported_path] for row in rows] == [before[image.name] for image in images]
+
+
+def test_a_stopped_export_is_neither_repeated_nor_replaced(place, images, stop_export):
+    stop_export("move")
+    before = contents(place["out"].parent)
+    left = [path for path in images if path.exists()]
+    for paths, action in ((images, "move"), (left, "move"), (left, "copy")):
+        with pytest.raises(OutputFolderError, match=r"interrupted.*finish.*undo"):
+            export_clusters(paths, [0] * len(paths), place["out"], action=action)
+    assert contents(place["out"].parent) == before
+
+
+def test_an_image_deleted_meanwhile_is_listed_and_the_others_are_exported(
+    place, images, stop_export
+):
+    stop_export()
+    images[4].unlink()
+    rows = finish_export(place["out"])
+    assert (rows[4].cluster, rows[4].exported_path) == (-1, None)
+    assert "deleted" in rows[4].reason
+    assert len(images_in(place["out"])) == 4
+
+
+def test_an_unplugged_drive_stops_the_export_until_it_is_back(place, stop_export):
+    stop_export()
+    away = place["in"].rename(place["in"].with_name("away"))
+    for _ in range(2):
+        with pytest.raises(OutputFolderError, match="No such file"):
+            finish_export(place["out"])
+    away.rename(place["in"])
+    assert all(row.exported_path for row in finish_export(place["out"]))
+
+
+def test_an_image_is_not_moved_over_another_one(place, images, stop_export):
+    stop_export("move")
+    before = contents(place["in"])
+    (place["out"] / "cluster_1").mkdir()
+    (place["out"] / "cluster_1" / "8.png").write_text("another")
+    with pytest.raises(OutputFolderError, match="another file has its path"):
+        finish_export(place["out"])
+    assert contents(place["in"])["8.png"] == before["8.png"]
+    assert (place["out"] / "cluster_1" / "8.png").read_text() == "another"
+
+
+@pytest.mark.parametrize("action", ["copy", "hardlink", "symlink"])
+def test_undo_of_a_stopped_export_removes_unchanged_copies_and_links(place, stop_export, action):
+    before = state(place)
+    stop_export(action)
+    assert undo_export(place["out"]) == []
+    assert state(place) == before
     assert not place["out"].exists()
 
 
-N_RANDOM = int(os.environ.get("RESNET_KMEANS_RANDOM_KILLS", "20" if TEST_ALL else "6"))
+def test_undo_of_a_stopped_export_leaves_edited_copies_and_names_them(place, stop_export):
+    stop_export()
+    (place["out"] / "cluster_0" / "0.png").write_bytes(b"edited")
+    with pytest.warns(EditedCopiesWarning, match=r"\(1\):(?s:.*)cluster_0/0\.png") as warned:
+        undo_export(place["out"])
+    assert warned[0].filename == __file__
+    assert contents(place["out"]) == {"cluster_0/0.png": b"edited"}
 
 
-@pytest.mark.parametrize("seed", range(N_RANDOM))
-def test_random_kills_and_commands_lose_no_image_and_move_none_unasked(
-    tmp_path, place, in_fork, seed
+def test_undo_of_a_stopped_addition_of_copies_says_how_to_finish_it(export, place):
+    export("copy")
+    with pytest.raises(OutputFolderError, match="the disk is full"):
+        interrupt(
+            place, lambda: add_images(place["out"], place["more"]), OSError("the disk is full")
+        )
+    with pytest.raises(OutputFolderError, match=r"interrupted.*resnet-kmeans finish") as raised:
+        undo_export(place["out"])
+    assert "resnet-kmeans undo" not in str(raised.value)
+    finish_export(place["out"])
+    assert len(images_in(place["out"])) == len(OLD) + len(NEW)
+
+
+def test_one_process_at_a_time_writes_to_a_folder(place, images):
+    refused = []
+
+    def try_others():
+        for work in (
+            lambda: finish_export(place["out"]),
+            lambda: undo_export(place["out"]),
+            lambda: rename_cluster(place["out"], 0, "cats"),
+            lambda: export_clusters(images, [0] * 5, place["out"]),
+        ):
+            with pytest.raises(OutputFolderError, match=r"writing|interrupted") as raised:
+                work()
+            refused.append("writing" in str(raised.value))
+
+    def is_begun():
+        if images_in(place["out"]) and not refused:
+            try_others()
+
+    with watched(place["out"], is_begun):
+        rows = export_clusters(images, [0, 1, 0, 1, 1], place["out"], action="move")
+    assert refused[:2] == [True, True]
+    assert present_rows(place["out"]) == rows
+
+
+def test_an_export_made_by_another_process_meanwhile_is_not_overwritten(place, images):
+    def other():
+        if not place["out"].exists():
+            export_clusters(images, [0] * 5, place["out"])
+
+    with watched(place["out"], other), pytest.raises(OutputFolderError, match="new or empty"):
+        export_clusters(images, [1] * 5, place["out"])
+    assert [row.cluster for row in present_rows(place["out"])] == [0] * 5
+
+
+def test_file_systems_without_locks_are_supported(place, images, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    for lock in ("flock", "lockf"):
+        monkeypatch.setattr(fcntl, lock, refuse)
+    export_clusters(images, [0] * 5, place["out"])
+    assert len(present_rows(place["out"])) == 5
+
+
+@pytest.fixture
+def command(place, stand_in):
+    """The arguments of the command that clusters the images of a folder."""
+    options = ["--weights", stand_in, "--reducer", "none", "-k", 2, "--quiet"]
+    return ["cluster", place["in"], place["out"], *options]
+
+
+def on_command_line(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("action", ["copy", "move"])
+def test_after_ctrl_c_every_other_command_is_refused_and_names_the_way_out(
+    place, command, capsys, tmp_path, action
 ):
-    story = Story(place, in_fork, random.Random(seed))
-    for _ in range(3):
-        story.step(killed=True)
-        story.step(killed=False)
-    story.end()
+    out, model = place["out"], tmp_path / "model"
+    first = [*command, "--action", action, "--save-model", model]
+    assert interrupt(place, lambda: on_command_line(*first), KeyboardInterrupt()) == 130
+    ways = f"resnet-kmeans finish {out}", f"resnet-kmeans undo {out}"
+    said = capsys.readouterr().err
+    assert all(way in said for way in ways)
+    before = contents(tmp_path)
+    others = [
+        first[:-2],
+        [*command, "--action", "hardlink"],
+        ["cluster", place["more"], *command[2:], "--action", action],
+        ["assign", model, place["in"], out, "--quiet"],
+        ["report", out],
+        ["rename", out, 0, "cats"],
+        ["split", out, 0, "--quiet"],
+        ["add", out, place["more"], "--quiet"],
+    ]
+    for other in others:
+        assert on_command_line(*other) == 2, other
+        said = capsys.readouterr().err
+        assert "was interrupted" in said, other
+        assert all(way in said for way in ways), other
+        assert contents(tmp_path) == before, other
+    assert on_command_line("finish", out) == 0
+    assert "5 images are in 2 clusters" in capsys.readouterr().out
+    assert on_command_line("finish", out) == 0
+    assert "Nothing was interrupted" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_first_change_says_that_no_image_was_touched(place, command, capsys):
+    with stopped(place["out"], lambda: True, KeyboardInterrupt()):
+        assert on_command_line(*command, "--action", "move") == 130
+    assert "No image was touched" in capsys.readouterr().err
+    assert on_command_line(*command, "--action", "move") == 0
+
+
+def test_ctrl_c_while_the_report_is_written_leaves_a_complete_export(place, command, capsys):
+    out = place["out"]
+    with stopped(out, lambda: state_of(out) == "finished", KeyboardInterrupt()):
+        assert on_command_line(*command, "--report") == 130
+    assert f"is complete. To write its report: resnet-kmeans report {out}" in (
+        capsys.readouterr().err
+    )
+    assert state_of(out) == "finished"
+
+
+def test_an_interrupted_undo_is_completed_by_finish_and_nothing_else(export, place, command):
+    before = state(place)
+    export()
+    add_images(place["out"], place["more"], action="move")
+    with stopped(place["out"].parent, lambda: any(place["in"].iterdir()), KeyboardInterrupt()):
+        assert on_command_line("undo", place["out"]) == 130
+    left = contents(place["out"].parent)
+    for other in (command, ["rename", place["out"], 0, "cats"], ["report", place["out"]]):
+        assert on_command_line(*other) == 2
+    assert contents(place["out"].parent) == left
+    assert finish_export(place["out"]) == []
+    assert state(place) == before
+    assert not place["out"].exists()
+
+
+@pytest.mark.parametrize("seed", [*range(3), pytest.param(None, marks=pytest.mark.slow)])
+def test_random_kills_and_commands_lose_no_image_and_move_none_unasked(
+    place, command, tmp_path, request, seed
+):
+    run = run_here if seed is not None else request.getfixturevalue("in_fork")
+    begin = Snapshot(place, tmp_path / "snapshot")
+    for number in [seed] if seed is not None else range(N_RANDOM):
+        begin.restore()
+        story = Story(place, run, random.Random(number), command)
+        for _ in range(3):
+            story.step(killed=True)
+            story.step(killed=False)
+        story.end()
 
 
 class Story:
     """Random commands on one export; the state of all images is checked after each."""
 
-    def __init__(self, place, in_fork, rng):
-        self.place, self.in_fork, self.rng = place, in_fork, rng
-        draw(place["in"], OLD)
-        draw(place["more"], NEW, "new_")
-        self.before = {name: tree(place[name]) for name in ("in", "more")}
-        self.everything = {b for files in self.before.values() for b in files.values()}
+    def __init__(self, place, run, rng, cluster):
+        self.place, self.run, self.rng, self.cluster = place, run, rng, cluster
+        self.before = {name: contents(place[name]) for name in ("in", "more")}
+        self.images = images_of(place)
         self.moved = set()  # folders from which a command was asked to move images
         self.log = []
-        self.begun = None  # the last interrupted command, other than undo
 
-    def command(self):
-        out, rng = str(self.place["out"]), self.rng
-        folders = [p.name for p in self.place["out"].glob("[!._]*/")] or ["cluster_0"]
+    def argv(self):
+        out, rng = self.place["out"], self.rng
+        folders = [path.name for path in out.glob("[!._]*/")] or ["cluster_0"]
         kind = rng.choice(["cluster", "add", "apply", "split", "rename", "undo", "finish"])
-        if not self.place["out"].exists() and rng.random() < 0.8:
+        if not out.exists() and rng.random() < 0.8:
             kind = "cluster"
         if kind in ("cluster", "add"):
-            name = "in" if kind == "cluster" else "more"
-            action, source = rng.choice(["copy", "move", "move"]), str(self.place[name])
-            places = [source, out] if kind == "cluster" else [out, source]
-            return [kind, *places, "--action", action, "--quiet", *(["-k2"] * (name == "in"))]
+            add = ["add", out, self.place["more"], "--quiet"]
+            action = rng.choice(["copy", "move", "move"])
+            return [*(self.cluster if kind == "cluster" else add), "--action", action]
         if kind == "apply":
             curation = {"names": {rng.choice(folders): rng.choice("abc")}, "moves": {}}
-            images = [p.relative_to(self.place["out"]).as_posix() for p in self.images()]
+            images = sorted(images_in(out)) if out.exists() else []
             for image in rng.sample(images, min(2, len(images))):
                 curation["moves"][image] = rng.choice(["a", "new", None])
-            file = self.place["out"].with_name("curation.json")
+            file = out.with_name("curation.json")
             file.write_text(json.dumps(curation))
-            return ["apply", out, str(file)]
+            return ["apply", out, file]
         if kind == "rename":
             return ["rename", out, rng.choice(folders), rng.choice("abc")]
         return [kind, out, *([rng.choice(folders), "--quiet"] if kind == "split" else [])]
 
-    def images(self):
-        return sorted(self.place["out"].glob("[!.]*/*.png"))
+    def do(self, n, argv):
+        code, text = self.run(n, self.place["out"].parent, "main", *argv)
+        self.log.append((argv, code, text))
+        return code, text
 
     def step(self, killed):
-        interrupted = self.place["out"].exists() and self.unfinished()
-        again = interrupted and self.begun and self.rng.random() < 0.3
-        argv = self.begun if again else self.command()
-        before = {name: tree(folder) for name, folder in self.place.items()}
-        code, text = self.in_fork(self.rng.randint(1, 40) if killed else 0, "main", *argv)
-        self.log.append((argv, code, text))
+        argv, before = self.argv(), state(self.place)
+        was = state_of(self.place["out"])
+        code, text = self.do(self.rng.randint(1, 40) if killed else 0, argv)
         if "move" in argv and code != 2:
             self.moved.add("in" if argv[0] == "cluster" else "more")
-        now = {name: tree(folder) for name, folder in self.place.items()}
-        kept = {b for files in now.values() for b in files.values()}
-        assert self.everything <= kept, self.log
+        assert self.images <= images_of(self.place), self.log
         for name in {"in", "more"} - self.moved:
-            assert now[name] == self.before[name], self.log
+            assert contents(self.place[name]) == self.before[name], self.log
         if code == 2:
-            assert now == before, self.log
+            assert state(self.place) == before, self.log
             assert text.startswith("resnet-kmeans: error: "), self.log
             assert "Traceback" not in text, self.log
-        if interrupted and code == 0:
-            assert argv[0] in ("finish", "undo") or argv == self.begun, self.log
-        if not interrupted and argv[0] != "undo":
-            self.begun = argv
-        if self.place["out"].exists() and self.unfinished():
-            is_undo = read_journal(self.place["out"]).command == "undo"
-            self.begun = None if is_undo else self.begun
         if code == 0:
-            assert not self.place["out"].exists() or not self.unfinished(), self.log
+            assert was != "unfinished" or argv[0] in ("finish", "undo"), self.log
+            assert state_of(self.place["out"]) != "unfinished", self.log
             assert text.strip(), self.log
-
-    def unfinished(self):
-        return is_unfinished(self.place["out"])
 
     def end(self):
         """Finish or undo the export: every image is at its source again."""
         out = self.place["out"]
-        if out.exists() and self.unfinished():
-            ways = ["finish", "undo"] if can_undo(read_journal(out)) else ["finish"]
-            way = self.rng.choice(ways)
-            code, text = self.in_fork(0, "main", way, str(out))
-            assert code == 0, [*self.log, way, text]
-        if out.exists() and self.moved and (out / ".resnet-kmeans.jsonl").exists():
-            code, text = self.in_fork(0, "main", "undo", str(out))
-            assert code == 0 or "were never moved" in text, [*self.log, text]
+        if state_of(out) == "unfinished":
+            code, text = self.do(0, [self.rng.choice(["finish", "undo"]), out])
+            assert code == 0 or "undo" not in text, self.log
+        if state_of(out) == "unfinished":  # an addition of copies, which cannot be undone
+            assert self.do(0, ["finish", out])[0] == 0, self.log
+        if state_of(out) == "finished" and self.moved:
+            code, text = self.do(0, ["undo", out])
+            assert code == 0 or "never moved" in text, self.log
         for name, files in self.before.items():
-            assert tree(self.place[name]) == files, self.log
+            assert contents(self.place[name]) == files, self.log
