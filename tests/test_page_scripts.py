@@ -189,12 +189,13 @@ def test_a_new_name_makes_a_new_cluster(page):
 
 
 def test_moves_follow_names_and_merges_that_come_later(page):
-    renamed, merged, told, size, words = page.run(
+    renamed, merged, told, size, words, groups = page.run(
         "move([0], 1); rename(1, 'cats'); curation()",
         "merge([0], 1); curation()",
         "words()",
         "sizeNow(1)",
         "sentences()",
+        "groups()",
     )
     assert renamed["moves"] == {"cluster_0/a0.png": "cats"}
     assert renamed["names"] == {"cluster_1": "cats"}
@@ -202,6 +203,7 @@ def test_moves_follow_names_and_merges_that_come_later(page):
     assert merged["names"] == {"cluster_0": "cats", "cluster_1": "cats"}
     assert told == "cluster_0 merged into cats, 7 images."
     assert size == 7
+    assert groups == [1, 2]
     assert words == ["cluster_0 and cluster_1 are merged as cats"]
 
 
@@ -243,7 +245,7 @@ def test_corrections_are_dropped_where_the_folders_have_changed(page, export, tm
     assert "folders have changed" in told
 
 
-@pytest.mark.parametrize("stored", ["", "no JSON", '{"log": [3]}', '{"log": 7}'])
+@pytest.mark.parametrize("stored", ["", "no JSON", '{"log": [null], "done": 1}', '{"log": 7}'])
 def test_what_others_stored_in_the_browser_does_no_harm(page, export, stored):
     page.run("move([0], 1)")
     ((key, kept),) = page.storage.items()
