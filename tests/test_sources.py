@@ -1,4 +1,4 @@
-"""What may be passed as X, and what is refused by name and place."""
+"""Images may be passed in any sequence; anything else is refused by name and place."""
 
 from pathlib import Path
 
@@ -7,41 +7,51 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError
-from resnet_kmeans.images.sources import as_sources, source_name
+from resnet_kmeans import ResNetFeaturizer
+from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError, UnreadableImagesError
 
-PATHS = ["b.jpg", "a.jpg", "c.jpg"]
+NAMES = ["b.png", "a.png", "c.png"]
+GRAYS = [10, 20, 30]
+
+
+@pytest.fixture(scope="module")
+def featurizer(stand_in):
+    return ResNetFeaturizer(weights=stand_in, input_shape=(32, 32), cache=None)
+
+
+@pytest.fixture
+def see(featurizer, tmp_path, monkeypatch):
+    """A function that returns the gray of each image; `NAMES` are files of `GRAYS`."""
+    monkeypatch.chdir(tmp_path)
+    for name, gray in zip(NAMES, GRAYS):
+        Image.new("L", (2, 2), gray).save(name)
+    return lambda X: np.round(255 * featurizer.transform(X).mean(axis=1)).tolist()
 
 
 @pytest.mark.parametrize(
     "X",
     [
-        PATHS,
-        tuple(PATHS),
-        np.array(PATHS),
-        np.array(PATHS, dtype=object),
-        np.array(PATHS)[:, None],
-        pd.Series(PATHS, index=[7, 8, 9]),
-        pd.Series(PATHS, dtype="string"),
-        pd.DataFrame({"path": PATHS}),
-        dict.fromkeys(PATHS).keys(),
+        NAMES,
+        tuple(NAMES),
+        np.array(NAMES),
+        np.array(NAMES, dtype=object),
+        np.array(NAMES)[:, None],
+        pd.Series(NAMES, index=[7, 8, 9]),
+        pd.Series(NAMES, dtype="string"),
+        pd.DataFrame({"path": NAMES}),
     ],
     ids=lambda X: type(X).__name__,
 )
-def test_paths_in_any_sequence_keep_their_order(X):
-    if isinstance(X, type({}.keys())):
-        X = list(X)
-    sources = as_sources(X)
-    assert isinstance(sources, list)
-    assert sources == PATHS
+def test_paths_in_any_sequence_keep_their_order(see, X):
+    assert see(X) == GRAYS
 
 
-def test_bytes_pictures_arrays_and_paths_may_be_mixed():
-    array = np.zeros((2, 3, 3), dtype=np.uint8)
-    mixed = [b"content", Image.new("L", (1, 1)), array, Path("x.jpg"), "y.jpg"]
-    sources = as_sources(mixed)
-    assert [type(source) for source in sources] == [type(source) for source in mixed]
-    assert len(as_sources(np.zeros((4, 2, 3, 3), dtype=np.uint8))) == 4
+def test_bytes_pictures_arrays_and_paths_may_be_mixed(see):
+    array = np.full((2, 3, 3), 40, dtype=np.uint8)
+    content = Path("c.png").read_bytes()
+    mixed = [content, Image.new("L", (1, 1), 50), array, Path("a.png"), "b.png"]
+    assert see(mixed) == [30, 50, 40, 20, 10]
+    assert see(np.stack([array, array + 1, array + 2])) == [40, 41, 42]
 
 
 @pytest.mark.parametrize(
@@ -54,14 +64,14 @@ def test_bytes_pictures_arrays_and_paths_may_be_mixed():
         (None, "a single NoneType"),
         (5, "a single int"),
         (np.array("x.jpg"), "a single ndarray"),
-        ((path for path in PATHS), "a single generator"),
-        (set(PATHS), "a set, which has no order"),
-        ({"path": PATHS}, "a dict, which has no order"),
+        ((path for path in NAMES), "a single generator"),
+        (set(NAMES), "a set, which has no order"),
+        ({"path": NAMES}, "a dict, which has no order"),
         (["x.jpg", None], "a NoneType at position 1"),
         (["x.jpg", float("nan")], "a float at position 1"),
         (pd.Series(["x.jpg", None]), "at position 1"),
         ([["x.jpg"]], "a list at position 0"),
-        (pd.DataFrame({"a": PATHS, "b": PATHS}), r"an array of shape \(2,\)"),
+        (pd.DataFrame({"a": NAMES, "b": NAMES}), r"an array of shape \(2,\)"),
         (np.zeros((5, 4, 3), dtype=np.uint8), r"shape \(4, 3\), dtype uint8 at position 0"),
         ([np.zeros((5, 4, 3))], "dtype float64 at position 0"),
         ([np.zeros((5, 4), dtype=np.uint8)], r"shape \(5, 4\)"),
@@ -70,25 +80,25 @@ def test_bytes_pictures_arrays_and_paths_may_be_mixed():
         (np.zeros((5, 64)), r"shape \(64,\), dtype float64 at position 0"),
     ],
 )
-def test_what_is_no_sequence_of_images_is_refused_by_name_and_place(X, got):
-    expected = rf"(?s)^Expected a sequence of image paths.*got .*{got}.*Nothing was read\. Pass a"
-    with pytest.raises(InvalidImagesError, match=expected):
-        as_sources(X)
+@pytest.mark.parametrize("method", ["fit", "transform"])
+def test_what_is_no_sequence_of_images_is_refused_by_name_and_place(featurizer, method, X, got):
+    with pytest.raises(InvalidImagesError, match=rf"(?s){got}.*\[path\]"):
+        getattr(featurizer, method)(X)
 
 
 @pytest.mark.parametrize("X", [[], (), np.array([]), pd.Series([], dtype=object)])
-def test_an_empty_sequence_is_refused(X):
-    with pytest.raises(NoImagesError, match=r"got none in an empty sequence\. Nothing was done"):
-        as_sources(X)
+def test_an_empty_sequence_is_refused(featurizer, X):
+    with pytest.raises(NoImagesError, match="none in an empty sequence"):
+        featurizer.transform(X)
 
 
-def test_an_escape_code_in_a_lone_string_reaches_no_terminal():
+def test_an_escape_code_in_a_lone_string_reaches_no_terminal(featurizer):
     with pytest.raises(InvalidImagesError) as raised:
-        as_sources("\x1b[31m" * 3)
+        featurizer.transform("\x1b[31m" * 3)
     assert "\x1b" not in str(raised.value)
 
 
-def test_a_source_is_named_by_its_path_or_its_place():
-    assert source_name(Path("a/b.jpg"), 3) == "a/b.jpg"
-    assert source_name("a/b.jpg", 3) == "a/b.jpg"
-    assert source_name(b"content", 3) == "X[3]"
+def test_an_image_that_cannot_be_read_is_named_by_its_path_or_its_place(featurizer):
+    with pytest.raises(UnreadableImagesError) as raised:
+        featurizer.transform([Path("a/b.jpg"), "c/d.jpg", b"content"])
+    assert list(raised.value.reasons) == ["a/b.jpg", "c/d.jpg", "X[2]"]

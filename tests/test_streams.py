@@ -1,62 +1,92 @@
-"""The command's stderr holds its own lines, those of C libraries are dropped."""
+"""While the command runs, stderr holds its own lines; those of C libraries are dropped."""
 
 import logging
 import os
-import subprocess
 import sys
 
+import pytest
+from PIL import ImageFile
+
 from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.cli.streams import log_to_stderr, own_stderr
+from resnet_kmeans.cli import main
 
 
-def test_lines_past_python_are_dropped_while_the_command_runs(capfd, monkeypatch):
+@pytest.fixture
+def cluster(pictures, tmp_path, stand_in):
+    """A function that runs the command, which decodes images in its course."""
+
+    def cluster(*more: str) -> int:
+        options = ["--dry-run", "--cache", "none", "--weights", str(stand_in), *more]
+        return main(["cluster", str(pictures), str(tmp_path / "out"), *options])
+
+    return cluster
+
+
+@pytest.fixture
+def while_decoding(monkeypatch):
+    """A function that has another one called with each image that is decoded."""
+    load = ImageFile.ImageFile.load
+
+    def use(do):
+        def do_and_load(image):
+            do()
+            return load(image)
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", do_and_load)
+
+    return use
+
+
+def test_lines_past_python_are_dropped_while_the_command_runs(
+    cluster, while_decoding, capfd, monkeypatch
+):
     monkeypatch.setattr(sys, "stderr", sys.__stderr__)
-    with own_stderr():
-        os.write(2, b"TIFFFetchNormalTag\n")
-        print("ours", file=sys.stderr)
+    while_decoding(lambda: os.write(2, b"TIFFFetchNormalTag\n"))
+    assert cluster() == 0
     os.write(2, b"later\n")
     print("after", file=sys.stderr)
-    assert capfd.readouterr().err.split() == ["ours", "later", "after"]
+    told = capfd.readouterr().err
+    assert "TIFFFetchNormalTag" not in told
+    assert told.startswith("Looking at 24 images")
+    assert told.splitlines()[-2:] == ["later", "after"]
 
 
-def test_a_traceback_is_never_dropped():
-    program = (
-        "from resnet_kmeans.cli.streams import own_stderr\nwith own_stderr(): raise KeyError(7)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "KeyError: 7" in done.stderr
-
-
-def test_a_replaced_stderr_is_left_alone(capsys):
-    replaced = sys.stderr
-    with own_stderr():
-        assert sys.stderr is replaced
-        print("ours", file=sys.stderr)
-    assert capsys.readouterr().err == "ours\n"
+def test_an_error_in_the_program_itself_is_never_hidden(cluster, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    monkeypatch.setattr(os, "walk", lambda *args, **options: {}["no such key"])
+    with pytest.raises(KeyError):
+        cluster()
+    os.write(2, b"the traceback\n")
+    assert capfd.readouterr().err.endswith("the traceback\n")
 
 
 def test_a_missing_stderr_is_no_error(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
-    with own_stderr():
-        assert sys.stderr is None
+    assert main(["weights"]) == 0
+    assert sys.stderr is None
 
 
-def test_the_log_is_shown_while_the_command_runs(capsys):
-    logger = logging.getLogger("resnet_kmeans.network")
-    for quiet in (False, True):
-        with log_to_stderr(quiet):
-            logger.info("news %s", quiet)
-            logger.warning("warned %s", quiet)
-    expected = ["news False", "warned False", "warned True"]
-    assert capsys.readouterr().err.splitlines() == [f"resnet-kmeans: {line}" for line in expected]
-    assert not logging.getLogger("resnet_kmeans").handlers
+@pytest.mark.parametrize(("options", "shown"), [([], "IW"), (["--quiet"], "W")], ids=["", "quiet"])
+def test_the_log_is_shown_while_the_command_runs(cluster, while_decoding, capsys, options, shown):
+    logger = logging.getLogger("resnet_kmeans")
+
+    def log():
+        logger.info("I was said")
+        logger.warning("W was said")
+
+    while_decoding(log)
+    assert cluster(*options) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.endswith("was said")]
+    assert set(told) == {f"resnet-kmeans: {level} was said" for level in shown}
+    log()
+    assert capsys.readouterr().err == ""
 
 
-def test_using_the_package_from_python_redirects_nothing(tiny_network, photo, capfd, monkeypatch):
+def test_using_the_package_from_python_redirects_nothing(
+    stand_in, photo, while_decoding, capfd, monkeypatch
+):
     monkeypatch.setattr(sys, "stderr", sys.__stderr__)
-    before = os.fstat(2)
-    network = {"weights": str(tiny_network), "input_shape": (32, 32), "preprocess": "tf"}
-    ResNetFeaturizer(**network).transform([str(photo)])
-    assert os.path.samestat(os.fstat(2), before)
-    os.write(2, b"still here")
-    assert capfd.readouterr().err.endswith("still here")
+    while_decoding(lambda: os.write(2, b"shown\n"))
+    ResNetFeaturizer(weights=stand_in, cache=None).transform([photo])
+    os.write(2, b"still here\n")
+    assert list(dict.fromkeys(capfd.readouterr().err.splitlines())) == ["shown", "still here"]
