@@ -156,7 +156,7 @@ def test_weights_are_listed(capsys):
     ("arguments", "message"),
     [
         (["cluster", "{tmp}/gone", "{tmp}/out"], "not a folder"),
-        (["cluster", "{tmp}/empty", "{tmp}/out"], "at least one image"),
+        (["cluster", "{tmp}/empty", "{tmp}/out"], "No images"),
         (["cluster", "{pictures}", "{tmp}/full"], "new or empty"),
         (["cluster", "{pictures}", "{pictures}/out"], "outside the input folder"),
         (
@@ -167,7 +167,7 @@ def test_weights_are_listed(capsys):
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
         (
             ["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"],
-            "{tmp}/gone: No such file or directory",
+            "{tmp}/gone cannot be used: No such file or directory",
         ),
         (["undo", "{tmp}/empty"], "journal"),
         (["assign", "{tmp}/empty", "{pictures}", "{tmp}/out"], "{tmp}/empty"),
@@ -267,7 +267,7 @@ def test_equal_images_are_told_to_be_equal(pictures, tmp_path, network, capsys, 
     assert run("cluster", tmp_path / "in", tmp_path / "out", "-k", k, *network) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1
-    assert "the same ones for all 4 images" in printed.err
+    assert "the same features for all 4 images" in printed.err
     assert printed.out == ""
 
 
@@ -342,8 +342,8 @@ def test_a_report_lists_changes_by_hand_and_shows_the_present_folder(
     assert run("report", out) == 0
     said = capsys.readouterr().out
     assert "The folder was changed by hand: 4 differences." in said
-    assert "in cats now, no longer in cluster_0" in said
-    assert "1 image is in cluster_2 now, no longer in cluster_1" in said
+    assert "now in cats, no longer in cluster_0" in said
+    assert "1 image is now in cluster_2, no longer in cluster_1" in said
     assert f"cluster_1/{first[0]} is missing; it came from {pictures / first[0]}" in said
     assert "cats/new.png was added by hand" in said
     page = (out / "report.html").read_text()
@@ -362,7 +362,7 @@ def test_a_report_without_a_usable_model_says_why_it_has_no_map(
     own, gone = shutil.copy(stand_in, tmp_path / "own.network"), tmp_path / "gone"
     assert run("cluster", pictures, gone, "--weights", own, "--quiet", "--cache", "none") == 0
     own.unlink()
-    for out, reason in ((labels_alone, "keeps its model"), (gone, own)):
+    for out, reason in ((labels_alone, "keeps no model"), (gone, own)):
         assert run("report", out, "--quiet") == 0
         page = (out / "report.html").read_text()
         assert "<canvas" not in page
@@ -444,7 +444,7 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(library):
         "sys.exit(main(['weights']))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stderr == "resnet-kmeans: stopped. Nothing was done yet.\n"
+    assert done.stderr == "resnet-kmeans: stopped. Nothing was done.\n"
     assert (done.returncode, done.stdout) == (130, "")
 
 

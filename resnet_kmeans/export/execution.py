@@ -60,9 +60,7 @@ def carry_out(folder: Path, journal: Journal) -> Journal:
     done = journal._replace(finished=True, staged=False, other_files=[], records=records)
     write_table(folder, done.images)
     write_journal(folder, done)
-    for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors"):
-        if file.name != journal.model:  # the model from before a split
-            file.unlink()
+    _remove_hidden_files(folder, JOURNAL, done.model)
     return done
 
 
@@ -137,7 +135,14 @@ def remove_own_files(folder: Path, journal: Journal) -> None:
     # The journal comes last: if the process is killed, the next `undo` still finds the export.
     paths = [path for r in journal.records for path in (r.image.exported_path, r.first_path)]
     remove_emptied(folder, [*(path for path in paths if path), f"{STAGE}/"])
-    models = [file.name for file in folder.glob(f"{HIDDEN_PREFIX}*.safetensors")]
-    for name in (TABLE, REPORT, PART, *models, JOURNAL):
+    _remove_hidden_files(folder, JOURNAL)
+    for name in (TABLE, REPORT, JOURNAL):
         (folder / name).unlink(missing_ok=True)
     remove_empty(folder)
+
+
+def _remove_hidden_files(folder: Path, *kept: str | None) -> None:
+    """Remove the hidden files of this package: earlier models, unfinished files of killed runs."""
+    for file in folder.glob(f"{HIDDEN_PREFIX}*"):
+        if file.name not in kept and not file.is_dir():
+            file.unlink()
