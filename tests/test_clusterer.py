@@ -203,10 +203,10 @@ def test_equal_features_of_all_images_raise_an_error():
 
 
 def test_fewer_readable_images_than_clusters_raise_an_error(clusterer, pictures):
-    with pytest.raises(TooFewImagesError, match="n_clusters=6 .* 5"):
+    with pytest.raises(TooFewImagesError, match=r"n_clusters=6 .* 5"):
         clusterer.fit(find_images(pictures)[:5])
     clusterer = ImageFolderClusterer(6, featurizer=Numbers())
-    with pytest.raises(TooFewImagesError, match="n_clusters=6 .* 5"):
+    with pytest.raises(TooFewImagesError, match=r"n_clusters=6 .* 5"):
         clusterer.fit([*NAMES[:5], "unreadable", "broken"])
     assert set(clusterer.fit_predict(NAMES[:6])) == set(range(6))
 

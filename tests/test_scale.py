@@ -99,7 +99,7 @@ def test_unreadable_images_keep_their_places_in_every_block(memory):
 
 def test_too_few_readable_images_are_counted_over_all_blocks():
     images = [*names(3), *(f"unreadable {i}" for i in range(400))]
-    with pytest.raises(TooFewImagesError, match="n_clusters=4 .* 3"):
+    with pytest.raises(TooFewImagesError, match=r"n_clusters=4 .* 3"):
         fit(images, LARGE)
 
 
