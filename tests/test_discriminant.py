@@ -81,7 +81,7 @@ def test_float64_rows_give_the_same_space(stretched):
 def test_the_same_seed_gives_the_same_map_whatever_was_fitted_before(stretched):
     rows, _ = stretched
     first = ClusterDiscriminantAnalysis(4, random_state=3).fit(rows)
-    for i in range(40):  # more than are kept in memory
+    for i in range(20):  # more work than is kept in memory
         ClusterDiscriminantAnalysis(2).fit(rows[i : i + 20])
     for again in (rows, rows.copy(order="F")):
         fitted = ClusterDiscriminantAnalysis(4, random_state=3).fit(again)
@@ -106,7 +106,7 @@ def test_fits_in_threads_give_the_result_of_fits_in_a_row(stretched):
         fitted = ClusterDiscriminantAnalysis(n_clusters, random_state=0)
         return fitted.fit(rows[: 100 + n_clusters // 2]).components_
 
-    given = [2, 3, 4, 5, 6, 7] * 2
+    given = [2, 4, 6] * 2
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(fit, given))
     for components, n_clusters in zip(found, given):
@@ -131,8 +131,8 @@ def test_more_rows_than_max_rows_are_sampled(stretched):
 
 
 def test_directions_are_one_less_than_clusters_and_at_most_64():
-    rows = np.random.default_rng(0).gamma(1.0, size=(600, 100)).astype(np.float32)
-    for n_clusters, n_directions in ((1, 1), (2, 1), (5, 4), (100, 64)):
+    rows = np.random.default_rng(0).gamma(1.0, size=(400, 100)).astype(np.float32)
+    for n_clusters, n_directions in ((1, 1), (2, 1), (5, 4), (70, 64)):
         fitted = ClusterDiscriminantAnalysis(n_clusters, random_state=0).fit(rows)
         assert fitted.components_.shape == (n_directions, 100)
         assert fitted.components_.dtype == np.float32

@@ -16,6 +16,8 @@ from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
 from sklearn.cluster import AgglomerativeClustering, BisectingKMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA, FastICA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
 from resnet_kmeans.exceptions import ModelFileError, WeightsMismatchError
@@ -206,6 +208,9 @@ def test_a_model_of_100_clusters_takes_less_than_a_megabyte(model, path):
     [
         ({"reducer": PCA(2)}, "PCA"),
         ({"reducer": FastICA(3, random_state=0, max_iter=2000, tol=0.01)}, "FastICA"),
+        ({"reducer": FunctionTransformer(np.sqrt)}, "FunctionTransformer"),
+        ({"reducer": make_pipeline(Normalizer("l1"))}, "Pipeline"),
+        ({"reducer": make_pipeline(Normalizer(), PCA(3, whiten=True))}, "Pipeline"),
         ({"clusterer": BisectingKMeans()}, "BisectingKMeans"),
         ({"clusterer": AgglomerativeClustering()}, "AgglomerativeClustering"),
         ({"featurizer": Numbers()}, "Numbers"),

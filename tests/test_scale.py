@@ -11,8 +11,8 @@ from sklearn import config_context
 from sklearn.metrics import adjusted_rand_score
 
 import resnet_kmeans
-from resnet_kmeans import ImageFolderClusterer
-from resnet_kmeans.exceptions import TooFewImagesError
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
+from resnet_kmeans.exceptions import TooFewImagesError, UnreadableImagesWarning
 from tests.numbered_images import WIDTH, Numbers, groups_of
 
 # Of scikit-learn's working memory, in MiB; blocks take a quarter of it.
@@ -49,10 +49,11 @@ def test_a_fit_in_blocks_gives_the_same_labels(reducer):
 
 
 def test_fit_computes_each_image_once_in_blocks_that_fit_in_memory():
-    images = names(500)
+    images = sorted(names(500), key=lambda name: int(name) % 4)  # as in a folder, by group
     fit(images, SMALL)
     assert block_sizes() == [BLOCK, BLOCK, BLOCK, 500 - 3 * BLOCK]
     assert sorted(name for block in Numbers.seen for name in block) == sorted(images)
+    assert set(groups_of(Numbers.seen[0])) == {0, 1, 2, 3}  # the space is learnt from all groups
 
 
 def test_fit_uses_one_block_if_all_rows_fit_in_memory():
@@ -95,6 +96,21 @@ def test_unreadable_images_keep_their_places_in_every_block(memory):
         np.testing.assert_array_equal(model.predict(images), model.labels_)
         gaps = model.transform(images)
     np.testing.assert_array_equal(np.isnan(gaps).all(axis=1), model.labels_ == -1)
+
+
+def test_an_export_in_blocks_gives_each_image_its_own_row(pictures, stand_in, tmp_path):
+    featurizer = ResNetFeaturizer(weights=stand_in, input_shape=(32, 32))
+    model = ImageFolderClusterer(6, featurizer=featurizer, random_state=0).fit(pictures)
+    broken = [tmp_path / f"{i}.png" for i in range(64)]  # a block of its own
+    for path in broken:
+        path.write_bytes(b"broken")
+    images = [*broken, *model.image_paths_]
+    with config_context(working_memory=0.001), pytest.warns(UnreadableImagesWarning):
+        exported = model.export(tmp_path / "out", images, dry_run=True)
+    assert [Path(row.source_path) for row in exported] == images
+    assert [row.cluster for row in exported] == [-1] * 64 + model.labels_.tolist()
+    gaps = [row.distance for row in exported[64:]]
+    np.testing.assert_allclose(gaps, model.distances_, atol=1e-3)
 
 
 def test_too_few_readable_images_are_counted_over_all_blocks():
