@@ -1,9 +1,10 @@
-"""Model files: what is written comes back, what is not ours is refused by its own sentence."""
+"""A model file gives the model back, runs no code, and is refused where it was damaged."""
 
+import hashlib
 import json
 import os
 import pickle
-import re
+import shutil
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,117 +14,280 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
-from sklearn.cluster import BisectingKMeans
-from sklearn.decomposition import FastICA
+from sklearn.cluster import AgglomerativeClustering, BisectingKMeans, MiniBatchKMeans
+from sklearn.decomposition import PCA, FastICA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
-from resnet_kmeans.clustering.model_file import read_model, write_model
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
 from resnet_kmeans.exceptions import ModelFileError, WeightsMismatchError
+from resnet_kmeans.sample_pictures import group_of
+from tests.numbered_images import NAMES, Numbers
 
-HEADER = {"fingerprint": "abc", "clusterer": {"n_clusters": 2}, "weights": "/a/é\udcff.h5"}
-ARRAYS = {
-    "cluster_centers": np.arange(6, dtype=np.float32).reshape(2, 3),
-    "normalize": np.array([True]),
-    "inertia": np.array([1.5]),
-}
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def featurizer(stand_in) -> ResNetFeaturizer:
+    return ResNetFeaturizer(weights=stand_in, input_shape=(32, 32))
+
+
+@pytest.fixture(scope="module")
+def model(featurizer, pictures) -> ImageFolderClusterer:
+    return ImageFolderClusterer(3, featurizer=featurizer, random_state=0).fit(pictures)
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
-    path = tmp_path / "model.safetensors"
-    write_model(path, HEADER, ARRAYS)
-    return path
+def path(model, tmp_path) -> Path:
+    model.save(tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
 
 
-def rewritten(path: Path, text: str, sha256: str = "") -> Path:
-    path.write_bytes(to_safetensors(ARRAYS, {"resnet_kmeans": text, "sha256": sha256}))
-    return path
+def parts(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """The header and arrays of a model file."""
+    with safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()["resnet_kmeans"]), {
+            name: file.get_tensor(name) for name in file.keys()
+        }
 
 
-def refusal(path: Path) -> str:
+def rewrite(path: Path, text: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write a model file as another program that knows its format might."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())
+        digest.update(arrays[name].tobytes())
+    metadata = {"resnet_kmeans": text, "sha256": digest.hexdigest()}
+    path.write_bytes(to_safetensors(arrays, metadata))
+
+
+def refuses(path: Path) -> str:
+    """Check that a file is refused by an error that names it; return the message."""
     with pytest.raises(ModelFileError) as raised:
-        read_model(path)
-    message = str(raised.value)
-    assert message.startswith("Expected a model file written by ImageFolderClusterer.save, got ")
-    assert repr(str(path)) in message
-    assert "Nothing was loaded. Check the path, or save the model again." in message
-    return message
+        ImageFolderClusterer.load(path)
+    assert str(path) in str(raised.value)
+    assert "Nothing was loaded" in str(raised.value)
+    return str(raised.value)
 
 
-def test_header_and_arrays_are_read_as_written(path):
-    header, arrays = read_model(path)
-    assert header == {"format": 1, **HEADER}
-    assert arrays.keys() == ARRAYS.keys()
-    for name, array in ARRAYS.items():
-        assert arrays[name].dtype == array.dtype
-        np.testing.assert_array_equal(arrays[name], array)
+# Files of earlier releases. Both models were fitted with 6 clusters and random_state=0 to the
+# pictures of `draw_pictures(folder, n_each=17)`, in 32x32 pixels with the stand-in network, and
+# in 40x40 pixels and reducer="pca" with one of 5x5 cells. The network was in /nowhere.
+# models.json has the features of the first picture of each group, and what the models said of
+# them. These files stay as they are: users have such files.
+
+EXPECTED = json.loads((DATA / "models.json").read_text(encoding="utf-8"))
 
 
-def test_numpy_numbers_can_be_written_and_functions_raise_an_error(path):
-    write_model(path, {"batch_size": np.int64(8)}, ARRAYS)
-    assert read_model(path)[0]["batch_size"] == 8
-    before = path.read_bytes()
-    with pytest.raises(ModelFileError, match=r"got function.*Nothing was written.*joblib"):
-        write_model(path, {"weights": lambda: None}, ARRAYS)
-    assert path.read_bytes() == before
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_file_of_an_earlier_release_gives_the_same_labels_of_features(name):
+    expected = EXPECTED[name]
+    loaded = ImageFolderClusterer.load(DATA / f"{name}.safetensors")
+    rows = np.array(expected["rows"], dtype=np.float32)
+    assert loaded.pipeline_[1:].predict(rows).tolist() == expected["labels"]
+    reduced = loaded.pipeline_["reducer"].transform(rows)
+    gaps = np.linalg.norm(reduced[:, None] - loaded.cluster_centers_, axis=2)
+    np.testing.assert_allclose(gaps, expected["distances"], atol=0.01)
+    assert loaded.cluster_names_ == expected["names"]
+    assert loaded.inertia_ == pytest.approx(expected["inertia"], abs=1e-3)
+    assert loaded.n_clusters == 6
+    assert loaded.get_params()["random_state"] == 0
 
 
-def test_an_earlier_model_is_replaced_but_no_other_file(path, tmp_path):
-    write_model(path, {"fingerprint": "new"}, {})
-    assert read_model(path)[0]["fingerprint"] == "new"
-    for name, content in (("photo.jpg", b"\xff\xd8 precious"), ("empty", b"")):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ModelFileError, match=r"which is something else. Nothing was written"):
-            write_model(tmp_path / name, HEADER, ARRAYS)
-        assert (tmp_path / name).read_bytes() == content
+def test_a_file_of_an_earlier_release_labels_pictures(stand_in, pictures):
+    expected = EXPECTED["model"]
+    loaded = ImageFolderClusterer.load(DATA / "model.safetensors", weights=stand_in)
+    label_of = dict(zip(expected["groups"], expected["labels"]))
+    paths = [path for path in find_images(pictures) if group_of(path) != "orange_dots"]
+    assert loaded.predict(paths).tolist() == [label_of[group_of(path)] for path in paths]
+    # Some orange pictures look yellow to this network.
+    oranges = {label_of["orange_dots"], label_of["yellow_checks"]}
+    paths = [path for path in find_images(pictures) if group_of(path) == "orange_dots"]
+    assert set(loaded.predict(paths)) <= oranges
 
 
-def test_concurrent_saves_leave_a_complete_file(tmp_path):
-    path = tmp_path / "model"
-    together = threading.Barrier(4)
-
-    def save(number):
-        together.wait()
-        for _ in range(10):
-            write_model(path, {"number": number}, {"a": np.full(50_000, number)})
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(save, range(4)))
-    header, arrays = read_model(path)
-    assert set(arrays["a"]) == {header["number"]}
-    assert os.listdir(tmp_path) == ["model"]
+# Saving and loading
 
 
-def test_a_model_is_synced_to_disk_before_it_is_renamed(tmp_path, monkeypatch):
-    done = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: done.append("fsync") or fsync(file))
-    monkeypatch.setattr(os, "replace", lambda *paths: done.append("replace") or replace(*paths))
-    write_model(tmp_path / "model", HEADER, ARRAYS)
-    assert done == ["fsync", "replace"]
+@pytest.mark.parametrize("reducer", ["auto", "discriminant", "pca", None])
+@pytest.mark.parametrize("clusterer", [None, MiniBatchKMeans(n_init=3)], ids=["default", "mini"])
+def test_a_loaded_model_is_the_saved_one(featurizer, pictures, tmp_path, reducer, clusterer):
+    model = ImageFolderClusterer(
+        4, featurizer=featurizer, reducer=reducer, clusterer=clusterer, random_state=0
+    )
+    labels = model.fit_predict(pictures)
+    model.set_cluster_names({1: "猫", 2: "dogs"}).save(tmp_path / "model")
+    loaded = ImageFolderClusterer.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(pictures), labels)
+    np.testing.assert_allclose(loaded.transform(pictures), model.transform(pictures), atol=1e-4)
+    np.testing.assert_array_equal(loaded.cluster_centers_, model.cluster_centers_)
+    assert loaded.cluster_names_ == ["cluster_0", "猫", "dogs", "cluster_3"]
+    assert loaded.inertia_ == pytest.approx(model.inertia_)
+    for name in ("n_clusters", "reducer", "unreadable", "random_state"):
+        assert loaded.get_params()[name] == model.get_params()[name]
+    assert loaded.score(pictures) == pytest.approx(model.score(pictures))
+    loaded.save(tmp_path / "again")
+    again = ImageFolderClusterer.load(tmp_path / "again")
+    np.testing.assert_array_equal(again.predict(pictures), labels)
 
 
-def test_a_path_that_cannot_be_written_raises_an_error(tmp_path):
-    with pytest.raises(ModelFileError, match=r"got .*nowhere.*: No such file.*Choose another"):
-        write_model(tmp_path / "nowhere" / "model", HEADER, ARRAYS)
-    with pytest.raises(ModelFileError, match="something else"):
-        write_model(tmp_path, HEADER, ARRAYS)
-    assert os.listdir(tmp_path) == []
+def test_wide_features_are_saved_with_their_principal_axes(tmp_path):
+    # Of an earlier file, since the stand-in has fewer features than the 64 of PCA.
+    text, arrays = parts(DATA / "model_pca.safetensors")
+    assert arrays["pca_components"].shape == (64, 75)
+    rewrite(tmp_path / "model", json.dumps(text), arrays)
+    first = ImageFolderClusterer.load(tmp_path / "model")
+    first.save(tmp_path / "again")
+    again = ImageFolderClusterer.load(tmp_path / "again")
+    rows = np.random.default_rng(0).random((50, 75), dtype=np.float32)
+    np.testing.assert_allclose(
+        again.pipeline_["reducer"].transform(rows),
+        first.pipeline_["reducer"].transform(rows),
+        atol=1e-6,
+    )
 
 
-def test_a_full_disk_leaves_the_earlier_model_and_no_other_file(small_disk):
-    path = small_disk / "model"
-    write_model(path, HEADER, ARRAYS)
-    before = path.read_bytes()
-    with pytest.raises(ModelFileError, match=r"No space left.*What was there is unchanged"):
-        write_model(path, HEADER, {"pca_components": np.ones((64, 2048), dtype=np.float32)})
-    assert path.read_bytes() == before
-    assert os.listdir(small_disk) == ["model"]
+def test_a_random_state_that_is_no_number_is_left_out(featurizer, pictures, tmp_path):
+    for seed, expected in ((np.int64(7), 7), (np.random.RandomState(0), None), (None, None)):
+        model = ImageFolderClusterer(2, featurizer=featurizer, random_state=seed).fit(pictures)
+        model.save(tmp_path / "model")
+        assert ImageFolderClusterer.load(tmp_path / "model").random_state == expected
+
+
+def test_load_accepts_a_new_path_of_the_weights(model, path, pictures, tmp_path, stand_in):
+    moved = shutil.copy(stand_in, tmp_path / "moved.network")
+    loaded = ImageFolderClusterer.load(path, weights=moved)
+    assert loaded.featurizer.weights == moved
+    np.testing.assert_array_equal(loaded.predict(pictures), model.labels_)
+
+
+def test_a_loaded_model_refuses_another_network(path, pictures):
+    loaded = ImageFolderClusterer.load(path, input_shape=(48, 48))
+    with pytest.raises(WeightsMismatchError, match="fit"):
+        loaded.predict(pictures)
+
+
+@pytest.mark.slow
+def test_other_weights_of_the_same_network_are_refused(keras, tiny_network, pictures, tmp_path):
+    featurizer = ResNetFeaturizer(weights=tiny_network, input_shape=(32, 32), preprocess="tf")
+    ImageFolderClusterer(3, featurizer=featurizer).fit(pictures).save(tmp_path / "model")
+    network = keras.models.load_model(tiny_network)
+    network.set_weights([weights * 1.01 for weights in network.get_weights()])
+    network.save(tmp_path / "other.keras")
+    loaded = ImageFolderClusterer.load(tmp_path / "model", weights=str(tmp_path / "other.keras"))
+    with pytest.raises(WeightsMismatchError, match="fit"):
+        loaded.predict(pictures)
+
+
+def test_a_misspelt_parameter_is_no_fault_of_the_file(path):
+    with pytest.raises(TypeError, match="wieghts"):
+        ImageFolderClusterer.load(path, wieghts="own.h5")
 
 
 def test_a_missing_file_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
-        read_model(tmp_path / "nowhere")
+        ImageFolderClusterer.load(tmp_path / "nowhere")
+
+
+def test_a_model_of_100_clusters_takes_less_than_a_megabyte(model, path):
+    header, _ = parts(path)
+    arrays = {
+        "cluster_centers": np.random.default_rng(0).random((100, 64), dtype=np.float32),
+        "inertia": np.array([1.0]),
+        "normalize": np.array([False]),
+        "components": np.ones((64, 2048), dtype=np.float32),  # as wide as features of a ResNet
+        "intercept": np.ones(64, dtype=np.float32),
+    }
+    rewrite(path, json.dumps({**header, "names": [f"c{i}" for i in range(100)]}), arrays)
+    ImageFolderClusterer.load(path).save(path)
+    assert path.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"reducer": PCA(2)}, "PCA"),
+        ({"reducer": FastICA(3, random_state=0, max_iter=2000, tol=0.01)}, "FastICA"),
+        ({"reducer": FunctionTransformer(np.sqrt)}, "FunctionTransformer"),
+        ({"reducer": make_pipeline(Normalizer("l1"))}, "Pipeline"),
+        ({"reducer": make_pipeline(Normalizer(), PCA(3, whiten=True))}, "Pipeline"),
+        ({"clusterer": BisectingKMeans()}, "BisectingKMeans"),
+        ({"clusterer": AgglomerativeClustering()}, "AgglomerativeClustering"),
+        ({"featurizer": Numbers()}, "Numbers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_saving_custom_steps_raises_an_error_that_names_joblib(
+    featurizer, pictures, tmp_path, changes, name
+):
+    model = ImageFolderClusterer(2, **{"featurizer": featurizer, **changes}, random_state=0)
+    model.fit(NAMES if "featurizer" in changes else pictures)
+    with pytest.raises(ModelFileError, match=rf"{name}.*Nothing was written.*joblib\.dump"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_file_does_not_set_the_cache_folder(featurizer, pictures, tmp_path):
+    own = ResNetFeaturizer(**{**featurizer.get_params(), "cache": str(tmp_path / "cache")})
+    ImageFolderClusterer(2, featurizer=own).fit(pictures).save(tmp_path / "model")
+    assert ImageFolderClusterer.load(tmp_path / "model").featurizer.cache == "default"
+
+
+def test_an_earlier_model_is_replaced_but_no_other_file(model, path, tmp_path):
+    other = ImageFolderClusterer.load(path).set_cluster_names(["a", "b", "c"])
+    other.save(path)
+    assert ImageFolderClusterer.load(path).cluster_names_ == ["a", "b", "c"]
+    for name, content in (("photo.jpg", b"\xff\xd8 precious"), ("empty", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelFileError, match=rf"{name}.*Nothing was written"):
+            model.save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == content
+
+
+def test_saves_at_the_same_time_leave_a_complete_file(path, tmp_path):
+    together = threading.Barrier(4)
+
+    def save(number):
+        own = ImageFolderClusterer.load(path).set_cluster_names([f"writer {number}"] * 3)
+        together.wait()
+        for _ in range(10):
+            own.save(tmp_path / "model")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(4)))
+    assert len(set(ImageFolderClusterer.load(tmp_path / "model").cluster_names_)) == 1
+    assert sorted(os.listdir(tmp_path)) == ["model", path.name]
+
+
+def test_a_model_is_synced_to_disk_before_it_is_renamed(model, tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append("fsync") or fsync(file))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("replace") or replace(*paths))
+    model.save(tmp_path / "model")
+    assert done == ["fsync", "replace"]
+
+
+def test_a_path_that_cannot_be_written_raises_an_error(model, tmp_path):
+    with pytest.raises(ModelFileError, match=r"nowhere.*No such file"):
+        model.save(tmp_path / "nowhere" / "model")
+    with pytest.raises(ModelFileError, match="Nothing was written"):
+        model.save(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_leaves_the_earlier_model_and_no_other_file(model, small_disk):
+    path = small_disk / "model"
+    model.save(path)
+    before = path.read_bytes()
+    (small_disk / "photos").write_bytes(bytes(60 * 2**10))
+    with pytest.raises(ModelFileError, match=r"No space left"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(small_disk)) == ["model", "photos"]
+
+
+# Files that are refused
 
 
 @pytest.mark.parametrize(
@@ -136,110 +300,133 @@ def test_a_missing_file_raises_file_not_found(tmp_path):
         to_safetensors({"x": np.zeros(3)}, {"format": "pt"}),
     ],
 )
-def test_a_file_of_another_kind_raises_an_error(tmp_path, content):
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "model").write_bytes(content)
-    assert "got a file of another kind, in" in refusal(tmp_path / "model")
+    refuses(tmp_path / "model")
 
 
-def test_a_pipe_or_folder_raises_an_error_at_once(tmp_path):
+def test_a_pipe_or_folder_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    assert "got something that is not a file" in refusal(tmp_path / "fifo")
-    assert "got something that is not a file" in refusal(tmp_path)
-
-
-def test_a_file_truncated_anywhere_raises_an_error(path):
-    whole = path.read_bytes()
-    told = set()
-    for length in [*range(0, len(whole), 7), len(whole) - 1]:
-        path.write_bytes(whole[:length])
-        message = refusal(path)
-        told.add(re.sub(r"\d+ of", "N of", message.split(", in ")[0]))
-        if length >= len(whole) - 33:  # header there, arrays not: 24, 8 and 1 bytes
-            assert f"a truncated one, {length} of {len(whole)} bytes" in message
-    # Too little is left to tell what it was; the header is cut; the arrays are.
-    assert len(told) == 3
-
-
-def test_a_flipped_bit_anywhere_raises_an_error(path):
-    whole = path.read_bytes()
-    for place in range(len(whole)):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << (place % 8)
-        path.write_bytes(bytes(flipped))
-        try:
-            header, _ = read_model(path)
-        except ModelFileError as error:
-            assert "Nothing was loaded" in str(error)  # noqa: PT017
-        else:  # the case of a letter in an escape, \\u00E9 for \\u00e9, changes nothing
-            assert header == {"format": 1, **HEADER}
-            assert whole[place : place + 1].isalnum()
-
-
-def test_a_changed_array_raises_an_error(path):
-    changed = bytearray(path.read_bytes())
-    changed[-1] ^= 1
-    path.write_bytes(bytes(changed))
-    assert "got contents that were changed after it was written" in refusal(path)
-
-
-def test_a_missing_checksum_raises_an_error(path):
-    path.write_bytes(to_safetensors(ARRAYS, {"resnet_kmeans": json.dumps({"format": 1})}))
-    assert "got contents that were changed after it was written" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda centers: {"cluster_centers": centers.reshape(3, 2)},
-        lambda centers: {"cluster_centers": centers.view(np.int32)},
-        lambda centers: {"cluster_centres": centers},
-    ],
-    ids=["shape", "type", "name"],
-)
-def test_a_changed_shape_type_or_name_raises_an_error(path, change):
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    others = {name: array for name, array in ARRAYS.items() if name != "cluster_centers"}
-    path.write_bytes(to_safetensors({**others, **change(ARRAYS["cluster_centers"])}, metadata))
-    assert "got contents that were changed after it was written" in refusal(path)
-
-
-def test_a_newer_format_raises_an_error_that_suggests_an_upgrade(path):
-    message = refusal(rewritten(path, json.dumps({"format": 2, "anything": 1})))
-    assert "one of format 2, newer than 1" in message
-    assert message.endswith("Or upgrade resnet-kmeans.")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "null", '{"format": "x"}', "{", "[" * 200_000, "9" * 10_000]
-)
-def test_a_damaged_header_raises_an_error(path, text):
-    assert "got a damaged header" in refusal(rewritten(path, text))
+    refuses(tmp_path / "fifo")
+    refuses(tmp_path)
 
 
 def test_a_file_too_large_for_a_model_is_not_read(tmp_path):
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(2**30 + 1)  # sparse
-    assert "more than 1 GiB" in refusal(tmp_path / "huge")
+    assert "1 GiB" in refuses(tmp_path / "huge")
+
+
+def test_a_file_truncated_anywhere_is_refused(path):
+    whole = path.read_bytes()
+    for length in [*range(0, len(whole), 7), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        refuses(path)
+
+
+def test_a_flipped_bit_anywhere_is_refused_or_changes_nothing(path):
+    whole, expected = path.read_bytes(), ImageFolderClusterer.load(path)
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        path.write_bytes(bytes(flipped))
+        try:
+            loaded = ImageFolderClusterer.load(path)
+        except ModelFileError as error:
+            assert "Nothing was loaded" in str(error)  # noqa: PT017
+        else:  # the case of a letter in an escape, \\u00E9 for \\u00e9
+            np.testing.assert_array_equal(loaded.cluster_centers_, expected.cluster_centers_)
+            assert loaded.cluster_names_ == expected.cluster_names_
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda centers: {"cluster_centers": centers + 1},
+        lambda centers: {"cluster_centers": centers.reshape(-1, 3)},
+        lambda centers: {"cluster_centers": centers.view(np.int32)},
+        lambda centers: {"cluster_centres": centers},
+        lambda centers: {},
+    ],
+    ids=["values", "shape", "type", "name", "missing"],
+)
+def test_changed_arrays_are_refused(path, change):
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    _, arrays = parts(path)
+    centers = arrays.pop("cluster_centers")
+    path.write_bytes(to_safetensors({**arrays, **change(centers)}, metadata))
+    refuses(path)
+
+
+def test_a_missing_checksum_is_refused(path):
+    header, arrays = parts(path)
+    path.write_bytes(to_safetensors(arrays, {"resnet_kmeans": json.dumps(header)}))
+    refuses(path)
+
+
+def test_a_newer_format_is_refused_with_the_advice_to_upgrade(path):
+    header, arrays = parts(path)
+    rewrite(path, json.dumps({**header, "format": header["format"] + 1}), arrays)
+    assert "pgrade resnet-kmeans" in refuses(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '{"format": "x"}', "{", "[" * 200_000, "9" * 10_000]
+)
+def test_a_damaged_header_is_refused(path, text):
+    rewrite(path, text, parts(path)[1])
+    refuses(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"names": ["a"]}, {"names": ["con"] * 3}, {"names": 3}),
+        {"featurizer": {"input_shape": [32, 32], "unknown": 1}},
+        *({"featurizer": None}, {"clusterer": {"n_clusters": 3}}),
+    ],
+    ids=str,
+)
+def test_a_header_of_other_contents_is_refused(path, change):
+    header, arrays = parts(path)
+    rewrite(path, json.dumps({**header, **change}), arrays)
+    refuses(path)
+
+
+@pytest.mark.parametrize("name", ["cluster_centers", "inertia", "normalize"])
+def test_a_file_without_an_array_is_refused(path, name):
+    header, arrays = parts(path)
+    arrays.pop(name)
+    rewrite(path, json.dumps(header), arrays)
+    refuses(path)
+
+
+def test_a_file_without_names_has_default_ones(path):
+    header, arrays = parts(path)
+    header.pop("names")
+    rewrite(path, json.dumps(header), arrays)
+    names = ImageFolderClusterer.load(path).cluster_names_
+    assert names == ["cluster_0", "cluster_1", "cluster_2"]
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2"])
-def test_arrays_of_unknown_type_raise_an_error(path, dtype):
-    text, width = json.dumps({"format": 1}), 2 if dtype == "BF16" else 1
+def test_arrays_of_unknown_type_are_refused(path, dtype):
+    width = 2 if dtype == "BF16" else 1
     head = json.dumps(
         {
-            "__metadata__": {"resnet_kmeans": text, "sha256": "0"},
+            "__metadata__": {"resnet_kmeans": json.dumps(parts(path)[0]), "sha256": "0"},
             "x": {"dtype": dtype, "shape": [2 // width], "data_offsets": [0, 2]},
         }
     ).encode()
     path.write_bytes(struct.pack("<Q", len(head)) + head + b"\0\0")
-    assert re.search("got (arrays that cannot be read|contents that were changed)", refusal(path))
+    refuses(path)
 
 
 def test_an_escape_code_in_a_name_reaches_no_terminal(tmp_path):
     (tmp_path / "\x1b[31m").write_bytes(b"no model")
     with pytest.raises(ModelFileError) as raised:
-        read_model(tmp_path / "\x1b[31m")
+        ImageFolderClusterer.load(tmp_path / "\x1b[31m")
     assert "\x1b" not in str(raised.value)
 
 
@@ -253,89 +440,17 @@ class Bomb:
         return (Path.touch, (self.trace,))
 
 
-def test_no_code_in_a_file_is_run(tmp_path):
-    trace, path = tmp_path / "executed", tmp_path / "model"
+def test_no_code_in_a_file_is_run(path, tmp_path):
+    trace = tmp_path / "executed"
     bomb = pickle.dumps(Bomb(trace))
-    texts = [json.dumps({"format": 1, "x": f"__import__('os').mkdir({str(trace)!r})"})]
+    header, arrays = parts(path)
     path.write_bytes(bomb)
-    refusal(path)
+    refuses(path)
     path.write_bytes(to_safetensors({"x": np.frombuffer(bomb, np.uint8)}))
-    refusal(path)
-    refusal(rewritten(path, texts[0]))
+    refuses(path)
+    code = f"__import__('os').mkdir({str(trace)!r})"
+    rewrite(path, json.dumps({**header, "x": code, "featurizer": code}), arrays)
+    refuses(path)
     assert not trace.exists()
     pickle.loads(bomb)
     assert trace.exists()  # so the bomb was a live one
-
-
-@pytest.fixture(scope="module")
-def featurizer(tiny_network) -> ResNetFeaturizer:
-    return ResNetFeaturizer(weights=str(tiny_network), input_shape=(32, 32), preprocess="tf")
-
-
-@pytest.fixture(scope="module")
-def model(featurizer, pictures) -> ImageFolderClusterer:
-    return ImageFolderClusterer(3, featurizer=featurizer, random_state=0).fit(pictures)
-
-
-@pytest.mark.parametrize("reducer", ["auto", "discriminant", None])
-def test_a_loaded_model_predicts_the_same_labels(featurizer, pictures, tmp_path, reducer):
-    model = ImageFolderClusterer(4, featurizer=featurizer, reducer=reducer, random_state=0)
-    labels = model.fit_predict(pictures)
-    model.save(tmp_path / "model")
-    loaded = ImageFolderClusterer.load(tmp_path / "model")
-    np.testing.assert_array_equal(loaded.predict(pictures), labels)
-    np.testing.assert_allclose(loaded.transform(pictures), model.transform(pictures), atol=1e-5)
-    assert loaded.get_params()["random_state"] == 0
-    assert loaded.inertia_ == pytest.approx(model.inertia_)
-
-
-def test_an_unpickled_model_predicts_the_same_labels(model, pictures):
-    again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(again.predict(pictures), model.labels_)
-    assert len(pickle.dumps(model)) < 100_000  # the network is not in it
-
-
-def test_another_network_raises_an_error_after_loading_and_unpickling(
-    model, pictures, tmp_path, tiny_network
-):
-    import keras
-
-    network = keras.models.load_model(tiny_network)
-    network.set_weights([weights * 1.01 for weights in network.get_weights()])
-    other = str(tmp_path / "other.keras")
-    network.save(other)
-    model.save(tmp_path / "model")
-    loaded = ImageFolderClusterer.load(tmp_path / "model", weights=other)
-    unpickled = pickle.loads(pickle.dumps(model))
-    unpickled.pipeline_["featurizer"].weights = other
-    for clusterer in (loaded, unpickled):
-        with pytest.raises(WeightsMismatchError, match=r"network of the fit.*got another"):
-            clusterer.predict(pictures)
-
-
-def test_a_custom_step_raises_an_error_that_names_joblib(featurizer, pictures, tmp_path):
-    for custom in (
-        {"reducer": FastICA(3, random_state=0, max_iter=2000, tol=0.01)},
-        {"clusterer": BisectingKMeans()},
-    ):
-        model = ImageFolderClusterer(2, featurizer=featurizer, random_state=0, **custom)
-        model.fit(pictures)
-        with pytest.raises(ModelFileError, match=r"saved without code.*Nothing.*joblib\.dump"):
-            model.save(tmp_path / "model")
-        assert not (tmp_path / "model").exists()
-
-
-def test_a_model_of_100_clusters_and_2048_features_takes_less_than_a_megabyte(tmp_path):
-    arrays = {
-        "cluster_centers": np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32),
-        "inertia": np.array([1.0]),
-        "components": np.ones((64, 2048), dtype=np.float32),  # a learnt space has no more
-        "intercept": np.ones(64, dtype=np.float32),
-    }
-    write_model(tmp_path / "model", HEADER, arrays)
-    assert (tmp_path / "model").stat().st_size < 1_000_000
-
-
-def test_a_misspelt_parameter_is_no_fault_of_the_file(tmp_path):
-    with pytest.raises(TypeError, match="wieghts"):
-        ImageFolderClusterer.load(tmp_path / "model", wieghts="own.h5")
