@@ -513,7 +513,7 @@ def test_an_output_that_knows_no_emoji_gets_an_escape(pictures, tmp_path, networ
 
 def test_the_warning_of_the_cache_comes_once(pictures, tmp_path, network, capsys):
     (tmp_path / "file").touch()
-    options = ["--cache", tmp_path / "file", "-k", "auto", "--report", *network]
+    options = ["--cache", tmp_path / "file", "-k", "auto", *network]
     assert run("cluster", pictures, tmp_path / "out", *options) == 0
     assert capsys.readouterr().err.count("The feature cache") == 1
 

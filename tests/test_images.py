@@ -328,8 +328,8 @@ def test_a_bomb_is_refused_by_its_header(reasons, bomb):
 
 
 def test_metadata_that_inflate_without_end_are_refused(reasons):
-    text = b"Comment\0\0" + zlib.compress(bytes(100_000_000))
-    assert len(text) < 100_100
+    text = b"Comment\0\0" + zlib.compress(bytes(10_000_000))
+    assert len(text) < 10_100
     pixels = (b"IDAT", zlib.compress(bytes(13)))
     assert "too large" in reasons(png(2, 2, (b"zTXt", text), pixels))["X[0]"]
 
@@ -466,7 +466,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
 @given(
     seed=st.sampled_from(SEEDS),
     edits=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=12),

@@ -21,9 +21,9 @@ from tests.test_cluster_names import INVALID, VALID
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
-DOCUMENT = """
-{ // the page has globals of its own
-const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+# Answers each line, a page and steps in JSON, with the results of the steps.
+PROGRAM = """
+const vm = require("vm");
 const like = (known) => new Proxy(function () {}, {
   get: (_, name) => name in known ? known[name]
     : name === Symbol.iterator ? () => [].values()
@@ -34,43 +34,45 @@ const like = (known) => new Proxy(function () {}, {
 });
 const anything = like({});
 const element = () => like({ value: "", textContent: "", checked: false, dataset: {} });
-const elements = new Map();
-for (const [id, textContent] of Object.entries(given.data)) elements.set(id, { textContent });
-const sections = [], items = [];
-for (const [label, name, images] of given.clusters) {
-  const section = like({ id: "cluster-" + label, querySelector: (what) =>
-    what === ".name" ? like({ textContent: name }) : like({ children: [] }) });
-  elements.set(section.id, section);
-  sections.push(section);
-  for (const [i, name] of images) items.push(like({
-    dataset: { name }, hidden: false, classList: { contains: () => false },
-    closest: () => section, querySelector: () => like({ id: "image-" + i }) }));
+
+function answer(line) {
+  const given = JSON.parse(line), elements = new Map(), sections = [], items = [];
+  for (const [id, textContent] of Object.entries(given.data)) elements.set(id, { textContent });
+  for (const [label, name, images] of given.clusters) {
+    const section = like({ id: "cluster-" + label, querySelector: (what) =>
+      what === ".name" ? like({ textContent: name }) : like({ children: [] }) });
+    elements.set(section.id, section);
+    sections.push(section);
+    for (const [i, name] of images) items.push(like({
+      dataset: { name }, hidden: false, classList: { contains: () => false },
+      closest: () => section, querySelector: () => like({ id: "image-" + i }) }));
+  }
+  const storage = new Map(Object.entries(given.storage));
+  const context = vm.createContext({
+    document: like({
+      getElementById: (id) => elements.get(id) ?? elements.set(id, element()).get(id),
+      querySelectorAll: (what) =>
+        ({ ".cluster": sections, ".grid li[data-name]": items })[what] ?? [],
+      querySelector: (what) => what === "#map canvas" ? null : like({}),
+    }),
+    localStorage: {
+      getItem: (key) => storage.get(key) ?? null,
+      setItem: (key, value) => storage.set(key, value),
+      removeItem: (key) => storage.delete(key),
+    },
+    window: anything, getComputedStyle: anything, matchMedia: anything, ResizeObserver: anything,
+    Image: anything, setTimeout: anything, location: {}, URL: anything, Blob, Event, TextEncoder,
+  });
+  vm.runInContext(given.script, context);
+  vm.runInContext(given.hands, context);
+  const results = given.steps.map((step) => vm.runInContext(step, context) ?? null);
+  return { results, storage: Object.fromEntries(storage) };
 }
-const storage = new Map(Object.entries(given.storage));
-const globals = {
-  document: like({
-    getElementById: (id) => elements.get(id) ?? elements.set(id, element()).get(id),
-    querySelectorAll: (what) =>
-      ({ ".cluster": sections, ".grid li[data-name]": items })[what] ?? [],
-    querySelector: (what) => what === "#map canvas" ? null : like({}),
-  }),
-  localStorage: {
-    getItem: (key) => storage.get(key) ?? null,
-    setItem: (key, value) => storage.set(key, value),
-    removeItem: (key) => storage.delete(key),
-  },
-  window: anything, getComputedStyle: anything, matchMedia: anything, ResizeObserver: anything,
-  Image: anything, setTimeout: () => 0, location: {},
-};
-for (const [name, value] of Object.entries(globals))
-  Object.defineProperty(globalThis, name, { value, configurable: true });
-const vm = require("vm");
-vm.runInThisContext(given.script);
-vm.runInThisContext(given.hands);
-const results = given.steps.map((step) => vm.runInThisContext(step) ?? null);
-console.log(JSON.stringify({ results, storage: Object.fromEntries(storage) }));
-process.exit();
-}
+require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  let said;
+  try { said = answer(line); } catch (error) { said = { error: error.stack }; }
+  console.log(JSON.stringify(said));
+});
 """
 # What a person does to the page, in terms of its script.
 HANDS = """
@@ -84,12 +86,25 @@ function words() { return $("told").textContent; }
 ASIDE = -3
 
 
-class Page:
-    """The script of a page; what a browser has stored is left for the next one."""
+@pytest.fixture(scope="module")
+def node():
+    """A function that has node answer one line."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([NODE, "-e", PROGRAM], bufsize=1, encoding="utf-8", **pipes) as process:
 
-    def __init__(self, file, storage=()):
-        self.shown = ReportPage(file)
-        self.storage = dict(storage)
+        def ask(question):
+            process.stdin.write(json.dumps(question) + "\n")
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+
+
+class Page:
+    """The script of a page; what it stores in the browser stays there."""
+
+    def __init__(self, node, file, storage=()):
+        self.node, self.shown, self.storage = node, ReportPage(file), dict(storage)
 
     def run(self, *steps):
         """Load the script, run some steps, and return their results."""
@@ -110,10 +125,8 @@ class Page:
             "hands": HANDS,
             "steps": steps,
         }
-        run = [NODE, "-e", DOCUMENT]
-        done = subprocess.run(run, input=json.dumps(given).encode("ascii"), capture_output=True)
-        assert done.returncode == 0, done.stderr.decode()
-        answer = json.loads(done.stdout)
+        answer = self.node(given)
+        assert "error" not in answer, answer["error"]
         self.storage = answer["storage"]
         return answer["results"]
 
@@ -133,8 +146,8 @@ def export(tmp_path_factory):
 
 
 @pytest.fixture
-def page(export):
-    return Page(export / "report.html")
+def page(node, export):
+    return Page(node, export / "report.html")
 
 
 def test_the_page_checks_names_as_the_package_does(page, photo, tmp_path):
@@ -228,30 +241,31 @@ def test_a_change_after_undo_drops_what_was_undone(page):
 
 def test_corrections_survive_a_reload_with_their_undo(page, export):
     (before,) = page.run("move([0], 1); move([1], 2); curation()")
-    again = Page(export / "report.html", page.storage)
+    again = Page(page.node, export / "report.html", page.storage)
     after, told, undone = again.run("curation()", "words()", "undo(); curation().moves")
     assert after == before
     assert "restored" in told
     assert undone == {"cluster_0/a0.png": "cluster_1"}
 
 
-def test_corrections_are_dropped_where_the_folders_have_changed(page, export, tmp_path):
+def test_corrections_are_dropped_where_the_folders_have_changed(node, page, export, tmp_path):
     page.run("move([0], 1)")
     shutil.copytree(export, tmp_path / "out")
     (tmp_path / "out" / "cluster_0").rename(tmp_path / "out" / "cats")
-    changed = Page(write_export_report(tmp_path / "out"), page.storage)
+    changed = Page(node, write_export_report(tmp_path / "out"), page.storage)
     moves, told = changed.run("curation().moves", "words()")
     assert moves == {}
     assert "folders have changed" in told
 
 
-@pytest.mark.parametrize("stored", ["", "no JSON", '{"log": [null], "done": 1}', '{"log": 7}'])
-def test_what_others_stored_in_the_browser_does_no_harm(page, export, stored):
+@pytest.mark.parametrize("stored", ["no JSON", {"log": [None], "done": 1}, {"log": 7}], ids=str)
+def test_what_others_stored_in_the_browser_does_no_harm(page, stored):
     page.run("move([0], 1)")
     ((key, kept),) = page.storage.items()
-    revision = json.dumps(json.loads(kept)["revision"])
-    stored = stored.replace("}", f', "revision": {revision}}}')
-    assert Page(export / "report.html", {key: stored}).run("curation().moves") == [{}]
+    if isinstance(stored, dict):
+        stored = json.dumps({**json.loads(kept), **stored})
+    page.storage = {key: stored}
+    assert page.run("curation().moves") == [{}]
 
 
 def test_saving_is_remembered_until_the_next_change(page):
@@ -260,11 +274,11 @@ def test_saving_is_remembered_until_the_next_change(page):
     ) == [False, True, False, True]
 
 
-def test_folders_that_were_renamed_by_hand_may_have_any_name(export, tmp_path):
+def test_folders_that_were_renamed_by_hand_may_have_any_name(node, export, tmp_path):
     shutil.copytree(export, tmp_path / "out")
     (tmp_path / "out" / "cluster_0").rename(tmp_path / "out" / "__proto__")
     (tmp_path / "out" / "cluster_1").rename(tmp_path / "out" / "constructor")
-    page = Page(write_export_report(tmp_path / "out"))
+    page = Page(node, write_export_report(tmp_path / "out"))
     labels = {cluster.name: cluster.label for cluster in page.shown.clusters}
     proto, constructor = labels["__proto__"], labels["constructor"]
     image = page.shown.clusters[constructor].images[0].position
@@ -273,10 +287,10 @@ def test_folders_that_were_renamed_by_hand_may_have_any_name(export, tmp_path):
     assert curation["moves"] == {"constructor/b0.png": "x"}
 
 
-def test_what_the_page_saves_is_what_the_package_applies(export, tmp_path):
+def test_what_the_page_saves_is_what_the_package_applies(node, export, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(export, out)
-    page = Page(write_export_report(out))
+    page = Page(node, write_export_report(out))
     (content,) = page.run(
         f"rename(0, 'cats'); merge([1], 0); move([7], 0); move([8], {ASIDE}); save(); saved"
     )
@@ -286,5 +300,5 @@ def test_what_the_page_saves_is_what_the_package_applies(export, tmp_path):
     cats = ["a0", "a1", "a2", "a3", "b0", "b1", "b2", "c0"]
     assert found == {"cats": cats, "_set_aside": ["c1"], "cluster_2": ["c2"]}
     # The browser's corrections are not applied twice.
-    later = Page(write_export_report(out), page.storage)
+    later = Page(node, write_export_report(out), page.storage)
     assert later.run("[curation().names, curation().moves]") == [[{}, {}]]
