@@ -35,9 +35,19 @@ from resnet_kmeans.clustering import (
 )
 from resnet_kmeans.exceptions import ConstantFeaturesError, TooFewImagesError, UnreadableImagesError
 from resnet_kmeans.export import ExportedImage, plan_export, write_export
-from resnet_kmeans.featurizer import describe_featurizer, prepare_featurizer, restore_featurizer
+from resnet_kmeans.featurizer import (
+    ResNetFeaturizer,
+    describe_featurizer,
+    prepare_featurizer,
+    restore_featurizer,
+)
 from resnet_kmeans.images import images_of, source_name
-from resnet_kmeans.saving import load_model, save_model
+from resnet_kmeans.saving import (
+    explain_model_errors,
+    from_arrays,
+    read_model,
+    save_model,
+)
 
 MAX_CHOSEN = 30  # the default maximum of `choose_n_clusters`
 
@@ -459,8 +469,8 @@ class ImageFolderClusterer(
         seed = int(self.random_state) if isinstance(self.random_state, Integral) else None
         kept = {name: getattr(self, name) for name in ("n_clusters", "reducer", "unreadable")}
         header = {
+            **describe_featurizer(featurizer),
             "clusterer": {**kept, "random_state": seed},
-            "featurizer": describe_featurizer(featurizer),
             "names": self.cluster_names_,
         }
         save_model(path, header, steps)
@@ -488,13 +498,16 @@ class ImageFolderClusterer(
         ModelFileError
             If the file is not a model file, is damaged, or has a newer format.
         """
-        header, *steps = load_model(path)
-        featurizer, fitted = restore_featurizer(header["featurizer"], featurizer_params)
-        model = cls(**header["clusterer"], featurizer=featurizer)
-        prepared = prepare_featurizer(featurizer, model.unreadable)
-        vars(prepared).update(fitted)
-        model._cluster_names = header["names"]
-        return model._set_steps(prepared, *steps)
+        ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the file
+        header, arrays = read_model(path)
+        with explain_model_errors(path):
+            featurizer, fitted = restore_featurizer(header, featurizer_params)
+            model = cls(**header["clusterer"], featurizer=featurizer)
+            prepared = prepare_featurizer(featurizer, model.unreadable)
+            vars(prepared).update(fitted)
+            model._set_steps(prepared, *from_arrays(arrays))
+            model._cluster_names = renamed(model.cluster_names_, header["names"])
+        return model
 
     def _set_steps(self, featurizer: Any, reducer: Any, clusterer: Any) -> ImageFolderClusterer:
         """Set fitted steps, but none of the attributes that have one entry per image."""

@@ -23,7 +23,6 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesError,
     UnreadableImagesWarning,
     WeightsMismatchError,
-    printable,
     warn_caller,
 )
 from resnet_kmeans.features import Extraction, FeatureCache, networks_folder, progress_bar
@@ -323,10 +322,11 @@ def describe_featurizer(featurizer: Any) -> dict[str, Any]:
     parameters = featurizer.get_params()
     if parameters["weights"] not in (None, "imagenet"):
         parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
-    if parameters["cache"] is not None:  # a file from someone else must not choose a folder
-        parameters["cache"] = "default"
-    fitted = ("fingerprint_", "n_features_out_")
-    return {**parameters, **{name: getattr(featurizer, name) for name in fitted}}
+    return {
+        "featurizer": parameters,
+        "fingerprint": featurizer.fingerprint_,
+        "n_features": featurizer.n_features_out_,
+    }
 
 
 def restore_featurizer(
@@ -337,25 +337,21 @@ def restore_featurizer(
     Parameters
     ----------
     described : mapping
-        Result of `describe_featurizer`.
+        Contains the result of `describe_featurizer`.
     given : mapping
         Parameters that replace those in `described`.
 
     Raises
     ------
-    ModelFileError
+    LookupError, TypeError, ValueError
         If `described` is invalid.
-    TypeError
-        If a given parameter does not exist.
     """
-    ResNetFeaturizer(**given)  # raises a TypeError for a misspelled name, not a file error
-    try:
-        fitted = {name: described[name] for name in ("fingerprint_", "n_features_out_")}
-        parameters = {name: value for name, value in described.items() if name not in fitted}
-        shape = tuple(parameters.pop("input_shape"))
-        return ResNetFeaturizer(**{**parameters, "input_shape": shape, **given}), fitted
-    except (LookupError, TypeError, ValueError) as error:
-        raise ModelFileError(
-            f"This version does not know the network that the file describes: {printable(error)}. "
-            "Nothing was loaded. Save the model again."
-        ) from error
+    parameters = {**described["featurizer"], **given}
+    parameters["input_shape"] = tuple(parameters["input_shape"])
+    if "cache" not in given and parameters["cache"] is not None:
+        parameters["cache"] = "default"  # a file from someone else must not choose a folder
+    fitted = {
+        "fingerprint_": described["fingerprint"],
+        "n_features_out_": described["n_features"],
+    }
+    return ResNetFeaturizer(**parameters), fitted

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.sample_pictures import crop_photos, draw_pictures
 from resnet_kmeans.network import compiled_files as store
+from resnet_kmeans.sample_pictures import crop_photos, draw_pictures
 from tests.stand_in import write_stand_in
 
 

@@ -13,13 +13,13 @@ import pytest
 from resnet_kmeans.exceptions import NetworkError, UntrainedWeightsWarning
 from resnet_kmeans.network import compiled_files as store
 from resnet_kmeans.network import loading as backbone
-from resnet_kmeans.network.loading import compiled_spec, load_network, network_of
 from resnet_kmeans.network.compiled_files import CompiledFile
-from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.compiled_files import cached_networks as compiled_files
+from resnet_kmeans.network.libraries import import_tensorflow
+from resnet_kmeans.network.loading import compiled_spec, load_network, network_of
+from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.tensorflow_network import FrozenNetwork
 from resnet_kmeans.network.weights import NetworkSpec
-from resnet_kmeans.network.libraries import import_tensorflow
 
 MAKE_TEMPORARY_FOLDER = store._temporary_folder.__wrapped__  # while no fixture replaces it
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)

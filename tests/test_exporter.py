@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from resnet_kmeans.export.file_actions import ACTIONS, PART
 
 from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
 from resnet_kmeans.export import NewImages, add_to_export, exporter, read_export
 from resnet_kmeans.export.execution import carry_out
 from resnet_kmeans.export.exporter import export_clusters, finish_export
-from resnet_kmeans.export.file_actions import ACTIONS, PART
 from resnet_kmeans.export.journal import lock
 from resnet_kmeans.export.plan import JOURNAL, check_output_folder, plan_export
 from resnet_kmeans.export.present_state import is_unfinished

@@ -17,7 +17,6 @@ from resnet_kmeans import (
     functions,
     save_clustered_images,
 )
-from resnet_kmeans.sample_pictures import group_of
 from resnet_kmeans.exceptions import (
     NoImagesError,
     OutputFolderError,
@@ -25,6 +24,7 @@ from resnet_kmeans.exceptions import (
     WeightsNotFoundError,
 )
 from resnet_kmeans.network.libraries import import_tensorflow
+from resnet_kmeans.sample_pictures import group_of
 
 
 @pytest.mark.parametrize(

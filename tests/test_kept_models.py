@@ -8,10 +8,10 @@ from pathlib import Path
 import joblib
 import pytest
 from PIL import Image
+from resnet_kmeans.kept_models import split_cluster
 
 from resnet_kmeans import ImageFolderClusterer, add_images, apply_curation
 from resnet_kmeans.cli import clusters, main
-from resnet_kmeans.sample_pictures import draw_pictures
 from resnet_kmeans.exceptions import (
     CurationError,
     OutputFolderError,
@@ -19,7 +19,7 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
 )
 from resnet_kmeans.export import execution, export_clusters, kept_model, read_export, undo_export
-from resnet_kmeans.kept_models import split_cluster
+from resnet_kmeans.sample_pictures import draw_pictures
 from tests.commands_in_forks import MeanColour
 from tests.test_exporter import contents, make_images
 

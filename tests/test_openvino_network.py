@@ -1,16 +1,17 @@
 """A compiled network gives the same bits alone, in any batch, stream and thread."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from resnet_kmeans.exceptions import ConstantFeaturesError
-from resnet_kmeans.network.loading import compile_model
 from resnet_kmeans.network.libraries import cpu_has_bfloat16
+from resnet_kmeans.network.loading import compile_model
 from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.weights import NetworkSpec
-import os
+
 TEST_ALL = bool(os.environ.get("RESNET_KMEANS_TEST_ALL"))
 
 LARGE = pytest.mark.skipif(not TEST_ALL, reason="RESNET_KMEANS_TEST_ALL is not set")

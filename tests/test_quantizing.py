@@ -9,11 +9,11 @@ from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
 from resnet_kmeans.network import base, weights
 from resnet_kmeans.network import compiled_files as store
 from resnet_kmeans.network import loading as backbone
-from resnet_kmeans.network.loading import load_network, network_of
 from resnet_kmeans.network.base import _fingerprint
+from resnet_kmeans.network.libraries import import_tensorflow
+from resnet_kmeans.network.loading import load_network, network_of
 from resnet_kmeans.network.quantizing import calibration_pictures
 from resnet_kmeans.network.weights import NetworkSpec
-from resnet_kmeans.network.libraries import import_tensorflow
 
 PIXELS = np.stack(calibration_pictures((32, 32))[::16])
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from resnet_kmeans.network import tensorflow_network
+from resnet_kmeans.network.libraries import has_gpu, import_tensorflow
 from resnet_kmeans.network.tensorflow_network import FrozenNetwork
-from resnet_kmeans.network.libraries import has_gpu
 from resnet_kmeans.network.weights import NetworkSpec
-from resnet_kmeans.network.libraries import import_tensorflow
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 

@@ -32,9 +32,12 @@ def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
 
 def features_of(featurizer: Any, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
     """Return features as float32, with the reasons for unreadable images by position."""
-    # Other featurizers than ResNetFeaturizer only have `transform`.
+    # Other featurizers than ResNetFeaturizer only have `transform`, its subclasses perhaps one
+    # of their own.
     reasons: dict[int, str] = {}
-    if hasattr(featurizer, "features_and_reasons"):
+    methods = ("features_and_reasons", "transform")
+    defining = next(c for c in type(featurizer).__mro__ if not vars(c).keys().isdisjoint(methods))
+    if methods[0] in vars(defining):
         rows, reasons = featurizer.features_and_reasons(sources)
     else:
         rows = featurizer.transform(sources)

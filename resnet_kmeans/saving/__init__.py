@@ -1,3 +1,9 @@
-"""Saves a fitted clusterer to a model file: arrays with a header, without code."""
+"""The model file: a fitted clusterer as arrays with a header, without code."""
 
-from resnet_kmeans.saving.fitted_model import load_model, new_fitted_kmeans, save_model
+from resnet_kmeans.saving.file_format import read_model
+from resnet_kmeans.saving.fitted_model import (
+    explain_model_errors,
+    from_arrays,
+    new_fitted_kmeans,
+    save_model,
+)

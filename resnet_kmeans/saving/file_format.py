@@ -53,8 +53,6 @@ def write_model(
     try:
         with replacing(path) as part, open(part, "wb") as file:
             file.write(to_safetensors(contiguous, metadata))
-            file.flush()
-            os.fsync(file.fileno())
     except OSError as error:
         raise ModelFileError(
             f"The model cannot be written to {printable(path)!r}: {error.strerror}. "

@@ -1,7 +1,8 @@
 """Converts the fitted steps of a clusterer to arrays and back."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,10 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from resnet_kmeans._folder_names import default_cluster_names, renamed
 from resnet_kmeans._versions import library_versions
 from resnet_kmeans.clustering import ClusterDiscriminantAnalysis, NearestLabels
 from resnet_kmeans.exceptions import ModelFileError, printable
-from resnet_kmeans.saving.file_format import read_model, write_model
+from resnet_kmeans.saving.file_format import write_model
 
 KNOWN_REDUCERS = (  # the reducers that can be saved as arrays, by the types of their steps
     [FunctionTransformer],
@@ -46,22 +46,18 @@ def save_model(
     write_model(path, {"versions": library_versions(), **header}, to_arrays(*steps))
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any, Any]:
-    """Return the header, the reducer and the clusterer that `save_model` wrote.
+@contextmanager
+def explain_model_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn errors in what a model file contains into one that names the file.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no file at `path`.
     ModelFileError
-        If the file is not a model file, is damaged, or has a newer format.
     """
-    header, arrays = read_model(path)
     try:
-        reducer, clusterer = from_arrays(arrays)
-        default = default_cluster_names(len(clusterer.cluster_centers_))
-        names = renamed(default, header["names"])
-        return {**header, "names": names}, reducer, clusterer
+        yield
+    except ModelFileError:
+        raise
     except (LookupError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"The parameters or arrays of the model in {printable(path)!r} are invalid: "
