@@ -25,5 +25,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run(argv)
     except KeyboardInterrupt:
-        print("resnet-kmeans: stopped. Nothing was done.", file=sys.stderr)
+        print("resnet-kmeans: stopped. Nothing was done yet.", file=sys.stderr)
         return 130
