@@ -1,5 +1,6 @@
 """Functions that change an export after it was written, or write its report."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ from resnet_kmeans.export import (
 from resnet_kmeans.images import images_of, is_image
 from resnet_kmeans.report import ExportView, read_facts, write_report
 from resnet_kmeans.saving import new_fitted_kmeans
+
+logger = logging.getLogger(__name__)
 
 
 def add_images(
@@ -308,6 +311,7 @@ def _features_and_facts(
         # Features of the fit come from the cache, so the network runs only on new images.
         rows, reasons = model._reduce([images[i] for i in placed])
     except ResNetKMeansError as error:
+        logger.warning("The report has no map: %s", error)
         return None, {}, {"Map": f"none: {error}"}
     features = np.full((len(labels), rows.shape[1]), np.nan, dtype=np.float32)
     features[placed] = rows

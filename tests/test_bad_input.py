@@ -141,7 +141,7 @@ def test_names_and_files_of_every_kind_pass_through_the_command(
     ("prepare", "message"),
     [
         ("nothing", "not a folder"),
-        ("empty", "at least one image"),
+        ("empty", "No images"),
         ("bad", "2.jpg: not an image"),
         ("few", "(-k) or add images"),
         ("full", "new or empty"),
@@ -178,7 +178,7 @@ def test_unreadable_images_stop_the_command_where_that_is_asked(awkward, tmp_pat
     command = ["cluster", str(awkward), str(out), "-k", "2", "--unreadable", "raise", *network]
     assert main(command) == 2
     told = capsys.readouterr().err
-    assert "6 that cannot be read" in told
+    assert "Some images cannot be read or have no features (6)" in told
     assert "\x1b" not in told
     assert not out.exists()
 

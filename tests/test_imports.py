@@ -16,7 +16,7 @@ PACKAGE = Path(resnet_kmeans.__file__).parent
 # Nothing imports what stands below it here.
 BOTTOM = {"_files", "_versions", "exceptions", "_folder_names"}
 ALLOWED = {
-    **dict.fromkeys(BOTTOM, set()),
+    **{name: set() for name in BOTTOM},
     "images": set(),
     "network": {"images"},
     "features": {"images", "network"},

@@ -384,7 +384,7 @@ def test_a_damaged_header_is_refused(path, text):
     [
         *({"names": ["a"]}, {"names": ["con"] * 3}, {"names": 3}),
         {"featurizer": {"input_shape": [32, 32], "unknown": 1}},
-        *({"featurizer": None}, {"clusterer": {"n_clusters": 3}}),
+        *({"featurizer": None}, {"clusterer": {"n_clusters": 3, "unknown": 1}}),
     ],
     ids=str,
 )
@@ -402,12 +402,20 @@ def test_a_file_without_an_array_is_refused(path, name):
     refuses(path)
 
 
-def test_a_file_without_names_has_default_ones(path):
+@pytest.mark.parametrize("name", ["featurizer", "fingerprint", "n_features", "clusterer", "names"])
+def test_a_file_without_an_entry_of_its_header_is_refused(path, name):
     header, arrays = parts(path)
-    header.pop("names")
+    header.pop(name)
     rewrite(path, json.dumps(header), arrays)
-    names = ImageFolderClusterer.load(path).cluster_names_
-    assert names == ["cluster_0", "cluster_1", "cluster_2"]
+    refuses(path)
+
+
+def test_a_file_chooses_no_cache_folder(path, tmp_path):
+    header, arrays = parts(path)
+    header["featurizer"]["cache"] = str(tmp_path / "chosen")
+    rewrite(path, json.dumps(header), arrays)
+    assert ImageFolderClusterer.load(path).featurizer.cache == "default"
+    assert ImageFolderClusterer.load(path, cache=None).featurizer.cache is None
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2"])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans._files import replacing
-from resnet_kmeans.exceptions import WeightsFileError, printable
+from resnet_kmeans.exceptions import WeightsFileError, WeightsNotFoundError, printable
 from resnet_kmeans.network.libraries import import_openvino
 from resnet_kmeans.network.weights import COMPILED_ENDING, NetworkSpec
 
@@ -103,6 +103,8 @@ def find_compiled(spec: NetworkSpec, folder: Path | None) -> tuple[Path, Compile
         If `spec.weights` is itself a compiled network that cannot be read.
     """
     if spec.is_compiled:
+        if not spec.file.is_file():
+            raise WeightsNotFoundError(spec.file, None)
         try:
             return spec.file, CompiledFile.read(spec.file)
         except (OSError, *DAMAGES) as error:
