@@ -127,9 +127,7 @@ def test_another_network_does_not_find_rows(noisy, stand_in, paths):
     assert all(is_same(noisy.transform(paths), rows))
 
 
-def test_replaced_weights_of_the_same_size_and_time_are_another_network(
-    stand_in, tmp_path, paths
-):
+def test_replaced_weights_of_the_same_size_and_time_are_another_network(stand_in, tmp_path, paths):
     file = write_stand_in(tmp_path / "replaced.network", "other", lambda ops, rows: ops.exp(rows))
     size = max(file.stat().st_size, stand_in.stat().st_size)
     contents = [path.read_bytes().ljust(size, b"\0") for path in (stand_in, file)]

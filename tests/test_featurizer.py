@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,9 +76,7 @@ def test_rows_are_in_the_order_of_the_images(featurizer, paths):
 
 
 @pytest.mark.parametrize("batch_size", ["auto", 1, 3, 100])
-def test_a_row_is_bit_identical_alone_in_any_batch_and_cached_or_not(
-    featurizer, paths, batch_size
-):
+def test_a_row_is_bit_identical_alone_in_any_batch_and_cached_or_not(featurizer, paths, batch_size):
     rows = featurizer.fit_transform(paths)
     uncached = clone(featurizer).set_params(cache=None, batch_size=batch_size)
     np.testing.assert_array_equal(uncached.transform(paths[5:6]), rows[5:6])
@@ -286,3 +285,24 @@ def test_a_progress_bar_is_shown_while_the_network_runs_but_not_for_the_cache(
     assert "25/25" in shown
     featurizer.transform(paths)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_jobs", [2, -1])
+def test_rows_do_not_depend_on_the_number_of_processes(featurizer, paths, n_jobs):
+    rows = featurizer.fit_transform(paths)
+    others = clone(featurizer).set_params(n_jobs=n_jobs, cache=None).transform(paths)
+    np.testing.assert_array_equal(others, rows)
+
+
+@pytest.mark.slow
+def test_dask_workers_give_the_same_rows(featurizer, paths):
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    rows = featurizer.fit_transform(paths)
+    others = clone(featurizer).set_params(n_jobs=2, cache=None)
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        np.testing.assert_array_equal(others.transform(paths), rows)
