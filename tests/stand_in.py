@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 # The only way to write such a file; the package itself does so where it compiles a network.
-from resnet_kmeans.network.compiled_file import CompiledFile
-from resnet_kmeans.network.telemetry import import_openvino  # openvino alone reports its use
+from resnet_kmeans.network.compiled_files import CompiledFile
+from resnet_kmeans.network.libraries import import_openvino  # openvino alone reports its use
 
 N_CELLS = 4  # in each direction
 N_FEATURES = 3 * N_CELLS**2

@@ -9,30 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resnet_kmeans._folder_names import name_key
+from resnet_kmeans import apply_curation, export_clusters, rename_cluster, undo_export
 from resnet_kmeans.exceptions import (
     ClusterNameError,
     CurationError,
     MissingImagesWarning,
     OutputFolderError,
 )
-from resnet_kmeans.export import (
-    apply_curation,
-    export_clusters,
-    read_export,
-    rename_folder,
-    split_folder,
-    undo_export,
-)
-from resnet_kmeans.export.journal import read_journal
-from tests.test_exporter import contents, make_images, rows_of
+from tests.export_folders import contents, images_in, make_images, present_rows, rows_of
 
-OWN_FILES = (".resnet-kmeans", "clusters.csv", "report.html")
 N_CURATIONS = int(os.environ.get("RESNET_KMEANS_N_CURATIONS", "60"))
-
-
-def images_in(out: Path) -> dict[str, bytes]:
-    return {path: data for path, data in contents(out).items() if not path.startswith(OWN_FILES)}
 
 
 @pytest.fixture
@@ -93,18 +79,10 @@ def test_changes_by_hand_are_reported_and_nothing_is_written(out):
     (out / "cluster_2" / "c.png").unlink()
     (out / "cats" / "new.png").write_bytes(b"new")
     before = contents(out)
-    state = read_export(out)
-    assert state.moved == {
-        "cluster_0/a.png": "cats/a.png",
-        "cluster_0/a_2.png": "cats/a_2.png",
-        "cluster_1/b.png": "cluster_2/b.png",
-    }
-    assert list(state.missing) == ["cluster_2/c.png"]
-    assert state.added == ["cats/new.png"]
-    assert [(i.cluster, i.name) for i in state.images] == [
-        *((0, "cats"), (2, "cluster_2"), (0, "cats"), (2, "cluster_2"))
+    assert [(row.cluster, row.exported_path) for row in present_rows(out) if row.exported_path] == [
+        *((0, "cats/a.png"), (2, "cluster_2/b.png"), (0, "cats/a_2.png")),
+        *((2, "cluster_2/c.png"), (2, "cluster_2/d.png")),  # c.png is missing; its place is kept
     ]
-    assert state.folders == ["cats", "cluster_1", "cluster_2"]
     assert contents(out) == before
 
 
@@ -144,7 +122,7 @@ def test_folders_that_swap_names_keep_the_names_of_their_images(tmp_path):
 def test_repeating_a_correction_changes_nothing(out, tmp_path):
     file = tmp_path / "curation.json"
     curation = {"names": {"cluster_0": "cats"}, "moves": {"cluster_1/b.png": "cats"}}
-    file.write_text(json.dumps({"format": 1, "export": read_export(out).id, **curation}))
+    file.write_text(json.dumps({"format": 1, **curation}))
     apply_curation(out, file)
     before = images_in(out)
     apply_curation(out, file)
@@ -154,23 +132,23 @@ def test_repeating_a_correction_changes_nothing(out, tmp_path):
 
 def test_other_files_move_along_with_a_renamed_folder(out):
     (out / "cluster_0" / "notes.txt").write_text("mine")
-    rename_folder(out, 0, "cats")
+    rename_cluster(out, 0, "cats")
     assert (out / "cats" / "notes.txt").read_text() == "mine"
     assert not (out / "cluster_0").exists()
 
 
 def test_a_cluster_is_renamed_by_number_or_folder_and_merged_by_an_equal_name(out):
-    rename_folder(out, 0, "cats")
-    rename_folder(out, "cats", "cars")
-    rows = rename_folder(out, 2, "cars")
+    rename_cluster(out, 0, "cats")
+    rename_cluster(out, "cats", "cars")
+    rows = rename_cluster(out, 2, "cars")
     assert {row.name for row in rows} == {"cars", "cluster_1"}
     with pytest.raises(CurationError, match=r"folders cars, cluster_1, got 9"):
-        rename_folder(out, 9, "cars")
+        rename_cluster(out, 9, "cars")
 
 
 def test_a_change_of_case_is_a_change_of_name(out):
-    rename_folder(out, 0, "Cats")
-    rows = rename_folder(out, 0, "cats")
+    rename_cluster(out, 0, "Cats")
+    rows = rename_cluster(out, 0, "cats")
     assert rows[0].exported_path == "cats/a.png"
     assert (out / "cats" / "a.png").exists()
 
@@ -180,9 +158,13 @@ def test_a_change_of_case_is_a_change_of_name(out):
     [
         ({"format": 2}, CurationError, "format 2, newer than 1"),
         ({"export": "another"}, CurationError, "got those of another"),
-        ({"names": {"nowhere": "x"}}, CurationError, "nowhere: not of this export"),
-        ({"moves": {"cluster_0/gone.png": "x"}}, CurationError, "gone.png: not of this export"),
-        ({"moves": {"../in/x.png": "x"}}, CurationError, "not of this export"),
+        ({"names": {"nowhere": "x"}}, CurationError, "nowhere: not part of this export"),
+        (
+            {"moves": {"cluster_0/gone.png": "x"}},
+            CurationError,
+            "gone.png: not part of this",
+        ),
+        ({"moves": {"../in/x.png": "x"}}, CurationError, "not part of this export"),
         ({"name": {}}, CurationError, "unknown keys 'name'"),
         ({"names": ["x"]}, CurationError, "a list as"),
         ({"moves": {"cluster_0/a.png": 3}}, CurationError, "'cluster_0/a.png': 3"),
@@ -237,29 +219,6 @@ def test_undo_returns_all_images_after_corrections_and_changes_by_hand(out, imag
     assert set(contents(tmp_path)) == set(before)
 
 
-def test_a_split_makes_new_folders_and_replaces_the_centre(out):
-    parts = {"cluster_2/c.png": (1, 0.5), "cluster_2/d.png": (0, 0.25)}
-    request = {"command": "split"}
-    rows = split_folder(out, "cluster_2", parts, model=None, centers=[0, 1], request=request)
-    assert [(r.cluster, r.exported_path, r.distance) for r in rows[3:]] == [
-        *((4, "cluster_2_2/c.png", 0.5), (3, "cluster_2_1/d.png", 0.25))
-    ]
-    assert read_journal(out).centers == [0, 1, 3, 4]
-    assert not (out / "cluster_2").exists()
-
-
-def test_an_export_by_version_0_1_can_be_corrected_and_undone(out, images):
-    old = [[0, "cluster_0/a.png", str(images[0]), 0.5, ""], [-1, None, "/x.png", None, "empty"]]
-    header = {"format": 1, "action": "move", "finished": True}
-    shutil.rmtree(out / "cluster_1")
-    lines = [json.dumps(line) + "\n" for line in [header, *old]]
-    (out / ".resnet-kmeans.jsonl").write_text("".join(lines))
-    assert read_export(out).folders == ["cluster_0"]
-    assert rename_folder(out, 0, "cats")[0].exported_path == "cats/a.png"
-    (out / "cats" / "a.png").rename(out / "moved.png")
-    assert undo_export(out) == [str(images[0])]
-
-
 names = st.sampled_from(["cluster_0", "cluster_1", "cluster_2", "cats", "Dogs", "été"])
 files = st.sampled_from(["a.png", "A.png", "b.png", "a_2.png"])
 
@@ -300,9 +259,17 @@ def test_after_random_curations_every_image_is_where_it_should_be(tmp_path_facto
         for row, path in zip(rows, paths):
             source = before[str(path.relative_to(root / "in"))]
             assert (root / "out" / row.exported_path).read_bytes() == source
-        placed = [name_key(row.exported_path) for row in rows]
+        placed = [row.exported_path.casefold() for row in rows]
         assert len(set(placed)) == n_images
         assert set(images_in(root / "out")) == {row.exported_path for row in rows}
     undo_export(root / "out")
     assert contents(root) == {f"in/{path}": content for path, content in before.items()}
     shutil.rmtree(root)
+
+
+def test_corrections_saved_by_the_first_version_are_applied(out):
+    """The file is never changed: every later version must read it."""
+    rows = apply_curation(out, Path(__file__).with_name("data") / "curation.json")
+    assert [row.exported_path for row in rows] == [
+        *("cats/a.png", "_set_aside/b.png", "dogs/a.png", "birds/c.png", "cats/d.png")
+    ]
