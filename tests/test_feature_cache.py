@@ -395,8 +395,9 @@ def test_of_two_processes_one_is_killed_and_the_other_gives_the_right_rows(
     running = []
     for start in ("0", "400"):
         with open(tmp_path / "images.npy", "rb") as given:
-            pipe = {"stdin": given, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            running.append(subprocess.Popen([*command, start], **pipe))
+            pipes = {"stdin": given, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            # Without a buffer, which would take rows that follow the line.
+            running.append(subprocess.Popen([*command, start], bufsize=0, **pipes))
     for process in running:
         assert process.stdout.readline() == b"running\n"
     killed, other = running  # neither ends before its rows are read from the pipe
