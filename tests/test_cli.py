@@ -362,7 +362,7 @@ def test_a_report_without_a_usable_model_says_why_it_has_no_map(
     own, gone = shutil.copy(stand_in, tmp_path / "own.network"), tmp_path / "gone"
     assert run("cluster", pictures, gone, "--weights", own, "--quiet", "--cache", "none") == 0
     own.unlink()
-    for out, reason in ((labels_alone, "keeps no model"), (gone, own)):
+    for out, reason in ((labels_alone, "has no model"), (gone, own)):
         assert run("report", out, "--quiet") == 0
         page = (out / "report.html").read_text()
         assert "<canvas" not in page
@@ -444,7 +444,7 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(library):
         "sys.exit(main(['weights']))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stderr == "resnet-kmeans: stopped. Nothing was done.\n"
+    assert done.stderr == "resnet-kmeans: stopped. Nothing was done yet.\n"
     assert (done.returncode, done.stdout) == (130, "")
 
 

@@ -99,13 +99,15 @@ def test_a_mapping_leaves_the_other_names_unchanged():
     [
         (["a"], "got 1"),
         ("abc", "got 1"),
-        ({3: "a", 0: "b"}, "got those of 3 too"),
-        ({"0": "a"}, "got those of '0' too"),
+        ({3: "a", 0: "b"}, "got names for 3 too"),
+        ({"0": "a"}, "got names for '0' too"),
     ],
     ids=str,
 )
 def test_unknown_labels_and_wrong_numbers_of_names_raise_an_error(given, got):
-    with pytest.raises(ClusterNameError, match=rf"3 clusters, labels 0 to 2, {got}.*a list of 3"):
+    with pytest.raises(
+        ClusterNameError, match=rf"3 clusters, labels 0 to 2, {got}.*[Pp]ass a list of 3"
+    ):
         renamed(["x", "y", "z"], given)
 
 

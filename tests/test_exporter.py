@@ -475,6 +475,7 @@ def test_a_full_disk_stops_the_export_until_there_is_space(tmp_path, small_disk,
     ]
 
 
+@pytest.mark.slow
 def test_missing_permissions_are_reported_before_anything_is_written(tmp_path):
     """Root may write anywhere, so this runs as another user, in a process of its own."""
     if os.getuid() != 0:

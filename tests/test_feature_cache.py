@@ -385,6 +385,7 @@ sys.stdout.buffer.write(featurizer.transform(images).tobytes())
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_is_killed_and_the_other_gives_the_right_rows(
     tmp_path, featurizer, capsys
 ):

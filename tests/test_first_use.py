@@ -48,6 +48,7 @@ def test_the_spy_sees_what_a_plain_import_reports(spied):
     assert spied("import openvino")
 
 
+@pytest.mark.slow
 def test_features_are_computed_without_a_report_and_others_can_report_afterwards(spied, stand_in):
     program = f"{FEATURIZE}\nfeaturizer.transform([image])\n"
     checked = "assert 'openvino' in sys.modules\nimport openvino_telemetry\n"

@@ -117,7 +117,7 @@ def test_noise_and_images_set_aside_are_shown_but_not_counted_as_clusters(report
     assert sorted(point[3] for point in page.points) == [0, 1, 2, 3, 4, 5]
     assert [image.silhouette is None for image in page.images] == [False] * 4 + [True] * 2
     assert "4 images in 2 clusters" in page.text
-    assert '<a href="#cluster--2">1 image labelled noise</a>' in page.html
+    assert '<a href="#cluster--2">1 image labeled noise</a>' in page.html
     assert '<a href="#cluster--3">1 image set aside</a>' in page.html
 
 
@@ -274,7 +274,7 @@ def test_noise_of_a_scikit_learn_clusterer_is_shown_as_noise(tmp_path):
     paths = [f"{i}.png" for i in range(5)]
     write_report(clusterer, tmp_path / "report.html", images=paths, features=features)
     text = (tmp_path / "report.html").read_text()
-    assert "1 image labelled noise" in text
+    assert "1 image labeled noise" in text
     assert "reason unknown" not in text
 
 

@@ -119,6 +119,7 @@ def test_too_few_readable_images_are_counted_over_all_blocks():
         fit(images, LARGE)
 
 
+@pytest.mark.slow
 def test_blocks_need_a_fraction_of_the_memory():
     images = names(2000)
     fit(images[:600], SMALL)  # what is imported late is not to be counted

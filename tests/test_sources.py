@@ -88,7 +88,7 @@ def test_what_is_no_sequence_of_images_is_refused_by_name_and_place(featurizer, 
 
 @pytest.mark.parametrize("X", [[], (), np.array([]), pd.Series([], dtype=object)])
 def test_an_empty_sequence_is_refused(featurizer, X):
-    with pytest.raises(NoImagesError, match="none in an empty sequence"):
+    with pytest.raises(NoImagesError, match="No images were found in an empty sequence"):
         featurizer.transform(X)
 
 
