@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from resnet_kmeans import saving
 from resnet_kmeans._folder_names import UNREADABLE, default_cluster_names, renamed
 from resnet_kmeans.clustering import (
     MAX_ROWS,
@@ -42,12 +43,6 @@ from resnet_kmeans.featurizer import (
     restore_featurizer,
 )
 from resnet_kmeans.images import images_of, source_name
-from resnet_kmeans.saving import (
-    explain_model_errors,
-    from_arrays,
-    read_model,
-    save_model,
-)
 
 MAX_CHOSEN = 30  # the default maximum of `choose_n_clusters`
 
@@ -473,7 +468,7 @@ class ImageFolderClusterer(
             "clusterer": {**kept, "random_state": seed},
             "names": self.cluster_names_,
         }
-        save_model(path, header, steps)
+        saving.save_model(path, header, steps)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -499,13 +494,13 @@ class ImageFolderClusterer(
             If the file is not a model file, is damaged, or has a newer format.
         """
         ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the file
-        header, arrays = read_model(path)
-        with explain_model_errors(path):
+        header, arrays = saving.read_model(path)
+        with saving.explain_model_errors(path):
             featurizer, fitted = restore_featurizer(header, featurizer_params)
             model = cls(**header["clusterer"], featurizer=featurizer)
             prepared = prepare_featurizer(featurizer, model.unreadable)
             vars(prepared).update(fitted)
-            model._set_steps(prepared, *from_arrays(arrays))
+            model._set_steps(prepared, *saving.from_arrays(arrays))
             model._cluster_names = renamed(model.cluster_names_, header["names"])
         return model
 

@@ -2,8 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+OWN_FRAMES = ("resnet_kmeans.", "sklearn.")
 SHOWN = 5  # files that a warning lists; the rest are only counted
 
 
@@ -18,23 +19,24 @@ def list_reasons(reasons: Mapping[str, str], most: int | None = None, rest: str 
 
     `rest` is added to the line that counts the others, and says where they are listed.
     """
-    lines = [f"  {printable(name)}: {printable(why)}" for name, why in reasons.items()]
-    if most is not None and len(lines) > most:
-        lines[most:] = [f"  and {len(lines) - most} more{rest}"]
-    return "\n".join(lines)
+    return shorten((f"{name}: {why}" for name, why in reasons.items()), most, rest)
+
+
+def shorten(lines: Iterable[str], most: int | None = None, rest: str = "") -> str:
+    """Return printable indented lines, the last of which counts those beyond `most`."""
+    shown = [f"  {printable(line)}" for line in lines]
+    if most is not None and len(shown) > most:
+        shown[most:] = [f"  and {len(shown) - most} more{rest}"]
+    return "\n".join(shown)
 
 
 def warn_caller(warning: Warning) -> None:
     """Warn at the line of the user's code that called this package."""
     frame, level = sys._getframe(1), 2
     # scikit-learn wraps methods and calls them from Pipelines.
-    while frame.f_back and _root_package(frame.f_globals) in ("resnet_kmeans", "sklearn"):
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(OWN_FRAMES):
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
-
-
-def _root_package(names: Mapping[str, object]) -> str:
-    return str(names.get("__name__", "")).partition(".")[0]
 
 
 class ResNetKMeansError(Exception):

@@ -24,8 +24,8 @@ from sklearn.datasets import load_sample_image
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, export_clusters, write_report
 from resnet_kmeans.cli import main
-from resnet_kmeans.sample_pictures import draw_pictures
 from resnet_kmeans.display import ContactSheetDisplay
+from resnet_kmeans.sample_pictures import draw_pictures
 
 HERE = Path(__file__).parent
 SIZE = (1280, 1240)  # pixels of the screenshot

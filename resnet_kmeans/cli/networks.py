@@ -2,19 +2,11 @@
 
 import argparse
 
+from resnet_kmeans import network
 from resnet_kmeans.cli.options import cache_of
 from resnet_kmeans.cli.printing import count
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.features import FeatureCache, cache_path, networks_folder
-from resnet_kmeans.network import (
-    BACKBONES,
-    NetworkSpec,
-    build_model,
-    cached_networks,
-    imagenet_file,
-    import_imagenet_file,
-    import_preset,
-)
 
 
 def cache(args: argparse.Namespace) -> None:
@@ -34,7 +26,7 @@ def cache(args: argparse.Namespace) -> None:
         size = f"{features.used_bytes() / 1e6:.1f} MB"
         print(f"{features.file}: {count(features.n_rows(), 'image')}, {size}")
         networks = networks_folder(features)
-    files = cached_networks(networks) if networks else []
+    files = network.cached_networks(networks) if networks else []
     if args.clear:
         for old in files:
             old.unlink(missing_ok=True)
@@ -46,12 +38,12 @@ def cache(args: argparse.Namespace) -> None:
 def weights(args: argparse.Namespace) -> None:
     """List the ImageNet weights on this machine; download or import them."""
     if args.import_file:
-        print(f"Imported to {import_imagenet_file(args.import_file)}")
+        print(f"Imported to {network.import_imagenet_file(args.import_file)}")
     if args.from_preset:
-        imported = import_preset(*args.from_preset)
+        imported = network.import_preset(*args.from_preset)
         print(f"Imported to {printable(imported.file)}. Use it:\n{imported.usage}")
     if args.fetch:
-        build_model(NetworkSpec(backbone=args.fetch))
-    for backbone in BACKBONES:
-        file = imagenet_file(backbone)
+        network.build_model(network.NetworkSpec(backbone=args.fetch))
+    for backbone in network.BACKBONES:
+        file = network.imagenet_file(backbone)
         print(f"{backbone}  {'available' if file.is_file() else 'missing'}  {file}")

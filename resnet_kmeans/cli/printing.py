@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from resnet_kmeans._folder_names import NOISE_NAME, SET_ASIDE_NAME, TABLE
-from resnet_kmeans.exceptions import list_reasons, printable
+from resnet_kmeans.exceptions import list_reasons, printable, shorten
 from resnet_kmeans.export import ExportedImage
 
 LISTED = 10  # lines that a message lists; the rest are only counted
@@ -40,11 +40,8 @@ def announce(args: argparse.Namespace, sentence: str) -> None:
 
 def print_some(lines: Iterable[str], rest: str = "") -> None:
     """Print the first lines and the number of the others; `rest` says where to find them."""
-    lines = list(lines)
-    for line in lines[:LISTED]:
-        print(f"  {printable(line)}")
-    if len(lines) > LISTED:
-        print(f"  and {len(lines) - LISTED} more{rest}")
+    if text := shorten(lines, LISTED, rest):
+        print(text)
 
 
 def print_reasons(reasons: Mapping[str, str], where: str = "") -> None:

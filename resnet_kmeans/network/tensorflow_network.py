@@ -30,6 +30,7 @@ class FrozenNetwork(Network):
     def __init__(self, model: Any, spec: NetworkSpec, n_threads: int | None = None):
         limit_threads(n_threads or joblib.cpu_count())
         gpu = has_gpu()
+        default = GPU_BATCH if gpu else CPU_BATCH
         precision = _precision(spec, gpu)
         if precision == "bfloat16":
             _lower_precision(model)
@@ -38,7 +39,7 @@ class FrozenNetwork(Network):
             spec,
             weights_hash=hash_weights(extractor),
             n_features=int(extractor.output_shape[1]),
-            batch_size=_batch_size(spec, gpu),
+            batch_size=int(default if isinstance(spec.batch_size, str) else spec.batch_size),
             precision=precision,
             n_streams=1,
         )
@@ -77,12 +78,6 @@ def freeze(extractor: Any) -> Any:
 
     takes = tensorflow.TensorSpec(extractor.input_shape, "uint8")
     return tensorflow.function(features, autograph=False).get_concrete_function(takes)
-
-
-def _batch_size(spec: NetworkSpec, gpu: bool) -> int:
-    if isinstance(spec.batch_size, str):
-        return GPU_BATCH if gpu else CPU_BATCH
-    return int(spec.batch_size)
 
 
 def _precision(spec: NetworkSpec, gpu: bool) -> str:

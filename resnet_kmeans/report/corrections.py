@@ -47,12 +47,13 @@ def read_corrections(summary: ClusteringSummary, export: ExportView) -> dict[str
         If the clusters do not correspond to the folders of the export.
     """
     folders = _folders(summary, export)
+    state = [export.id, summary.labels.tolist(), list(export.paths)]
     shown = [i for cluster in summary.clusters for i in cluster.shown]
     return {
         "id": export.id,
         # A browser keeps corrections between visits. If this value has changed in the meantime,
         # they refer to folders that are no longer the same.
-        "revision": _hash([export.id, summary.labels.tolist(), list(export.paths)]),
+        "revision": hashlib.sha256(json.dumps(state).encode("ascii")).hexdigest()[:16],
         "command": _command(export.folder),
         "groups": [
             {"label": cluster.label, "folder": folders[cluster.label], "size": cluster.size}
@@ -83,7 +84,3 @@ def _command(folder: str | os.PathLike[str]) -> str:
     # Quoted for the shell of the system, because people paste it into a terminal.
     words = ["resnet-kmeans", "apply", printable(os.path.abspath(folder)), "curation.json"]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode("ascii")).hexdigest()[:16]
