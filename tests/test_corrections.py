@@ -408,7 +408,7 @@ def test_corrections_survive_a_reload_with_their_undo(desk, page):
     desk.press("2")
     before = desk.curation()
     desk.open(page)
-    assert desk.said() == "Your corrections of this export were restored."
+    assert desk.said() == "Your corrections to this export were restored."
     assert desk.curation() == before
     assert desk.find("#bar").is_displayed()
     desk.press("z", CONTROL)

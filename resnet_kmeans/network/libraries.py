@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 from resnet_kmeans.exceptions import NetworkError
@@ -31,8 +30,17 @@ def import_tensorflow() -> Libraries:
     NetworkError
         If Keras does not run on TensorFlow.
     """
+    # By default TensorFlow reserves the whole memory of a GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with _lock:
-        return _import_tensorflow()
+        import keras
+        import tensorflow
+    if keras.backend.backend() != "tensorflow":
+        raise NetworkError(
+            f"Expected Keras to run on TensorFlow, got {keras.backend.backend()!r}. Nothing "
+            "was computed. Unset KERAS_BACKEND, or set it to tensorflow."
+        )
+    return Libraries(tensorflow, keras)
 
 
 def import_openvino() -> Any:
@@ -43,8 +51,13 @@ def import_openvino() -> Any:
     ImportError
         If OpenVINO is not available for this machine.
     """
-    with _lock:
-        return _import_openvino()
+    with _lock, _without_reporter():
+        import openvino
+
+        # OpenVINO builds its table of types at first use. Two threads that do so at once deadlock:
+        # one waits for the table with the interpreter's lock, which the other needs to build it.
+        openvino.Type.u8.to_dtype()
+    return openvino
 
 
 def import_nncf() -> Any:
@@ -52,32 +65,6 @@ def import_nncf() -> Any:
     with _lock, _without_reporter():
         import nncf
     return nncf
-
-
-@cache
-def _import_tensorflow() -> Libraries:
-    # By default, TensorFlow reserves all memory of a GPU.
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    import keras
-    import tensorflow
-
-    if keras.backend.backend() != "tensorflow":
-        raise NetworkError(
-            f"Expected Keras to run on TensorFlow, got {keras.backend.backend()!r}. Nothing "
-            "was computed. Unset KERAS_BACKEND, or set it to tensorflow."
-        )
-    return Libraries(tensorflow, keras)
-
-
-@cache
-def _import_openvino() -> Any:
-    with _without_reporter():
-        import openvino
-    # OpenVINO builds its table of types at first use. Two threads that do so at the same time
-    # deadlock: one holds the interpreter's lock and waits for the table, and the other needs
-    # that lock to build the table.
-    openvino.Type.u8.to_dtype()
-    return openvino
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from resnet_kmeans.clustering import own_distances, predict
+from resnet_kmeans.clustering import features_of, own_distances, predict
 from resnet_kmeans.exceptions import UnreadableImagesWarning
 from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.network import has_gpu
@@ -68,7 +68,7 @@ class Featurize:
                 )  # reported in the column `reason`
                 found = np.empty((0, 1)), dict[int, str]()
                 if contents:
-                    found = featurizer.features_and_reasons(contents)
+                    found = features_of(featurizer, contents)
             yield _features_batch(batch.column("path"), *found)
 
     def _local_featurizer(self) -> ResNetFeaturizer:
