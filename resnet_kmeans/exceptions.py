@@ -2,8 +2,13 @@
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
+# `transform` returns rows alone, and a featurizer may be a step of another: so those who want
+# the reasons collect them from all of them.
+_collected: ContextVar[dict[int, str]] = ContextVar("reasons for unreadable images")
 OWN_FRAMES = ("resnet_kmeans.", "sklearn.")
 SHOWN = 5  # files that a warning lists; the rest are only counted
 
@@ -37,6 +42,22 @@ def warn_caller(warning: Warning) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(OWN_FRAMES):
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
+
+
+@contextmanager
+def collected_reasons() -> Iterator[dict[int, str]]:
+    """Yield a dict that gets the reasons of all featurizers that run within the context."""
+    reasons: dict[int, str] = {}
+    token = _collected.set(reasons)
+    try:
+        yield reasons
+    finally:
+        _collected.reset(token)
+
+
+def note_reasons(reasons: Mapping[int, str]) -> None:
+    """Tell `collected_reasons` why images have no features, by their positions in X."""
+    _collected.get({}).update(reasons)
 
 
 class ResNetKMeansError(Exception):

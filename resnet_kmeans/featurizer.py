@@ -23,6 +23,7 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesError,
     UnreadableImagesWarning,
     WeightsMismatchError,
+    note_reasons,
     warn_caller,
 )
 from resnet_kmeans.features import Extraction, FeatureCache, networks_folder, progress_bar
@@ -205,29 +206,6 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         WeightsMismatchError
             If the network is not the one used in `fit`.
         """
-        rows, _ = self.features_and_reasons(X)
-        return rows
-
-    def features_and_reasons(self, X: Any) -> tuple[np.ndarray, dict[int, str]]:
-        """Return the features of images, with the reasons for unreadable images.
-
-        Parameters
-        ----------
-        X : sequence of length n
-            Images, as for `transform`.
-
-        Returns
-        -------
-        features : ndarray of shape (n, n_features_out_), dtype float32
-            The result of `transform`.
-        reasons : dict of int to str
-            Why images are unreadable, by their position in `X`.
-
-        Raises
-        ------
-        UnreadableImagesError, WeightsMismatchError
-            As `transform` does.
-        """
         self._validate_params()
         sources = as_sources(X)
         with FeatureCache(self.cache) as cache, progress_bar(len(sources), self.verbose) as report:
@@ -237,8 +215,9 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 raise WeightsMismatchError(fitted, extraction.fingerprint)
             rows = extraction.run(sources)
         reasons = dict(sorted(extraction.reasons.items()))
+        note_reasons(reasons)
         self._report_unreadable({source_name(sources[i], i): reasons[i] for i in reasons})
-        return rows, reasons
+        return rows
 
     def network_files(self) -> tuple[Path | None, Path | None]:
         """Return the files that another machine needs to run the network.

@@ -182,10 +182,7 @@ def test_the_filter_of_a_sampled_page_says_that_it_searches_the_images_shown(bro
     assert browser.find_element("id", "count").text == "1,000 shown, of 1,200 images"
     type_into(browser, "filter", "no such name")
     none = browser.find_element("id", "none").text
-    assert (
-        none
-        == "None of the 1,000 images shown has a matching name; the 200 others are not on this page."
-    )
+    assert none.startswith("None of the 1,000 images shown has a matching name; the 200 others")
 
 
 def test_a_large_image_can_be_stepped_and_closed(opened):

@@ -9,6 +9,8 @@ import numpy as np
 from sklearn import get_config
 from sklearn.utils import check_random_state, gen_batches
 
+from resnet_kmeans.exceptions import collected_reasons
+
 # Copies of a block of features that exist while it is reduced: the block, its readable rows,
 # the normalized rows, and the rows centered by PCA.
 COPIES = 4
@@ -32,14 +34,7 @@ def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
 
 def features_of(featurizer: Any, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
     """Return features as float32, with the reasons for unreadable images by position."""
-    # Other featurizers than ResNetFeaturizer only have `transform`, its subclasses perhaps one
-    # of their own.
-    reasons: dict[int, str] = {}
-    methods = ("features_and_reasons", "transform")
-    defining = next(c for c in type(featurizer).__mro__ if not vars(c).keys().isdisjoint(methods))
-    if methods[0] in vars(defining):
-        rows, reasons = featurizer.features_and_reasons(sources)
-    else:
+    with collected_reasons() as reasons:
         rows = featurizer.transform(sources)
     # KMeans fitted to float32 rows raises an error for float64 rows.
     features = np.asarray(rows, dtype=np.float32)
