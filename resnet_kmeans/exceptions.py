@@ -9,7 +9,7 @@ from contextvars import ContextVar
 # `transform` returns rows alone, and a featurizer may be a step of another: so those who want
 # the reasons collect them from all of them.
 _collected: ContextVar[dict[int, str]] = ContextVar("reasons for unreadable images")
-OWN_FRAMES = ("resnet_kmeans.", "sklearn.")
+OWN_FRAMES = ("resnet_kmeans.", "sklearn.")  # modules that no user wrote
 SHOWN = 5  # files that a warning lists; the rest are only counted
 
 

@@ -4,7 +4,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -337,12 +336,11 @@ def _moved(before: str, now: str, n: int) -> str:
 
 def _label(state: ExportState, rows: list[ExportedImage]) -> tuple[np.ndarray, dict[int, str]]:
     """Return the label of each image by its folder, and the folder of each label."""
-    of, free = {SET_ASIDE_NAME: SET_ASIDE, NOISE_NAME: NOISE}, count(len(state.folders))
+    of = {SET_ASIDE_NAME: SET_ASIDE, NOISE_NAME: NOISE}
     for label, folder in enumerate(state.folders):
         of.setdefault(folder, label)
     for folder in filter(None, map(_folder, rows)):
-        if folder not in of:
-            of[folder] = next(free)
+        of.setdefault(folder, len(state.folders) + len(of))
     labels = [of.get(_folder(row), UNREADABLE) for row in rows]
     return np.array(labels), {label: folder for folder, label in of.items()}
 
