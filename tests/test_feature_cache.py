@@ -122,7 +122,8 @@ def test_another_network_does_not_find_rows(noisy, stand_in, paths):
     expected = ResNetFeaturizer(weights=stand_in, input_shape=(32, 32), cache=None).transform(paths)
     other = clone(noisy).set_params(weights=stand_in)
     np.testing.assert_array_equal(other.transform(paths), expected)
-    for change in ({"resize": "crop"}, {"input_shape": (32, 64)}):
+    # Of these each gives other pixels: the noise alone may begin anew with each network.
+    for change in ({"input_shape": (48, 48)}, {"input_shape": (32, 64)}):
         assert not any(is_same(clone(noisy).set_params(**change).transform(paths), rows))
     assert all(is_same(noisy.transform(paths), rows))
 
