@@ -223,6 +223,7 @@ names = st.sampled_from(["cluster_0", "cluster_1", "cluster_2", "cats", "Dogs", 
 files = st.sampled_from(["a.png", "A.png", "b.png", "a_2.png"])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=N_CURATIONS,
     deadline=None,

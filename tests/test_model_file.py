@@ -324,6 +324,7 @@ def test_a_file_truncated_anywhere_is_refused(path):
         refuses(path)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_refused_or_changes_nothing(path):
     whole, expected = path.read_bytes(), ImageFolderClusterer.load(path)
     for place in range(len(whole)):

@@ -106,6 +106,7 @@ def test_classes_of_the_same_name_are_added():
     assert suggested(clusterer, min_probability=0.6) == [("sunglasses", 0.9), ("radiator", 1)]
 
 
+@pytest.mark.slow
 def test_many_images_are_averaged_as_few():
     assert suggested(fitted(IMAGES * 400)) == suggested(fitted(IMAGES))
 

@@ -126,6 +126,7 @@ def test_a_pandas_series_of_paths_is_indexed_by_position(report):
     assert [image.name for image in page.images] == ["a.jpg", "b.jpg"]
 
 
+@pytest.mark.slow
 def test_above_a_thousand_images_each_cluster_shows_a_sample(report):
     random = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [2800, 180, 20])

@@ -202,6 +202,7 @@ class Sides(TransformerMixin, BaseEstimator):
         return np.column_stack([9 * (numbers % 2), numbers % 7 / 7])
 
 
+@pytest.mark.slow
 def test_100_000_images_are_clustered_in_mini_batches():
     names = [str(i) for i in range(100_000)]
     steps = {"featurizer": Sides(), "reducer": None}
