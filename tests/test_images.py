@@ -17,6 +17,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import joblib
 import numpy as np
 import PIL
 import pytest
@@ -429,7 +430,8 @@ def test_of_large_images_one_is_decoded_at_a_time(reasons, monkeypatch):
         most.clear()
         headers = [png(side, side + i, (b"IDAT", b"")) for i in range(8)]
         assert len(reasons(*headers)) == 8
-        assert (max(most) == 1) is alone
+        # With one core there is one thread, whatever the size.
+        assert (max(most) == 1) is (alone or joblib.cpu_count() == 1)
 
 
 @pytest.mark.parametrize("error", [AttributeError("'NoneType' object"), struct.error("short")])
