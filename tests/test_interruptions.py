@@ -177,7 +177,6 @@ def test_an_export_that_is_killed_at_any_step_can_be_finished_or_undone(
     check_kills(run, ALL, place, tmp_path / "snapshot", job, undone)
 
 
-@pytest.mark.slow
 def test_a_move_to_another_file_system_that_is_killed_loses_nothing(
     run, place, tmp_path, elsewhere
 ):
@@ -235,7 +234,6 @@ def test_undo_that_is_killed_at_any_step_can_be_finished(run, export, place, tmp
     check_kills(run, ALL, place, tmp_path / "snapshot", job)
 
 
-@pytest.mark.slow
 def test_undo_of_a_move_to_another_file_system_that_is_killed_loses_nothing(
     run, place, tmp_path, elsewhere
 ):
