@@ -1,7 +1,5 @@
 """Turns images into rows of features, and these into labels; unreadable images have NaN."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 
