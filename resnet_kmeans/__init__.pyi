@@ -6,7 +6,9 @@ from .clustering import ClusterDiscriminantAnalysis as ClusterDiscriminantAnalys
 from .exports import add_images as add_images
 from .exports import apply_curation as apply_curation
 from .exports import export_clusters as export_clusters
+from .exports import export_log as export_log
 from .exports import finish_export as finish_export
+from .exports import redo_export as redo_export
 from .exports import rename_cluster as rename_cluster
 from .exports import split_cluster as split_cluster
 from .exports import undo_export as undo_export

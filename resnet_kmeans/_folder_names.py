@@ -17,7 +17,11 @@ SET_ASIDE, SET_ASIDE_NAME = -3, "_set_aside"
 NO_CLUSTER = {SET_ASIDE_NAME: UNREADABLE, NOISE_NAME: NOISE}
 MAX_NAME_BYTES = 255  # the limit of ext4, APFS, NTFS and others
 TABLE, REPORT = "clusters.csv", "report.html"  # files beside the folders of clusters
-JOURNAL = f"{HIDDEN_PREFIX}jsonl"  # also beside them; marks a folder as an export
+# Also beside them, and marks a folder as an export. Not in a folder of records: scikit-learn and
+# torchvision would take that for a class.
+JOURNAL = f"{HIDDEN_PREFIX}jsonl"
+# Written by the file managers of Windows, macOS and KDE.
+SYSTEM_FILES = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = '<>:"/\\|?*'
 _PORTS = [port + digit for port in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -53,7 +57,7 @@ def reason_invalid(name: object) -> str:
         return "it begins or ends with a space, or ends with a dot, which Windows removes"
     if bad := {c for c in name if c in _FORBIDDEN}:
         return f"Windows or other systems forbid {' '.join(sorted(bad))}"
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
+    if any(map(is_refused, name)):
         return "it contains control characters, line breaks or invalid Unicode"
     if name.startswith((".", "_")):
         return "a leading dot hides a folder, a leading underscore marks one that is not a cluster"
@@ -64,6 +68,12 @@ def reason_invalid(name: object) -> str:
     if (size := len(name.encode())) > MAX_NAME_BYTES:
         return f"{size} bytes long, the maximum is {MAX_NAME_BYTES}"
     return ""
+
+
+def is_refused(character: str) -> bool:
+    """Return whether some system refuses a character in the name of a file or folder."""
+    is_control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return is_control or character in _FORBIDDEN
 
 
 def check_cluster_names(names: Iterable[str]) -> None:

@@ -382,6 +382,8 @@ class ImageFolderClusterer(
         *,
         action: str = "copy",
         dry_run: bool = False,
+        companions: bool | None = None,
+        skip_copies: bool = False,
     ) -> list[ExportedImage]:
         """Write images to one folder per cluster, and save the model there.
 
@@ -399,6 +401,8 @@ class ImageFolderClusterer(
             How images are put into the folders.
         dry_run : bool, default=False
             If True, nothing is written: only check the export and return what it would do.
+        companions, skip_copies : bool
+            See `export_clusters`.
 
         Returns
         -------
@@ -418,11 +422,18 @@ class ImageFolderClusterer(
         --------
         apply_curation : Correct an export.
         rename_cluster : Rename a folder of an export, or merge it into another folder.
-        undo_export : Move the images of an export back.
+        undo_export : Take back the last step of an export, or all of them.
         """
         check_is_fitted(self)
         planned = plan_export(*self._labelled(X), names=self.cluster_names_)
-        return write_export(planned, folder, action=action, model=self, dry_run=dry_run)
+        return write_export(
+            *(planned, folder),
+            action=action,
+            model=self,
+            dry_run=dry_run,
+            companions=companions,
+            skip_copies=skip_copies,
+        )
 
     def _labelled(self, X: Any) -> tuple[Sequence[Any], np.ndarray, np.ndarray, dict[str, str]]:
         """Return the paths, labels, distances and reasons of X, or of the images of the fit."""

@@ -3,7 +3,8 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from resnet_kmeans._folder_names import (
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.clustering import is_readable
 from resnet_kmeans.exceptions import (
+    OutdatedError,
     OutputFolderError,
     ResNetKMeansError,
     TooFewImagesError,
@@ -34,10 +36,11 @@ from resnet_kmeans.export import (
     apply_curation,
     check_action,
     export_clusters,
+    export_log,
     finish_export,
     folder_of,
-    kept_model,
     read_export,
+    redo_export,
     rename_cluster,
     require_folder,
     select_new,
@@ -49,6 +52,8 @@ from resnet_kmeans.report import ExportView, read_facts, write_report
 from resnet_kmeans.saving import new_fitted_kmeans
 
 logger = logging.getLogger(__name__)
+
+N_ATTEMPTS = 3  # at what takes long, if other commands change the export meanwhile
 
 
 def add_images(
@@ -63,9 +68,9 @@ def add_images(
     """Add new images to the clusters of an export.
 
     The model that `ImageFolderClusterer.export` saved in the folder assigns each image to the
-    cluster with the nearest center, whose folder may have been renamed or merged since. Images
-    that are already in the export, with the same source or the same content, are skipped, so
-    adding the same images again does nothing.
+    cluster with the nearest center, whose folder may have been renamed or merged since. What
+    counts is the content: images that the export already has, wherever they came from, are
+    skipped (the log says where it has them), and another image at a path of before is a new one.
 
     Parameters
     ----------
@@ -108,12 +113,19 @@ def add_images(
     ['cluster_1/c.jpg', '_set_aside/d.jpg']
     """
     check_action(action)
-    model = _load_kept_model(folder, featurizer_params)
-    paths = select_new(folder, [os.fspath(path) for path in images_of(images)])
-    if not paths:
-        return []
-    new = _find_nearest_centers(model, paths)
-    return add_to_export(folder, new, action=action, set_aside=set_aside, dry_run=dry_run)
+    paths = [os.fspath(path) for path in images_of(images)]
+
+    def work() -> list[ExportedImage]:
+        selected = select_new(folder, paths)
+        model = _load(folder, selected.model, featurizer_params)
+        if not selected.contents:
+            return []
+        new = _find_nearest_centers(model, [*selected.contents])
+        return add_to_export(
+            *(folder, new, selected), action=action, set_aside=set_aside, dry_run=dry_run
+        )
+
+    return _repeated(work)
 
 
 def split_cluster(
@@ -127,7 +139,7 @@ def split_cluster(
     """Split a cluster of an export into parts, by clustering its images with K-Means.
 
     The images of the folder ``NAME`` are moved to the new folders ``NAME_1``, ``NAME_2``, …. In
-    the model that was saved with the export, the centers of the parts replace the center of the
+    the model that is kept with the export, the centers of the parts replace the center of the
     cluster.
 
     Parameters
@@ -165,9 +177,19 @@ def split_cluster(
     >>> from resnet_kmeans import split_cluster
     >>> images = split_cluster("clusters", "cats", 3)  # doctest: +SKIP
     """
+    return _repeated(lambda: _split(folder, cluster, n_clusters, dry_run, featurizer_params))
+
+
+def _split(
+    folder: str | os.PathLike[str],
+    cluster: int | str,
+    n_clusters: int,
+    dry_run: bool,
+    featurizer_params: Mapping[str, Any],
+) -> list[ExportedImage]:
     state = read_export(folder)
-    named = require_folder(state, cluster)
-    model = _load_kept_model(folder, featurizer_params)
+    named = require_folder(state.images, state.folders, cluster)
+    model = _load(folder, state.model, featurizer_params)
     inside = [image for image in state.images if image.name == named]
     places = [image.exported_path for image in inside if image.exported_path]
     reduced, _ = model._reduce([os.path.join(folder, place) for place in places])
@@ -185,8 +207,17 @@ def split_cluster(
         {places[i]: (int(part), float(distance)) for i, part, distance in found},
         model=_with_parts(model, kept, parts.cluster_centers_),
         centers=kept,
+        revision=state.revision,
         dry_run=dry_run,
     )
+
+
+def _repeated(work: Callable[[], list[ExportedImage]]) -> list[ExportedImage]:
+    """Do work on an export that takes long; do it again if another command came in between."""
+    for _ in range(N_ATTEMPTS - 1):
+        with suppress(OutdatedError):
+            return work()
+    return work()
 
 
 def write_export_report(
@@ -239,7 +270,9 @@ def write_export_report(
     labels, names = _label(state, rows)
     images = [output / path if path else row.source_path for path, row in zip(paths, rows)]
     reasons = {row.source_path: row.reason or "in none of the folders" for row in rows}
-    features, bad, facts = _features_and_facts(output, images, labels, model, featurizer_params)
+    features, bad, facts = _features_and_facts(
+        output, state, images, labels, model, featurizer_params
+    )
     for i, reason in bad.items():  # files that were added by hand, or edited
         labels[i], paths[i], reasons[str(images[i])] = UNREADABLE, None, reason
     return write_report(
@@ -250,13 +283,17 @@ def write_export_report(
         reasons=reasons,
         features=features,
         names=names,
-        export=ExportView(state.id, output, paths, set(state.added), describe_differences(state)),
+        export=ExportView(
+            *(state.id, state.revision, output, paths),
+            added=set(state.added),
+            differences=describe_differences(state),
+        ),
         facts=facts,
     )
 
 
-def _load_kept_model(
-    folder: str | os.PathLike[str], featurizer_params: Mapping[str, Any]
+def _load(
+    folder: str | os.PathLike[str], file: Path | None, featurizer_params: Mapping[str, Any]
 ) -> ImageFolderClusterer:
     """Return the model that was saved with an export.
 
@@ -265,7 +302,6 @@ def _load_kept_model(
     OutputFolderError
         If there is none.
     """
-    file = kept_model(folder)
     if file is None:
         raise OutputFolderError(
             f"The export in {printable(folder)} has no model: it was made from labels alone, or "
@@ -295,6 +331,7 @@ def _with_parts(
 
 def _features_and_facts(
     output: Path,
+    state: ExportState,
     images: list[Any],
     labels: np.ndarray,
     model: ImageFolderClusterer | None,
@@ -306,7 +343,7 @@ def _features_and_facts(
     """
     placed = np.flatnonzero(labels != UNREADABLE).tolist()
     try:
-        model = model or _load_kept_model(output, featurizer_params)
+        model = model or _load(output, state.model, featurizer_params)
         # Features of the fit come from the cache, so the network runs only on new images.
         rows, reasons = model._reduce([images[i] for i in placed])
     except ResNetKMeansError as error:

@@ -142,5 +142,5 @@ def find_and_cluster_images(
     >>> find_and_cluster_images("photos", "clusters", n_clusters=10)  # doctest: +SKIP
     """
     # Checked before the work of clustering, and not only by the export after it.
-    check_output_folder(Path(output_folder), inside=Path(input_folder))
+    check_output_folder(Path(output_folder))
     ImageFolderClusterer(n_clusters, random_state=0).fit(input_folder).export(output_folder)

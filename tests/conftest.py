@@ -48,6 +48,7 @@ def new_cache(tmp_path_factory, compiled_networks):
 
 def _set_own_folders(patch, tmp_path_factory, cache):
     patch.setenv("RESNET_KMEANS_CACHE", str(cache))
+    patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
 
 

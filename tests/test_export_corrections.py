@@ -215,7 +215,7 @@ def test_undo_returns_all_images_after_corrections_and_changes_by_hand(out, imag
     apply_curation(out, {"names": {"cluster_0": "cats", "cluster_1": "cats"}})
     (out / "cats").rename(out / "by hand")
     apply_curation(out, {"moves": {"cluster_2/c.png": None}})
-    assert len(undo_export(out)) == 5
+    assert len(undo_export(out, all_steps=True)) == 5
     assert set(contents(tmp_path)) == set(before)
 
 
@@ -263,7 +263,7 @@ def test_after_random_curations_every_image_is_where_it_should_be(tmp_path_facto
         placed = [row.exported_path.casefold() for row in rows]
         assert len(set(placed)) == n_images
         assert set(images_in(root / "out")) == {row.exported_path for row in rows}
-    undo_export(root / "out")
+    undo_export(root / "out", all_steps=True)
     assert contents(root) == {f"in/{path}": content for path, content in before.items()}
     shutil.rmtree(root)
 

@@ -184,12 +184,21 @@ def test_a_file_in_place_of_the_folder_is_refused(images, tmp_path):
             export_clusters(images, [0] * 4, folder)
 
 
-def test_a_folder_inside_the_input_is_refused_through_links_too(images, tmp_path):
+def test_the_input_folder_itself_is_refused_through_links_too(images, tmp_path):
     source = images[0].parent
     (tmp_path / "link").symlink_to(source)
-    for folder in (source, source / "out", tmp_path / "link" / "out", source / "x" / ".." / "y"):
-        with pytest.raises(OutputFolderError, match="outside the input folder"):
+    for folder in (source, tmp_path / "link", source / "sub" / ".."):
+        with pytest.raises(OutputFolderError, match="not empty"):
             find_and_cluster_images(source, folder)
+
+
+def test_an_export_inside_the_input_is_no_input_of_the_next(images):
+    source = images[0].parent
+    export_clusters(images, [0, 1, 0, 1], source / "sorted")
+    assert find_images(source) == sorted(images)
+    export_clusters(find_images(source), [0] * 4, source / "again", action="move")
+    undo_export(source / "again")
+    assert find_images(source) == sorted(images)
 
 
 def test_find_images_skips_exported_folders(images, out):
@@ -331,17 +340,6 @@ def test_an_export_that_another_process_has_begun_is_not_overwritten(images, out
     assert not (out / "cluster_1").exists()
 
 
-def test_file_systems_without_locks_are_supported(images, out, monkeypatch):
-    fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
-
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    export_clusters(images, [0] * 4, out)
-    assert len(rows_of(out)) == 4
-
-
 def test_undo_returns_moved_images_and_removes_the_folder(images, out):
     before = contents(images[0].parent)
     export_clusters(images, [0, 1, 0, 1], out, action="move")
@@ -365,17 +363,6 @@ def test_undo_leaves_other_files_alone(images, out):
     assert contents(out) == {"cluster_0/mine.txt": b"precious"}
 
 
-def test_an_image_is_not_moved_over_another_one(images, out):
-    interrupt(images, out, "move")
-    (out / "cluster_1").mkdir()
-    (out / "cluster_1" / "b.png").write_text("another b")
-    content = images[1].read_bytes()
-    with pytest.raises(OutputFolderError, match="another file has its path"):
-        finish_export(out)
-    assert images[1].read_bytes() == content
-    assert (out / "cluster_1" / "b.png").read_text() == "another b"
-
-
 def test_undo_tells_files_of_the_same_size_and_time_apart(images, out):
     content = images[1].read_bytes()
     export_clusters(images, [0, 1, 0, 1], out, action="move")
@@ -385,14 +372,6 @@ def test_undo_tells_files_of_the_same_size_and_time_apart(images, out):
         undo_export(out)
     assert images[1].read_bytes() == content[::-1]
     assert (out / "cluster_1" / "b.png").read_bytes() == content
-
-
-def test_undo_of_copies_does_nothing_and_says_so(images, out):
-    export_clusters(images, [0] * 4, out)
-    before = contents(out)
-    with pytest.raises(OutputFolderError, match=r"with action='copy'.*were never moved"):
-        undo_export(out)
-    assert contents(out) == before
 
 
 @pytest.mark.parametrize("action", ["copy", "hardlink", "symlink"])
@@ -422,14 +401,14 @@ def test_undo_of_a_move_leaves_an_edited_copy_that_was_added(images, out, stand_
     (row,) = add_images(out, images[3:])
     (out / row.exported_path).write_bytes(b"edited")
     with pytest.warns(EditedCopiesWarning, match=row.exported_path):
-        undo_export(out)
+        undo_export(out, all_steps=True)
     assert contents(images[0].parent) == before
     assert contents(out) == {row.exported_path: b"edited"}
 
 
 def test_what_is_no_export_is_refused(out):
     out.mkdir()
-    with pytest.raises(OutputFolderError, match="it has no journal, or the export was undone"):
+    with pytest.raises(OutputFolderError, match="it has no journal"):
         undo_export(out)
     (out / "file").touch()
     for name, problem in (("nowhere", "No such file"), ("file", "file")):
@@ -453,7 +432,7 @@ def test_a_damaged_record_is_refused_and_nothing_is_touched(images, out, damage)
 @pytest.mark.parametrize("action", ["copy", "move"])
 def test_a_full_disk_stops_the_export_until_there_is_space(tmp_path, small_disk, action):
     images = make_images(tmp_path / "in")
-    images[2].write_bytes(bytes(range(256)) * 64)
+    images[2].write_bytes(bytes(range(256)) * 128)
     before = contents(tmp_path / "in")
     big = tmp_path / "in" / "big.png"
     big.write_bytes(b"0" * 100_000)
@@ -462,7 +441,7 @@ def test_a_full_disk_stops_the_export_until_there_is_space(tmp_path, small_disk,
     big.unlink()
     assert not os.listdir(small_disk)
     ballast = small_disk / "ballast"
-    ballast.write_bytes(b"0" * 44_000)
+    ballast.write_bytes(b"0" * 20_000)
     out = small_disk / "out"
     with pytest.raises(OutputFolderError, match="No space left"):
         export_clusters(images, [0, 1, 0, 1], out, action=action)

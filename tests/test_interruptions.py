@@ -161,8 +161,8 @@ SOME = (2, 7, 12, 17, 22, 27, 299)
 
 
 def test_a_process_that_is_killed_loses_nothing(in_fork, export, place, tmp_path):
-    undone = state(place)
     export()
+    undone = state(place)
     job = job_of("images are added by moving", place)
     check_kills(in_fork, SOME, place, tmp_path / "snapshot", job, undone)
 
@@ -212,25 +212,26 @@ def job_of(name, place):
 def test_a_change_that_is_killed_at_any_step_can_be_finished_or_undone(
     run, export, place, tmp_path, name
 ):
-    undone = state(place)
     export()
+    undone = state(place)
     check_kills(run, ALL, place, tmp_path / "snapshot", job_of(name, place), undone)
 
 
 @pytest.mark.slow
-def test_an_addition_of_copies_that_is_killed_at_any_step_can_be_finished(
+def test_an_addition_of_copies_that_is_killed_at_any_step_can_be_finished_or_undone(
     run, export, place, tmp_path
 ):
     export("copy")
+    undone = state(place)
     job = job_of("images are added by copying", place)
-    check_kills(run, ALL, place, tmp_path / "snapshot", job)
+    check_kills(run, ALL, place, tmp_path / "snapshot", job, undone)
 
 
 def test_undo_that_is_killed_at_any_step_can_be_finished(run, export, place, tmp_path):
     export()
     add_images(place["out"], place["more"], action="move")
     rename_cluster(place["out"], "dark", "night")
-    job = ("undo_export", str(place["out"]), {})
+    job = ("undo_export", str(place["out"]), {"all_steps": True})
     check_kills(run, ALL, place, tmp_path / "snapshot", job)
 
 
@@ -337,9 +338,9 @@ def test_an_image_is_not_moved_over_another_one(place, images, stop_export):
     before = contents(place["in"])
     (place["out"] / "cluster_1").mkdir()
     (place["out"] / "cluster_1" / "8.png").write_text("another")
-    with pytest.raises(OutputFolderError, match="another file has its path"):
-        finish_export(place["out"])
-    assert contents(place["in"])["8.png"] == before["8.png"]
+    rows = finish_export(place["out"])
+    assert rows[1].exported_path == "cluster_1/8_2.png"
+    assert images_in(place["out"])["cluster_1/8_2.png"] == before["8.png"]
     assert (place["out"] / "cluster_1" / "8.png").read_text() == "another"
 
 
@@ -361,17 +362,15 @@ def test_undo_of_a_stopped_export_leaves_edited_copies_and_names_them(place, sto
     assert contents(place["out"]) == {"cluster_0/0.png": b"edited"}
 
 
-def test_undo_of_a_stopped_addition_of_copies_says_how_to_finish_it(export, place):
+def test_undo_of_a_stopped_addition_of_copies_keeps_the_export(export, place):
     export("copy")
+    before = state(place)
     with pytest.raises(OutputFolderError, match="the disk is full"):
         interrupt(
             place, lambda: add_images(place["out"], place["more"]), OSError("the disk is full")
         )
-    with pytest.raises(OutputFolderError, match=r"interrupted.*resnet-kmeans finish") as raised:
-        undo_export(place["out"])
-    assert "resnet-kmeans undo" not in str(raised.value)
-    finish_export(place["out"])
-    assert len(images_in(place["out"])) == len(OLD) + len(NEW)
+    undo_export(place["out"])
+    assert state(place) == before
 
 
 def test_one_process_at_a_time_writes_to_a_folder(place, images):
@@ -408,7 +407,7 @@ def test_an_export_made_by_another_process_meanwhile_is_not_overwritten(place, i
     assert [row.cluster for row in present_rows(place["out"])] == [0] * 5
 
 
-def test_file_systems_without_locks_are_supported(place, images, monkeypatch):
+def test_what_cannot_be_locked_is_refused(place, images, monkeypatch):
     fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
 
     def refuse(*_):
@@ -416,8 +415,10 @@ def test_file_systems_without_locks_are_supported(place, images, monkeypatch):
 
     for lock in ("flock", "lockf"):
         monkeypatch.setattr(fcntl, lock, refuse)
-    export_clusters(images, [0] * 5, place["out"])
-    assert len(present_rows(place["out"])) == 5
+    before = state(place)
+    with pytest.raises(OutputFolderError, match="cannot be locked"):
+        export_clusters(images, [0] * 5, place["out"])
+    assert state(place) == before
 
 
 @pytest.fixture
@@ -486,7 +487,7 @@ def test_an_interrupted_undo_is_completed_by_finish_and_nothing_else(export, pla
     export()
     add_images(place["out"], place["more"], action="move")
     with stopped(place["out"].parent, lambda: any(place["in"].iterdir()), KeyboardInterrupt()):
-        assert on_command_line("undo", place["out"]) == 130
+        assert on_command_line("undo", "--all", place["out"]) == 130
     left = contents(place["out"].parent)
     for other in (command, ["rename", place["out"], 0, "cats"], ["report", place["out"]]):
         assert on_command_line(*other) == 2
@@ -518,13 +519,15 @@ class Story:
         self.place, self.run, self.rng, self.cluster = place, run, rng, cluster
         self.before = {name: contents(place[name]) for name in ("in", "more")}
         self.images = images_of(place)
+        self.was_moved = set()
         self.moved = set()  # folders from which a command was asked to move images
         self.log = []
 
     def argv(self):
         out, rng = self.place["out"], self.rng
         folders = [path.name for path in out.glob("[!._]*/")] or ["cluster_0"]
-        kind = rng.choice(["cluster", "add", "apply", "split", "rename", "undo", "finish"])
+        kinds = ["cluster", "add", "add", "apply", "split", "rename", "undo", "redo", "finish"]
+        kind = rng.choice([*kinds, "undo --all"])
         if not out.exists() and rng.random() < 0.8:
             kind = "cluster"
         if kind in ("cluster", "add"):
@@ -541,7 +544,7 @@ class Story:
             return ["apply", out, file]
         if kind == "rename":
             return ["rename", out, rng.choice(folders), rng.choice("abc")]
-        return [kind, out, *([rng.choice(folders), "--quiet"] if kind == "split" else [])]
+        return [*kind.split(), out, *([rng.choice(folders), "--quiet"] if kind == "split" else [])]
 
     def do(self, n, argv):
         code, text = self.run(n, self.place["out"].parent, "main", *argv)
@@ -554,6 +557,9 @@ class Story:
         code, text = self.do(self.rng.randint(1, 40) if killed else 0, argv)
         if "move" in argv and code != 2:
             self.moved.add("in" if argv[0] == "cluster" else "more")
+        if argv[0] == "redo":  # of a move, perhaps
+            self.moved |= self.was_moved
+        self.was_moved |= self.moved
         assert self.images <= images_of(self.place), self.log
         for name in {"in", "more"} - self.moved:
             assert contents(self.place[name]) == self.before[name], self.log
@@ -562,20 +568,17 @@ class Story:
             assert text.startswith("resnet-kmeans: error: "), self.log
             assert "Traceback" not in text, self.log
         if code == 0:
-            assert was != "unfinished" or argv[0] in ("finish", "undo"), self.log
+            assert was != "unfinished" or argv[0] in ("finish", "undo", "redo"), self.log
             assert state_of(self.place["out"]) != "unfinished", self.log
             assert text.strip(), self.log
 
     def end(self):
-        """Finish or undo the export: every image is at its source again."""
+        """Take everything back: the disk is byte for byte what it was."""
         out = self.place["out"]
         if state_of(out) == "unfinished":
-            code, text = self.do(0, [self.rng.choice(["finish", "undo"]), out])
-            assert code == 0 or "undo" not in text, self.log
-        if state_of(out) == "unfinished":  # an addition of copies, which cannot be undone
-            assert self.do(0, ["finish", out])[0] == 0, self.log
-        if state_of(out) == "finished" and self.moved:
-            code, text = self.do(0, ["undo", out])
-            assert code == 0 or "never moved" in text, self.log
+            assert self.do(0, [self.rng.choice(["finish", "undo"]), out])[0] == 0, self.log
+        if state_of(out) == "finished":
+            assert self.do(0, ["undo", "--all", out])[0] == 0, self.log
+        assert visible(out) == {}, self.log
         for name, files in self.before.items():
             assert contents(self.place[name]) == files, self.log

@@ -186,8 +186,9 @@ def test_an_unchanged_page_has_nothing_to_save_or_undo(page):
     curation, nothing, aimless, idle = page.run(
         "curation()", "undo(); words()", "moveTo(1); words()", "move([0], 0); words()"
     )
-    identifier = page.shown.corrections["id"]
-    assert curation == {"format": 1, "export": identifier, "names": {}, "moves": {}}
+    shown = page.shown.corrections
+    of = {"export": shown["id"], "revision": shown["revision"]}
+    assert curation == {"format": 1, **of, "names": {}, "moves": {}}
     assert nothing == "Nothing to undo."
     assert aimless == "Select images first."
     assert "already" in idle

@@ -20,7 +20,7 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.export import ExportedImage, check_images, check_output_folder
 from resnet_kmeans.exports import write_export_report
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.images import require_images
+from resnet_kmeans.images import passed_over, require_images
 from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.name_suggestions import folder_names, head_of_featurizer, suggest_cluster_names
 
@@ -28,7 +28,7 @@ from resnet_kmeans.name_suggestions import folder_names, head_of_featurizer, sug
 def cluster(args: argparse.Namespace) -> None:
     """Cluster the images of a folder; write one folder per cluster."""
     output = Path(args.output)
-    check_output_folder(output, inside=Path(args.input))
+    check_output_folder(output)
     _check_cluster(args)
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and (args.report or args.names or args.n_clusters == "auto"):
@@ -105,7 +105,7 @@ def print_names(names: list[str], found: list[tuple[str, float] | None]) -> None
 
 def assign(args: argparse.Namespace) -> None:
     """Assign new images to the clusters of a saved model."""
-    check_output_folder(Path(args.output), inside=Path(args.input))
+    check_output_folder(Path(args.output))
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and args.report:
             args.cache = own  # as in `cluster`
@@ -136,8 +136,17 @@ def choose_k(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace, model: ImageFolderClusterer, paths: Any = None) -> None:
     """Export the images of the fit, or those of `paths`; write the report if requested."""
     output, dry_run = Path(args.output), args.dry_run
-    rows = model.export(output, paths, action=args.action, dry_run=dry_run)
+    rows = model.export(
+        *(output, paths),
+        action=args.action,
+        dry_run=dry_run,
+        companions=args.companions,
+        skip_copies=args.skip_copies,
+    )
     print_clusters(rows, output, dry_run)
+    if others := passed_over(args.input):
+        kinds = ", ".join(f"{n} {extension}" for extension, n in others.items())
+        print(f"{count(sum(others.values()), 'file', 'was')} passed over: {printable(kinds)}")
     if args.report and not dry_run:
         print(f"Report: {printable(write_export_report(output, model=model))}")
 

@@ -1,6 +1,7 @@
 """The commands that change or show an export."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,7 @@ from resnet_kmeans.cli.printing import (
     print_unreadable,
 )
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export import (
-    POOR_FIT,
-    ExportedImage,
-    read_export,
-    unfinished_journal,
-)
+from resnet_kmeans.export import POOR_FIT, ExportedImage
 from resnet_kmeans.images import require_images
 
 
@@ -55,7 +51,7 @@ def _folder(args: argparse.Namespace) -> str:
 def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
     """Run a correction and print what it changes, or would change."""
     output = Path(args.output)
-    state = read_export(output)
+    state = exports.read_export(output)
     places = {row.source_path: row.exported_path for row in state.images}
     rows = [row for row in work() if row.exported_path and row.source_path in places]
     if state.missing:
@@ -95,27 +91,52 @@ def add(args: argparse.Namespace) -> None:
     print(f"{count(n_placed, 'image')} {done} to {printable(output)}")
 
 
+def log(args: argparse.Namespace) -> None:
+    """List the steps of an export: when, what, how many images."""
+    for step in exports.export_log(args.output):
+        when = step.time[:16].replace("T", " ")
+        of = f" of {', '.join(map(str, step.of))}" if step.of else ""
+        state = "" if step.state == "done" else f"  ({step.state})"
+        what = f"{step.command}{of}"
+        print(f"{step.number:4d}  {when}  {what:16}  {count(step.n_images, 'image')}{state}")
+
+
 def undo(args: argparse.Namespace) -> None:
-    """Move the images of an export back to where they came from."""
-    back = exports.undo_export(args.output)
-    if back:
-        print(f"{count(len(back), 'image', 'was')} moved back")
-    else:
-        print("There were no images to move back; unedited copies and links were removed")
+    """Take back the last step of an export, or all of them."""
+    steps = [step for step in exports.export_log(args.output) if not step.of]
+    back = exports.undo_export(
+        args.output, all_steps=args.all, dry_run=args.dry_run, trust=args.trust
+    )
+    steps = [step for step in steps if step.state != "undone"][:: -1 if args.all else 1]
+    names = ", ".join(step.command for step in (steps if args.all else steps[-1:]))
+    would = "would be taken back" if args.dry_run else "taken back"
+    moved = f"{count(len(back), 'image', 'was')} moved back" if back else ""
+    print(f"{names or 'undo'} {would}: {moved or 'copies and links were removed'}")
+    if not os.path.exists(args.output):
+        print(f"To have the export back: resnet-kmeans redo {printable(args.output)}")
+
+
+def redo(args: argparse.Namespace) -> None:
+    """Repeat the step of an export that was taken back last."""
+    again = exports.redo_export(args.output, dry_run=args.dry_run, trust=args.trust)
+    done = "would be exported or moved again" if args.dry_run else "exported or moved again"
+    print(f"{count(len(again), 'image')} {done}")
 
 
 def finish(args: argparse.Namespace) -> None:
     """Finish an interrupted command on the folder of an export."""
     output = Path(args.output)
-    journal = unfinished_journal(output)
-    if journal is None:
-        n_images = sum(row.exported_path is not None for row in read_export(output).images)
+    interrupted = exports.export_log(output)[-1:]
+    if not interrupted or interrupted[0].state != "interrupted":
+        n_images = sum(row.exported_path is not None for row in exports.finish_export(output))
         holds = f"{printable(output)}, which contains {count(n_images, 'image')}"
         print(f"Nothing was interrupted in {holds}.")
-    elif journal.command == "undo":
-        undo(args)
+        return
+    rows = exports.finish_export(output, trust=args.trust)
+    if rows:
+        print_clusters(rows, output)
     else:
-        print_clusters(exports.finish_export(output), output)
+        print(f"{count(interrupted[0].n_images, 'image')} taken back.")
 
 
 def report(args: argparse.Namespace) -> None:
@@ -127,7 +148,7 @@ def report(args: argparse.Namespace) -> None:
             f"There is already a report: {printable(page)}. Nothing was written. Open it, or "
             "replace it with --force."
         )
-    differences = exports.describe_differences(read_export(output))
+    differences = exports.describe_differences(exports.read_export(output))
     page = exports.write_export_report(output, **run_params(args))
     if differences:
         print(f"The folder was changed by hand: {count(len(differences), 'difference')}.")

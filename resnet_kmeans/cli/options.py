@@ -44,6 +44,16 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
     add_path(parser, help="new or empty folder")
     parser.add_argument("--report", action="store_true", help="also write OUT/report.html")
     add_action(parser)
+    parser.add_argument(
+        "--companions",
+        action=argparse.BooleanOptionalAction,
+        help="take .mov, .xmp, .aae and .json files of the same name along (default: when moving)",
+    )
+    parser.add_argument(
+        "--skip-copies",
+        action="store_true",
+        help="of images with the same content, export only the first",
+    )
     add_dry_run(parser)
 
 

@@ -116,8 +116,22 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 
 def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands that change an export."""
-    add_path(command(exports.undo), help="folder of an export to which images were moved")
-    add_path(command(exports.finish), help="folder of an export that was interrupted")
+    add_path(command(exports.log))
+    undo, redo, finish = command(exports.undo), command(exports.redo), command(exports.finish)
+    add_path(undo)
+    undo.add_argument(
+        "--all", action="store_true", help="take back every step; the history is removed too"
+    )
+    add_path(redo)
+    add_path(finish, help="folder of an export that was interrupted")
+    for parser in (undo, redo):
+        add_dry_run(parser)
+    for parser in (undo, redo, finish):
+        parser.add_argument(
+            "--trust",
+            action="store_true",
+            help="touch the files that an export of somebody else names",
+        )
 
     apply = command(exports.apply)
     add_path(apply)

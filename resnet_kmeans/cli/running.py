@@ -16,7 +16,7 @@ from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.cli.parser import new_parser
 from resnet_kmeans.cli.printing import LISTED, print_reasons
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning, printable
-from resnet_kmeans.export import can_undo, unfinished_journal
+from resnet_kmeans.export import export_log
 
 BROKEN_PIPE = 128 + 13  # exit status in a shell of a program terminated by SIGPIPE
 
@@ -122,10 +122,10 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     place = printable(output)
     if output is None or not Path(output, JOURNAL).exists():
         return "stopped. No image was touched. Run the command again to continue."
-    journal = unfinished_journal(output)
-    if journal is None:
+    last = export_log(output)[-1]
+    if last.state != "interrupted":
         return f"stopped. {place} is complete. To write its report: resnet-kmeans report {place}"
-    back = f", or undo it: resnet-kmeans undo {place}" if can_undo(journal) else ""
+    back = f", or undo it: resnet-kmeans undo {place}" if last.command != "undo" else ""
     return (
         "stopped. No image was lost; each is complete at its old or new path. Finish it: "
         f"resnet-kmeans finish {place}{back}"

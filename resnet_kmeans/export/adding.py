@@ -1,20 +1,41 @@
 """Adds images to an export."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from resnet_kmeans._folder_names import SET_ASIDE_NAME, UNREADABLE, name_key
-from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
+from resnet_kmeans.exceptions import SHOWN, OutdatedError, list_reasons
+from resnet_kmeans.export.editing import Export, editing
+from resnet_kmeans.export.exporter import SAME, new_files, read_contents, row_of
 from resnet_kmeans.export.files import Content, contents_of
-from resnet_kmeans.export.journal import Journal, Record, lock, read_journal
-from resnet_kmeans.export.plan import check_images, free_name
-from resnet_kmeans.export.present_state import open_export, with_contents
-from resnet_kmeans.export.survey import Survey
+from resnet_kmeans.export.journal import Row
+from resnet_kmeans.export.plan import check_images, find_companions, free_name, portable
 from resnet_kmeans.export.table import ExportedImage
 
+logger = logging.getLogger(__name__)
+
 POOR_FIT = "farther from the center than 99% of the images of the fit"
+
+
+class Selection(NamedTuple):
+    """What is to be added to an export, and the state in which that was found out.
+
+    Attributes
+    ----------
+    revision : int
+        Number of steps of the export.
+    model : Path or None
+        The file of the kept model.
+    contents : dict of str to (Content or None)
+        The new images by path, with their contents; None for what cannot be read.
+    """
+
+    revision: int
+    model: Path | None
+    contents: dict[str, Content | None]
 
 
 class NewImages(NamedTuple):
@@ -37,38 +58,47 @@ class NewImages(NamedTuple):
     reasons: Mapping[str, str]
 
 
-def kept_model(output_folder: str | os.PathLike[str]) -> Path | None:
-    """Return the file of the model that was saved with an export, or None if there is none."""
-    folder = Path(output_folder)
-    name = read_journal(folder).model
-    return folder / name if name and (folder / name).is_file() else None
+def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> Selection:
+    """Return the images whose content neither an export nor an image before them has."""
+    with editing(output_folder) as export:
+        root = os.path.realpath(export.folder)
+        absolute = dict.fromkeys(map(os.path.abspath, paths))
+        # The files of the export itself are not new, wherever it is.
+        outside = [p for p in absolute if not Path(os.path.realpath(p)).is_relative_to(root)]
+        contents = dict(zip(outside, contents_of(outside)))
+        fresh, already = _without_present(export, contents)
+        if already:
+            logger.info("already in the export:\n%s", list_reasons(already, SHOWN))
+        return Selection(len(export.journal.steps), export.model, fresh)
 
 
-def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:
-    """Return the images that are not in an export yet, judged by their source and content."""
-    folder = Path(output_folder).resolve()
-    with lock(folder):
-        journal, found = open_export(folder, read_journal(folder))
-        journal = with_contents(journal, folder, found)
-    present = [r for r, place in zip(journal.records, found.places) if place]
-    # A moved image is no longer at its source, so a file at that path is another image.
-    sources = {r.image.source_path for r in present if r.action != "move"}
-    digests = {r.content.digest for r in present if r.content}
-    outside = [
-        p for p in map(os.path.abspath, paths) if not Path(p).resolve().is_relative_to(folder)
-    ]
-    fresh = [path for path in dict.fromkeys(outside) if path not in sources]
-    selected = []
-    for path, content in zip(fresh, contents_of(fresh)):
-        if content is None or content.digest not in digests:
-            selected.append(path)
-            digests.add(content.digest if content else "")  # equal new images are added once
-    return selected
+def _without_present(
+    export: Export, contents: Mapping[str, Content | None]
+) -> tuple[dict[str, Content | None], dict[str, str]]:
+    """Return the contents that an export does not have, and where it has the others."""
+    files = zip(export.journal.files, export.found.places)
+    where = {file.content: f"in the export as {place}" for file, place in files if place}
+    if edited := sorted(export.found.edited):
+        places = [str(export.found.places[i]) for i in edited]
+        now = contents_of([export.folder / place for place in places])
+        where |= {content: f"in the export as {p}" for content, p in zip(now, places)}
+    where.pop(None, None)
+    fresh: dict[str, Content | None] = {}
+    already = {}
+    for path, content in contents.items():
+        if content is not None and content in where:
+            already[path] = where[content]
+        else:
+            fresh[path] = content
+            where[content] = f"{SAME} {path}"
+            where.pop(None, None)
+    return fresh, already
 
 
 def add_to_export(
     output_folder: str | os.PathLike[str],
     new: NewImages,
+    selected: Selection,
     *,
     action: str,
     set_aside: bool,
@@ -81,6 +111,7 @@ def add_to_export(
     output_folder : str or path-like
         The folder of a finished export.
     new : NewImages
+    selected : Selection
     action : {"copy", "hardlink", "symlink", "move"}
     set_aside : bool
         If True, images that fit badly go to ``_set_aside``.
@@ -94,53 +125,60 @@ def add_to_export(
 
     Raises
     ------
+    OutdatedError
+        If the export was changed after the images were selected; in this case, nothing is done.
     OutputFolderError
         If images or disk space are missing; in this case, nothing is done. Also if the command
         stops midway, for example because the disk is full.
     """
-    folder = Path(output_folder)
-    with lock(folder):
-        journal, found = open_export(folder, read_journal(folder))
-        images = _plan(journal, found, new, set_aside)
-        check_images(images, folder, action)
-        if dry_run:
+    with editing(output_folder) as export:
+        if len(export.journal.steps) != selected.revision:
+            raise OutdatedError(output_folder)
+        images = _plan(export, new, set_aside)
+        extra = find_companions(images, _taken(export, images)) if action == "move" else []
+        plan = [*images, *(images[i]._replace(source_path=p, exported_path=t) for i, p, t in extra)]
+        check_images(plan, export.folder, action)
+        if dry_run or not images:
             return images
-        with explain_disk_errors(folder):
-            contents = dict(zip(images, contents_of([image.source_path for image in images])))
-            journal = with_contents(journal, folder, found)
-            records = _without_earlier(journal, images)
-            records += [_new_record(image, action, contents[image]) for image in images]
-            journal = journal._replace(command="add", records=records)
-            return record_and_carry_out(folder, journal).images[-len(images) :] if images else []
+        start = len(export.journal.files)
+        owners = [*[None] * len(images), *(start + i for i, _, _ in extra)]
+        known = {path: content for path, content in selected.contents.items() if content}
+        contents = read_contents(plan, known)
+        rows: dict[int, Row | None] = {start + i: row_of(image) for i, image in enumerate(plan)}
+        rows |= dict.fromkeys(_listed_before(export, images))
+        files = new_files(plan, action, contents, owners)
+        export.do(export.new_step("add", files=files, rows=rows))
+        numbers = range(start, start + len(images))
+        return [export.journal.image(i, row) for i in numbers if (row := export.journal.rows[i])]
 
 
-def _new_record(image: ExportedImage, action: str, content: Content | None) -> Record:
-    if image.exported_path is None:
-        return Record(image, action, None)
-    return Record(image, action, image.exported_path, content, "")
-
-
-def _without_earlier(journal: Journal, images: Sequence[ExportedImage]) -> list[Record]:
-    """Return the records, except those of unreadable images that are being added again."""
+def _listed_before(export: Export, images: Sequence[ExportedImage]) -> list[int]:
+    """Return the numbers of unreadable images that are being added again."""
     again = {image.source_path for image in images}
-    return [r for r in journal.records if r.image.exported_path or r.image.source_path not in again]
+    pairs = zip(export.journal.files, enumerate(export.rows))
+    return [i for file, (i, row) in pairs if row and not row.path and file.source in again]
 
 
-def _plan(journal: Journal, found: Survey, new: NewImages, set_aside: bool) -> list[ExportedImage]:
-    """Plan the path of each image; nothing on the disk is changed."""
+def _taken(export: Export, images: Sequence[ExportedImage] = ()) -> dict[str, int]:
+    """Return the paths that are not free, for `free_name`."""
     # The path of a missing image stays reserved, because the user may put the image back.
-    paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
-    taken = {name_key(path): 1 for path in [*paths, *found.others] if path}
-    images = []
+    paths = [*(row.path for row in export.rows if row), *(image.exported_path for image in images)]
+    return {name_key(path): 1 for path in [*paths, *export.found.others] if path}
+
+
+def _plan(export: Export, new: NewImages, set_aside: bool) -> list[ExportedImage]:
+    """Plan the path of each image; nothing on the disk is changed."""
+    clusters, taken, images = export.clusters, _taken(export), []
+    limit = clusters.distance_limit
     for path, center, distance in zip(new.paths, new.centers, new.distances):
         if center < 0:
             reason = new.reasons.get(path, "")
             images.append(ExportedImage(UNREADABLE, "", None, path, None, reason))
             continue
-        is_far = journal.distance_limit is not None and distance > journal.distance_limit
-        label = journal.centers[center]
-        name = SET_ASIDE_NAME if is_far and set_aside else journal.folders[label]
-        target = free_name(f"{name}/", os.path.basename(path), taken)
+        is_far = limit is not None and distance > limit
+        label = clusters.centers[center]
+        name = SET_ASIDE_NAME if is_far and set_aside else clusters.folders[label]
+        target = free_name(f"{name}/", portable(os.path.basename(path)), taken)
         cluster = UNREADABLE if name == SET_ASIDE_NAME else label
         reason = POOR_FIT if is_far else ""
         images.append(ExportedImage(cluster, name, target, path, float(distance), reason))

@@ -5,15 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans._folder_names import label_of, name_key
-from resnet_kmeans.exceptions import CurationError, printable
+from resnet_kmeans._folder_names import UNREADABLE, label_of, name_key
+from resnet_kmeans.exceptions import CurationError, OutdatedError, printable
 from resnet_kmeans.export.curation import Curation, read_curation
-from resnet_kmeans.export.execution import explain_disk_errors, record_and_carry_out
+from resnet_kmeans.export.editing import Export, editing
 from resnet_kmeans.export.exporter import keep_model
-from resnet_kmeans.export.journal import Journal, lock, read_journal
-from resnet_kmeans.export.move_plan import plan_curation, plan_moves
-from resnet_kmeans.export.present_state import ExportState, open_export, read_export, with_contents
-from resnet_kmeans.export.survey import Survey
+from resnet_kmeans.export.move_plan import Plan, plan_curation, plan_moves
 from resnet_kmeans.export.table import ExportedImage
 
 
@@ -71,8 +68,7 @@ def apply_curation(
     >>> curation = {"names": {"cluster_0": "cats"}, "moves": {"cluster_1/a.jpg": "cats"}}
     >>> images = apply_curation("clusters", curation)  # doctest: +SKIP
     """
-    asked = read_curation(curation)
-    return _correct(Path(output_folder), asked, dry_run)
+    return _correct(Path(output_folder), "apply", read_curation(curation), dry_run)
 
 
 def rename_cluster(
@@ -106,42 +102,46 @@ def rename_cluster(
     >>> from resnet_kmeans import rename_cluster
     >>> images = rename_cluster("clusters", 0, "cats")  # doctest: +SKIP
     """
-    folder = Path(output_folder)
-    present = require_folder(read_export(folder), cluster)
-    return _correct(folder, Curation(None, {present: name}, {}), dry_run)
+    with editing(output_folder) as export:
+        present = require_folder(export.images(), export.clusters.folders, cluster)
+        plan = plan_curation(export, Curation(None, None, {present: name}, {}))
+        return _move(export, "rename", plan, dry_run)
 
 
-def require_folder(state: ExportState, cluster: int | str) -> str:
-    """Return the folder with this label or name.
+def require_folder(
+    images: Iterable[ExportedImage], folders: Sequence[str], cluster: int | str
+) -> str:
+    """Return the folder of an export with this label or name.
 
     Raises
     ------
     CurationError
         If there is no such folder.
     """
-    present = {image.name for image in state.images if image.name}
+    present = {image.name for image in images if image.name}
     label = int(cluster) if str(cluster).isdecimal() else -1
     # A folder may be called "3": its name comes before the label 3.
     if str(cluster) in present:
         return str(cluster)
-    if 0 <= label < len(state.folders) and state.folders[label] in present:
-        return state.folders[label]
+    if 0 <= label < len(folders) and folders[label] in present:
+        return folders[label]
     raise CurationError(
         f"Expected a label or one of the folders {', '.join(map(printable, sorted(present)))}, "
         f"got {printable(cluster)}. Nothing was done. Choose one of these."
     )
 
 
-def _correct(folder: Path, asked: Curation, dry_run: bool) -> list[ExportedImage]:
-    with lock(folder):
-        present, found = open_export(folder, read_journal(folder))
-        planned = plan_curation(present, found, asked)
-        if dry_run:
-            return planned.images
-        with explain_disk_errors(folder):
-            planned = with_contents(planned, folder, found)
-            planned = planned._replace(command="apply")
-            return record_and_carry_out(folder, planned).images
+def _correct(folder: Path, command: str, asked: Curation, dry_run: bool) -> list[ExportedImage]:
+    with editing(folder) as export:
+        return _move(export, command, plan_curation(export, asked), dry_run)
+
+
+def _move(export: Export, command: str, plan: Plan, dry_run: bool) -> list[ExportedImage]:
+    """Carry out a plan of moves; return all images."""
+    rows = [plan.rows.get(i, row) for i, row in enumerate(export.rows)]
+    step = export.new_step(command, rows=plan.rows, others=plan.others, clusters=plan.clusters)
+    export.do(step, dry_run=dry_run)
+    return export.images(rows if dry_run else export.journal.rows)
 
 
 def split_folder(
@@ -151,9 +151,10 @@ def split_folder(
     *,
     model: Any,
     centers: Sequence[int],
+    revision: int,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Move the images of one folder to several new ones, and replace the saved model.
+    """Move the images of one folder to several new ones, and keep another model.
 
     Parameters
     ----------
@@ -166,6 +167,8 @@ def split_folder(
         The new model of the export. Its last centers are those of the parts.
     centers : sequence of int
         Positions of the centers that remain from the previous model.
+    revision : int
+        Number of steps of the export when it was read.
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -173,35 +176,29 @@ def split_folder(
     -------
     list of ExportedImage
         All images of the export.
+
+    Raises
+    ------
+    OutdatedError
+        If the export was changed meanwhile.
     """
-    folder = Path(output_folder)
-    with lock(folder):
-        journal, found = open_export(folder, read_journal(folder))
-        names = part_names(named, len({part for part, _ in parts.values()}), journal.folders)
-        journal = journal._replace(folders=[*journal.folders, *names])
-        planned = _plan_split(journal, found, parts, names)
-        labels = [label_of(name, planned.folders, -1) for name in names]
-        planned = planned._replace(centers=[journal.centers[i] for i in centers] + labels)
-        if dry_run:
-            return planned.images
-        with explain_disk_errors(folder):
-            # A new number, because the old model must last until the split is recorded.
-            number = int((journal.model or ".0.").split(".")[-2]) + 1
-            planned = with_contents(planned, folder, found)
-            planned = planned._replace(command="split", model=keep_model(folder, model, number))
-            return record_and_carry_out(folder, planned).images
-
-
-def _plan_split(
-    journal: Journal, found: Survey, parts: Mapping[str, tuple[int, float]], names: Sequence[str]
-) -> Journal:
-    places = {i: p for i, p in enumerate(found.places) if p is not None and p in parts}
-    planned = plan_moves(journal, found, {i: names[parts[p][0]] for i, p in places.items()})
-    records = list(planned.records)
-    for i, place in places.items():
-        image = records[i].image._replace(distance=parts[place][1])
-        records[i] = records[i]._replace(image=image)
-    return planned._replace(records=records)
+    with editing(output_folder) as export:
+        if len(export.journal.steps) != revision:
+            raise OutdatedError(output_folder)
+        clusters = export.clusters
+        names = part_names(named, len({part for part, _ in parts.values()}), clusters.folders)
+        clusters = clusters._replace(folders=[*clusters.folders, *names])
+        found = enumerate(export.found.places)
+        numbers = {i: parts[place] for i, place in found if place and place in parts}
+        plan = plan_moves(export, clusters, {i: names[part] for i, (part, _) in numbers.items()})
+        for i, (_, distance) in numbers.items():
+            plan.rows[i] = plan.rows[i]._replace(distance=distance)
+        labels = [label_of(name, plan.clusters.folders, UNREADABLE) for name in names]
+        kept = [clusters.centers[i] for i in centers] + labels
+        clusters = plan.clusters._replace(centers=kept)
+        if not dry_run:
+            clusters = clusters._replace(model=keep_model(export, model))
+        return _move(export, "split", plan._replace(clusters=clusters), dry_run)
 
 
 def part_names(named: str, n_parts: int, taken: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from resnet_kmeans.exceptions import CurationError, printable
 
 FORMAT = 1  # also written by correcting.js
-KEYS = {"format", "export", "names", "moves"}
+KEYS = {"format", "export", "revision", "names", "moves"}
 
 
 class Curation(NamedTuple):
@@ -19,6 +19,8 @@ class Curation(NamedTuple):
     ----------
     export : str or None
         The id of the export that the curation belongs to; None fits any export.
+    revision : int or None
+        Number of steps of the export when the page was written; None means the present state.
     names : dict of str to str
         New name by present folder. Equal names merge folders.
     moves : dict of str to (str or None)
@@ -26,6 +28,7 @@ class Curation(NamedTuple):
     """
 
     export: str | None
+    revision: int | None
     names: dict[str, str]
     moves: dict[str, str | None]
 
@@ -48,10 +51,13 @@ def read_curation(curation: Mapping[str, Any] | str | os.PathLike[str]) -> Curat
     # A misspelled key would otherwise be ignored, and its corrections with it.
     if unknown := set(curation) - KEYS:
         raise _error(f"unknown keys {', '.join(sorted(map(repr, unknown)))}", place)
-    export, names, moves = (curation.get(key) for key in ("export", "names", "moves"))
+    export, revision = curation.get("export"), curation.get("revision")
+    names, moves = curation.get("names"), curation.get("moves")
     if not (export is None or isinstance(export, str)):
         raise _error(f"the export {export!r}", place)
-    return Curation(export, _checked(names, place), _checked(moves, place, or_none=True))
+    if type(revision) not in (int, type(None)):
+        raise _error(f"the revision {revision!r}", place)
+    return Curation(export, revision, _checked(names, place), _checked(moves, place, or_none=True))
 
 
 def _from_file(path: Path, place: str) -> Mapping[str, Any]:

@@ -1,19 +1,32 @@
-"""Carries out the plan of a journal, from the start or from where it was interrupted."""
+"""Carries out a step: brings each of its files from where it is to where it should be."""
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from resnet_kmeans._files import HIDDEN_PREFIX
-from resnet_kmeans._folder_names import JOURNAL, REPORT, TABLE, name_key
-from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export.files import PART, place_file, remove_empty
-from resnet_kmeans.export.journal import Journal, Record, write_journal
-from resnet_kmeans.export.table import ExportedImage, write_table
+from resnet_kmeans._folder_names import JOURNAL, UNREADABLE, folder_of, label_of, name_key
+from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
+from resnet_kmeans.export.files import (
+    Identity,
+    content_of,
+    identity,
+    is_other_copy,
+    is_other_name,
+    move_file,
+    place_file,
+    remove_emptied,
+    rename_file,
+)
+from resnet_kmeans.export.journal import ExportedFile, Journal, Row
+from resnet_kmeans.export.plan import free_name
+from resnet_kmeans.export.survey import STAGE, Survey
 
-STAGE = f"{HIDDEN_PREFIX}moving"  # staging folder for images that swap paths
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+DELETED = "deleted before it could be exported"
+EDITED, TAKEN = "differs from its source", "its source path is taken by another file: {}"
 
 
 @contextmanager
@@ -37,112 +50,270 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def record_and_carry_out(folder: Path, planned: Journal) -> Journal:
-    """Write a plan to the journal, then carry it out."""
-    # The whole plan is written to the disk before the first file is touched, so that an
-    # interrupted command can be finished or undone.
-    planned = planned._replace(finished=False, staged=False)
-    names = {image.name for image in planned.images if image.name}
-    if files := sorted(name for name in names if (folder / name).is_file()):
-        raise OutputFolderError(
-            f"Files in {printable(folder)} have the names of folders that are needed there: "
-            f"{printable(', '.join(files))}. Nothing was done. Move these files away, or choose "
-            "other names."
+def row_at(row: Row, place: str, folders: Sequence[str]) -> Row:
+    """Return the row of a file that a person moved to another place."""
+    known = [*folders]
+    label = label_of(folder_of(place), known, row.cluster)
+    label = label if label < len(folders) else row.cluster
+    if label == row.cluster:
+        return row._replace(path=place)
+    return Row(place, label)  # the distance and reason of another cluster would be wrong here
+
+
+class Work:
+    """The last step of a journal, to be carried out from wherever its files are.
+
+    A first attempt, the completion of an interrupted one, `undo` and `redo` are the same work:
+    only the rows that the journal wants differ.
+
+    Parameters
+    ----------
+    folder : Path
+    journal : Journal
+    found : Survey
+    is_first : bool
+        Whether the step was just planned, so that all sources are known to be what it names.
+
+    Attributes
+    ----------
+    rows : dict of int to (Row or None)
+        The rows of the files that the step concerns: as planned, or else as they will be.
+    others : list of (str, str, str)
+        Files of other people that move along: their path in the staging folder, now, and then.
+    stuck, kept : dict of str to str
+        Why files stay where they are, by path; `kept` are copies that are not ours any more.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, found: Survey, is_first: bool = False):
+        self.folder, self.journal, self.found, self.is_first = folder, journal, found, is_first
+        self.stuck: dict[str, str] = {}
+        self.kept: dict[str, str] = {}
+        self.rows = {i: self.wanted(i) for i in journal.earlier}
+        self.others = self.find_others()
+        self.find_free_paths()
+
+    def wanted(self, i: int) -> Row | None:
+        """Return the row that a file should get, if a person has not moved it meanwhile."""
+        row, place = self.journal.rows[i], self.found.places[i]
+        earlier = self.journal.earlier[i]
+        if row is None or row.path is None or place is None or place.startswith(f"{STAGE}/"):
+            return row
+        before = earlier.path if earlier and earlier.path else row.path
+        if place in (row.path, before):
+            return row
+        if folder_of(place) not in (folder_of(row.path), folder_of(before)):
+            return row_at(row, place, self.journal.clusters.folders)
+        return row._replace(path=f"{os.path.dirname(row.path)}/{os.path.basename(place)}")
+
+    def find_free_paths(self) -> None:
+        """Choose another name where a file that does not move has the path."""
+        places = self.found.places
+        moving = {i for i, row in self.rows.items() if row is None or row.path != places[i]}
+        stay = [p for i, p in enumerate(places) if p is not None and i not in moving]
+        leaving = {before for _, before, _ in self.others}
+        taken = {name_key(p): 1 for p in [*stay, *self.found.others] if p not in leaving}
+        for i in sorted(moving):
+            if (row := self.rows[i]) and row.path:
+                inner, base = os.path.split(row.path)
+                self.rows[i] = row._replace(path=free_name(f"{inner}/" * bool(inner), base, taken))
+
+    def find_others(self) -> list[tuple[str, str, str]]:
+        """Return the files of other people that move along."""
+        last, present = self.journal.last, set(self.found.others)
+        pairs = list(last.others)
+        for number in last.of:
+            earlier = self.journal.steps[number - 1].others
+            pairs += [(b, a) for a, b in earlier] if last.command == "undo" else earlier
+        others = []
+        for n, (before, after) in enumerate(pairs):
+            stage = f"{STAGE}/{n}_"
+            place = stage if (self.folder / stage).exists() else before
+            if (place == stage or place in present) and after not in present:
+                others.append((stage, place, after))
+        return others
+
+    @property
+    def placed(self) -> dict[int, str]:
+        """The files that come from their sources, with their paths."""
+        return {
+            i: row.path
+            for i, row in self.rows.items()
+            if row and row.path and self.journal.earlier[i] is None
+        }
+
+    @property
+    def returned(self) -> dict[int, str]:
+        """The files that leave the folder, with their present paths."""
+        gone = [i for i, row in self.rows.items() if row is None]
+        return {i: place for i in gone if (place := self.found.places[i]) is not None}
+
+    @property
+    def moved(self) -> list[int]:
+        """The files whose place changes, or would change, without those that are stuck."""
+        places, held = self.found.places, {*self.stuck, *self.kept}
+        changed = [i for i, row in self.rows.items() if (row and row.path) != places[i]]
+        there = [i for i in changed if places[i] or i in self.placed]
+        return [i for i in there if not {places[i], self.journal.files[i].source} & held]
+
+    def reasons(self) -> dict[str, str]:
+        """Return why files would be stuck, by path."""
+        returned = [(i, place) for i, place in self.returned.items() if not self.is_edited_copy(i)]
+        return {place: why for i, place in returned if (why := self.reason_stuck(i, place))}
+
+    def require_trust(self) -> None:
+        """Check that no file outside the folder is touched because a stranger wrote so.
+
+        Raises
+        ------
+        OutputFolderError
+            The message lists the paths.
+        """
+        steps = [step for step in self.journal.steps if step.number in self.journal.strange]
+        strange = {i for step in steps for i in step.brought} & (
+            self.placed.keys() | self.returned.keys()
         )
-    write_journal(folder, planned)
-    return carry_out(folder, planned)
+        if strange:
+            sources = {self.journal.files[i].source: "outside this folder" for i in sorted(strange)}
+            raise OutputFolderError(
+                f"The export in {printable(self.folder)} was written by somebody else, or on "
+                f"another machine, and asks for work on {len(sources)} files of yours:\n"
+                f"{list_reasons(sources)}\nNothing was done. If you know these paths and trust the "
+                "export, add --trust, or pass trust=True."
+            )
+
+    def carry_out(self) -> dict[int, Identity]:
+        """Move, place and return the files; return the `identity` of those that came.
+
+        Files that cannot be returned are in `stuck` afterwards, and keep their rows.
+        """
+        # A command that was killed may have made folders to which nothing came.
+        left = [row.path for row in self.journal.earlier.values() if row and row.path]
+        left += [place for i in self.rows if (place := self.found.places[i])]
+        left += [before for _, before, _ in self.others]
+        self._move_within()
+        known = {}
+        for i, path in self.placed.items():
+            if self._place(i, path):
+                known[i] = identity(os.lstat(self.folder / path))
+        for i, place in self.returned.items():
+            try:
+                reason = self.reason_stuck(i, place) or self._return(i, place)
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
+                reason = f"it cannot be returned: {error.strerror}"
+            if reason and self.is_edited_copy(i):
+                self.kept[place] = reason
+            elif reason:
+                self.stuck[place] = reason
+                self.rows[i] = self._staying(i, place)
+        remove_emptied(self.folder, [*left, f"{STAGE}/"])
+        return known
+
+    def _staying(self, i: int, place: str) -> Row:
+        earlier = self.journal.earlier[i]
+        return earlier._replace(path=place) if earlier else Row(place, UNREADABLE)
+
+    def _move_within(self) -> None:
+        """Move files within the folder, some of them through the staging folder."""
+        # Two files may swap paths, so a file whose new path is still taken waits in the staging
+        # folder, under its number. Until all of these wait, no file arrives at a path that
+        # another leaves.
+        moves = [
+            (f"{STAGE}/{i}", place, row.path)
+            for i, row in self.rows.items()
+            if row and row.path and (place := self.found.places[i]) and place != row.path
+        ]
+        moves += self.others
+        left = {name_key(before) for _, before, _ in moves}
+        waiting = {move for move in moves if name_key(move[2]) in left or move[0] == move[1]}
+        for move in moves:
+            stage, before, after = move
+            target = stage if move in waiting else after
+            if before != target:
+                self._rename(before, target)
+        remove_emptied(self.folder, (before for _, before, _ in moves))
+        for stage, _, after in waiting:
+            self._rename(stage, after)
+
+    def _rename(self, before: str, after: str) -> None:
+        target = self.folder / after
+        target.parent.mkdir(parents=True, exist_ok=True)
+        rename_file(self.folder / before, target)
+
+    def _place(self, i: int, path: str) -> bool:
+        """Bring a file from its source, unless it came before an interruption."""
+        file, target = self.journal.files[i], self.folder / path
+        if self.found.places[i] is not None:
+            if file.action == "move" and is_other_copy(target, file.source):
+                os.unlink(file.source)  # the kill came just before this
+            return False
+        # A missing image is recorded as deleted. If its whole folder is missing, a drive may be
+        # unplugged: `place_file` then raises an error, and the export can be finished later.
+        if not os.path.exists(file.source) and os.path.isdir(os.path.dirname(file.source)):
+            self.rows[i] = Row(None, UNREADABLE, None, DELETED)
+            return False
+        if not self.is_first and file.action != "symlink":
+            now = content_of(file.source)
+            if now is not None and file.content is not None and now != file.content:
+                self.stuck[file.source] = "it is another image now, which stays there"
+                self.rows[i] = Row(None, UNREADABLE, None, "another image is at its source now")
+                return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f"{HIDDEN_PREFIX}{self.journal.last.token}.part"
+        place_file(file.action, file.source, target, part)
+        return True
+
+    def reason_stuck(self, i: int, place: str) -> str:
+        """Return why a file cannot leave the folder without a loss, or ''."""
+        file, path = self.journal.files[i], self.folder / place
+        source, real = file.source, file.real or file.source
+        if file.action == "symlink":
+            return EDITED if i in self.found.edited else ""
+        if os.path.realpath(source) != real:
+            return f"its source path leads elsewhere now, through a link: {source}"
+        if Path(real).is_relative_to(os.path.realpath(self.folder)):
+            return f"its source path is in this export itself: {source}"
+        if file.action == "hardlink" and is_other_name(real, path):
+            return ""
+        if not os.path.lexists(real):
+            is_moved = file.action == "move"
+            return "" if is_moved else f"its source {source} is missing, so this copy stays"
+        if is_other_copy(real, path):
+            return ""
+        return TAKEN.format(source) if file.action == "move" else EDITED
+
+    def is_edited_copy(self, i: int) -> bool:
+        """Return whether a file is a copy or link that a person changed, or its source."""
+        file = self.journal.files[i]
+        return file.action != "move" and os.path.lexists(file.source)
+
+    def _return(self, i: int, place: str) -> str:
+        """Take a file out of the folder that `reason_stuck` has nothing against."""
+        file, path = self.journal.files[i], self.folder / place
+        if file.action != "move":
+            os.unlink(path)
+        else:
+            source = Path(file.source)
+            if content_of(path) is None:
+                return "it cannot be read"
+            source.parent.mkdir(parents=True, exist_ok=True)
+            part = source.with_name(f"{HIDDEN_PREFIX}{self.journal.last.token}.part")
+            move_file(path, source, part)
+        return ""
 
 
-def carry_out(folder: Path, journal: Journal) -> Journal:
-    """Carry out the rest of a plan; return the journal of the finished export."""
-    journal = _move_within(folder, journal)
-    records = [_place(record, folder) for record in journal.records]
-    done = journal._replace(finished=True, staged=False, other_files=[], records=records)
-    write_table(folder, done.images)
-    write_journal(folder, done)
-    _remove_hidden_files(folder, JOURNAL, done.model)
-    return done
+def missing_from(journal: Journal, found: Survey, rows: dict[int, Row | None]) -> dict[str, str]:
+    """Return the moved files that an undo finds neither in the folder nor at their sources."""
+    missing = {}
+    for i, row in rows.items():
+        file, earlier = journal.files[i], journal.earlier[i]
+        is_gone = row is None and found.places[i] is None and earlier and earlier.path
+        if is_gone and file.action == "move" and not _is_back(file):
+            missing[str(earlier and earlier.path)] = f"not found; it came from {file.source}"
+    return missing
 
 
-def _place(record: Record, folder: Path) -> Record:
-    """Place one image in its folder unless it is already there; return its record."""
-    if record.present_path != "" or record.image.exported_path is None:
-        return record._replace(present_path=None)
-    source, target = record.image.source_path, folder / record.image.exported_path
-    if os.path.lexists(target) and not (record.action == "move" and os.path.lexists(source)):
-        return record._replace(present_path=None)  # done before the interruption
-    # A missing image is recorded as deleted. If its whole folder is missing, a drive may be
-    # unplugged: `place_file` then raises an error, and the export can be finished later.
-    if not os.path.exists(source) and os.path.isdir(os.path.dirname(source)):
-        image = ExportedImage(-1, "", None, source, None, "deleted before it could be exported")
-        return Record(image, record.action, None)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    place_file(record.action, source, target, folder / PART)
-    return record._replace(present_path=None)
-
-
-def planned_moves(journal: Journal) -> list[tuple[str, str]]:
-    """Return the present and new path of each file that moves within the folder."""
-    moves = [(r.present_path, r.image.exported_path) for r in journal.records if r.present_path]
-    return [(before, after) for before, after in moves if after] + journal.other_files
-
-
-def stage_path(before: str, number: int) -> str:
-    """Return the path at which a file waits until its new path is free."""
-    return f"{STAGE}/{number}{os.path.splitext(before)[1]}"
-
-
-def _move_within(folder: Path, journal: Journal) -> Journal:
-    """Move files within the folder, some of them through the staging folder."""
-    # Two images may swap paths, so a file whose new path is still taken is staged first. In
-    # the first round, no file arrives at a path that another file leaves; in the second, no
-    # file leaves its new path. So the files themselves show how far an interrupted round got.
-    moves = planned_moves(journal)
-    left = {name_key(before) for before, _ in moves}
-    waiting = {n: move for n, move in enumerate(moves) if name_key(move[1]) in left}
-    if not journal.staged:
-        for number, (before, after) in enumerate(moves):
-            _rename(folder, before, stage_path(before, number) if number in waiting else after)
-        remove_emptied(folder, (before for before, _ in moves))
-        if waiting:
-            journal = journal._replace(staged=True)
-            write_journal(folder, journal)
-    for number, (before, after) in waiting.items():
-        _rename(folder, stage_path(before, number), after)
-    remove_emptied(folder, [*(before for before, _ in moves), f"{STAGE}/"])
-    return journal
-
-
-def _rename(folder: Path, before: str, after: str) -> None:
-    source, target = folder / before, folder / after
-    if not os.path.lexists(source):
-        return  # moved before the interruption, or removed by hand, which `undo` reports
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(source, target)
-
-
-def remove_emptied(root: Path, left: Iterable[str]) -> None:
-    """Remove folders that files were moved from, and their parents, if they are empty now."""
-    for parent in {Path(os.path.dirname(path)) for path in left}:
-        for folder in [parent, *parent.parents][:-1]:  # all but the root itself
-            remove_empty(root / folder)
-
-
-def remove_own_files(folder: Path, journal: Journal) -> None:
-    """Remove the files and empty folders of this package from an export."""
-    # The journal comes last: if the process is killed, the next `undo` still finds the export.
-    paths = [path for r in journal.records for path in (r.image.exported_path, r.first_path)]
-    remove_emptied(folder, [*(path for path in paths if path), f"{STAGE}/"])
-    _remove_hidden_files(folder, JOURNAL)
-    for name in (TABLE, REPORT, JOURNAL):
-        (folder / name).unlink(missing_ok=True)
-    remove_empty(folder)
-
-
-def _remove_hidden_files(folder: Path, *kept: str | None) -> None:
-    """Remove the hidden files of this package: earlier models, unfinished files of killed runs."""
-    for file in folder.glob(f"{HIDDEN_PREFIX}*"):
-        if file.name not in kept and not file.is_dir():
-            file.unlink()
+def _is_back(file: ExportedFile) -> bool:
+    content = content_of(file.source)
+    return content is not None and (file.content is None or content == file.content)

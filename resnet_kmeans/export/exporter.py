@@ -1,27 +1,26 @@
-"""Writes images to one folder per cluster; finishes interrupted exports."""
+"""Writes images to one folder per cluster."""
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from resnet_kmeans._files import HIDDEN_PREFIX
+from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.exceptions import ModelFileError
-from resnet_kmeans.export.execution import carry_out, explain_disk_errors
-from resnet_kmeans.export.files import contents_of
-from resnet_kmeans.export.journal import (
-    Journal,
-    Record,
-    distance_limit_of,
-    lock,
-    read_journal,
-    write_journal,
+from resnet_kmeans.export.editing import Export, creating
+from resnet_kmeans.export.files import Content, contents_of
+from resnet_kmeans.export.journal import Clusters, ExportedFile, Row, read_journal
+from resnet_kmeans.export.plan import (
+    check_action,
+    check_empty,
+    check_images,
+    find_companions,
+    plan_export,
 )
-from resnet_kmeans.export.plan import check_action, check_empty, check_images, plan_export
-from resnet_kmeans.export.present_state import require_finished, unfinished_journal
 from resnet_kmeans.export.table import ExportedImage
-from resnet_kmeans.export.undo import undo_export
+
+SAME = "the same content as"
 
 
 def export_clusters(
@@ -35,13 +34,16 @@ def export_clusters(
     n_clusters: int | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
     dry_run: bool = False,
+    companions: bool | None = None,
+    skip_copies: bool = False,
 ) -> list[ExportedImage]:
     """Write images to one folder per cluster.
 
     The folders are called ``cluster_0``, ``cluster_1``, … (with leading zeros if there are more
     than ten), or as in `names`. If several images of a cluster have the same file name, the
-    first keeps it, and the others become ``name_2.jpg``, ``name_3.jpg``, …. Modification times
-    are kept. Everything is checked before the first file is written.
+    first keeps it, and the others become ``name_2.jpg``, ``name_3.jpg``, …; a colon or backslash
+    in a name becomes ``_``. Modification times are kept. Everything is checked before the first
+    file is written.
     `ImageFolderClusterer.export` also saves the model in the folder, so that images can be
     added and clusters can be split later.
 
@@ -56,7 +58,7 @@ def export_clusters(
     output_folder : str or path-like
         The output folder; it must not exist yet, or be empty.
     action : {"copy", "hardlink", "symlink", "move"}, default="copy"
-        How images are put into the folders. `undo_export` reverses a move.
+        How images are put into the folders. `undo_export` takes each of them back.
     distances : sequence of float, of length n, default=None
         Distance of each image to the center of its cluster, for ``clusters.csv``.
     reasons : mapping of str to str, default=None
@@ -69,6 +71,13 @@ def export_clusters(
         equal names share a folder.
     dry_run : bool, default=False
         If True, nothing is written: only check the export and return what it would do.
+    companions : bool, default=None
+        Whether files that belong to an image by their name go with it: the ``.mov`` of a Live
+        Photo, ``.xmp``, ``.aae``, and the ``.json`` of Google. None takes them along only when
+        images are moved. They are not listed in ``clusters.csv``.
+    skip_copies : bool, default=False
+        If True, of images with the same content only the first is exported; the others are
+        listed with the `reason`, but without an exported path.
 
     Returns
     -------
@@ -114,7 +123,14 @@ def export_clusters(
     ['cats/a.jpg', 'dogs/b.jpg']
     """
     planned = plan_export(image_paths, labels, distances, reasons, n_clusters, names)
-    return write_export(planned, output_folder, action=action, dry_run=dry_run)
+    return write_export(
+        planned,
+        output_folder,
+        action=action,
+        dry_run=dry_run,
+        companions=companions,
+        skip_copies=skip_copies,
+    )
 
 
 def write_export(
@@ -123,7 +139,10 @@ def write_export(
     *,
     action: str,
     model: Any = None,
+    contents: Mapping[str, Content] | None = None,
     dry_run: bool = False,
+    companions: bool | None = None,
+    skip_copies: bool = False,
 ) -> list[ExportedImage]:
     """Write a new export as planned; see `export_clusters`.
 
@@ -135,104 +154,113 @@ def write_export(
     action : {"copy", "hardlink", "symlink", "move"}
     model : fitted ImageFolderClusterer, default=None
         Saved in the folder, unless it has a step that cannot be saved without code.
-    dry_run : bool, default=False
+    contents : mapping of str to Content, default=None
+        The contents of sources that are known already; the others are read.
+    dry_run, companions, skip_copies : bool
     """
     folder, (images, folders) = Path(output_folder), planned
     check_action(action)
     check_output_folder(folder)
-    check_images(images, folder, action)
+    if skip_copies or not dry_run:
+        known = read_contents(images, contents)
+    if skip_copies:
+        images = without_copies(images, known)
+    takes_along = action == "move" if companions is None else companions
+    extra = find_companions(images) if takes_along else []
+    plan = [*images, *(images[i]._replace(source_path=p, exported_path=t) for i, p, t in extra)]
+    check_images(plan, folder, action)
     if dry_run:
         return images
-    with explain_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder):
+    with creating(folder) as export:
         check_output_folder(folder)  # again: another process may have written there meanwhile
-        with explain_disk_errors(folder):
-            journal = _new_journal(images, folders, action, keep_model(folder, model))
-            write_journal(folder, journal)
-            return carry_out(folder, journal).images
+        clusters = Clusters(
+            folders, keep_model(export, model), [*range(len(folders))], distance_limit_of(images)
+        )
+        owners = [*[None] * len(images), *(i for i, _, _ in extra)]
+        files = new_files(plan, action, {**known, **read_contents(plan[len(images) :])}, owners)
+        rows = {i: row_of(image) for i, image in enumerate(plan)}
+        step = export.new_step("export", files=files, rows=rows, clusters=clusters)
+        export.do(step)
+        return export.images(export.journal.rows)
 
 
-def check_output_folder(folder: Path, inside: Path | None = None) -> None:
-    """Check that a folder is missing or empty, writable, and outside the input folder.
+def read_contents(
+    images: Sequence[ExportedImage], known: Mapping[str, Content] | None = None
+) -> dict[str, Content]:
+    """Return the contents of the sources of images, of which some may be known already."""
+    known = known or {}
+    unknown = [i.source_path for i in images if i.exported_path and i.source_path not in known]
+    read = zip(unknown, contents_of(unknown))
+    return {**known, **{path: content for path, content in read if content is not None}}
+
+
+def without_copies(
+    images: Sequence[ExportedImage], contents: Mapping[str, Content]
+) -> list[ExportedImage]:
+    """Return the images, of which those with the content of an earlier one stay where they are."""
+    first: dict[Content, str] = {}
+    kept = []
+    for image in images:
+        source = image.source_path
+        content = contents.get(source) if image.exported_path else None
+        if content is not None and (original := first.setdefault(content, source)) != source:
+            image = image._replace(name="", exported_path=None, reason=f"{SAME} {original}")
+        kept.append(image)
+    return kept
+
+
+def new_files(
+    images: Sequence[ExportedImage],
+    action: str,
+    contents: Mapping[str, Content],
+    owners: Sequence[int | None],
+) -> list[ExportedFile]:
+    """Return what a journal records about new images and their companions."""
+    files = []
+    for image, owner in zip(images, owners):
+        real = os.path.realpath(image.source_path)
+        elsewhere = None if real == image.source_path else real
+        content = contents.get(image.source_path)
+        files.append(ExportedFile(image.source_path, action, content, owner, elsewhere))
+    return files
+
+
+def row_of(image: ExportedImage) -> Row:
+    """Return the row of an image in the journal."""
+    return Row(image.exported_path, image.cluster, image.distance, image.reason)
+
+
+def check_output_folder(folder: Path) -> None:
+    """Check that a folder is missing or empty, and writable.
 
     Raises
     ------
     OutputFolderError
         If it is not, or if a command on it was interrupted.
     """
-    if (journal := unfinished_journal(folder)) is not None:
-        require_finished(folder, journal)
-    check_empty(folder, inside)
+    if os.path.lexists(folder / JOURNAL):
+        journal = read_journal(folder)
+        Export(folder, journal, trust=False).require_finished()
+    check_empty(folder)
 
 
-def _new_journal(
-    plan: list[ExportedImage], folders: list[str], action: str, model: str | None
-) -> Journal:
-    placed = [image for image in plan if image.exported_path]
-    contents = dict(zip(placed, contents_of([image.source_path for image in placed])))
-    return Journal(
-        id=secrets.token_hex(8),
-        action=action,
-        command="export",
-        finished=False,
-        folders=folders,
-        centers=list(range(len(folders))),
-        distance_limit=distance_limit_of(plan),
-        model=model,
-        staged=False,
-        other_files=[],
-        records=[
-            Record(i, action, i.exported_path, contents.get(i), "" if i.exported_path else None)
-            for i in plan
-        ],
-    )
+def distance_limit_of(images: Sequence[ExportedImage]) -> float | None:
+    """Return the distance that 99% of the images do not exceed, or None if none is known."""
+    known = sorted(i.distance for i in images if i.distance is not None)
+    rank = -(-99 * len(known) // 100)  # rounded up, in integers: 0.99 * n may be inexact
+    return known[max(0, rank - 1)] if known else None
 
 
-def keep_model(folder: Path, model: Any, number: int = 1) -> str | None:
-    """Save a fitted model in the folder; return its file name, or None if it is not saved."""
+def keep_model(export: Export, model: Any) -> str | None:
+    """Save a fitted model in an export; return its file name, or None if it is not saved."""
     if model is None:
         return None
-    name = f"{HIDDEN_PREFIX}{number}.safetensors"
+    # The models of earlier steps stay, for `undo`.
+    name = f"{HIDDEN_PREFIX}{len(export.journal.steps) + 1}.safetensors"
     try:
-        model.save(folder / name)
-    except ModelFileError:  # a custom step, which only pickle could save
-        return None
+        model.save(export.folder / name)
+    except ModelFileError as error:
+        if isinstance(error.__cause__, OSError):  # a full disk, for example
+            raise error.__cause__ from error
+        return None  # a custom step, which only pickle could save
     return name
-
-
-def finish_export(output_folder: str | os.PathLike[str]) -> list[ExportedImage]:
-    """Finish an interrupted command on an export.
-
-    Parameters
-    ----------
-    output_folder : str or path-like
-        The folder of the export. If nothing was interrupted, nothing is done.
-
-    Returns
-    -------
-    list of ExportedImage
-        All images of the export; empty if the interrupted command was `undo_export`.
-
-    Raises
-    ------
-    OutputFolderError
-        If the folder is not an export, or if the command stops again, for example because the
-        disk is full. Every image is then complete at its old or new path, and this function can
-        be called again.
-
-    Examples
-    --------
-    >>> from resnet_kmeans import finish_export
-    >>> images = finish_export("clusters")  # doctest: +SKIP
-    """
-    folder = Path(output_folder)
-    with lock(folder):
-        journal = read_journal(folder)
-        if journal.finished:
-            return journal.images
-        if journal.command != "undo":
-            with explain_disk_errors(folder):
-                return carry_out(folder, journal).images
-    undo_export(folder)
-    return []

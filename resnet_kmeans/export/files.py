@@ -1,22 +1,107 @@
-"""Identifies files by their content; copies, links or moves one without losing it."""
+"""Copies, links, moves and removes single files without losing a content."""
 
 import errno
-import filecmp
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import joblib
 
-from resnet_kmeans._files import HIDDEN_PREFIX, sync
+from resnet_kmeans._files import sync
 
 ACTIONS = ("copy", "hardlink", "symlink", "move")
-PART = f"{HIDDEN_PREFIX}part"  # name of the file being written until it is complete
 BLOCK = 2**20  # bytes read at a time
+
+
+Identity = tuple[int, int, int]  # inode, size, time
+
+
+class Content(NamedTuple):
+    """What a file contains: its size in bytes, and the 128-bit BLAKE2b hash of all of them."""
+
+    size: int
+    digest: str
+
+
+@contextmanager
+def open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a regular file for reading.
+
+    Raises
+    ------
+    OSError
+        Also if it is a pipe, a device or a socket, which could be read for ever.
+    """
+    # A pipe without a writer would block already while it is opened.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        yield file
+
+
+def content_of(path: str | os.PathLike[str]) -> Content | None:
+    """Return the content of a file, or None if it cannot be read."""
+    digest, size = hashlib.blake2b(digest_size=16), 0
+    try:
+        with open_file(path) as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                size += len(block)
+    except OSError:
+        return None
+    return Content(size, digest.hexdigest())
+
+
+def contents_of(paths: Sequence[str | os.PathLike[str]]) -> list[Content | None]:
+    """Return the content of each file, or None where it cannot be read."""
+    # Reading and hashing release the GIL, so threads run at the same time.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        return list(pool.map(content_of, paths))
+
+
+def identity(found: os.stat_result) -> Identity:
+    """Return what tells that a file is still the same one: inode, size and time."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def is_other_copy(other: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:
+    """Return whether `other` proves that nothing is lost if `path` is removed.
+
+    It must be another file, not another name of this one or a link to it, and every byte of both
+    was read and is equal.
+    """
+    try:
+        one, two = os.lstat(other), os.lstat(path)
+        if not (stat.S_ISREG(one.st_mode) and stat.S_ISREG(two.st_mode)):
+            return False
+        if (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino) or one.st_size != two.st_size:
+            return False
+        # `filecmp` would remember the answer for files of the same size and time.
+        with open_file(other) as first, open_file(path) as second:
+            while (block := first.read(BLOCK)) == second.read(BLOCK):
+                if not block:
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def is_other_name(other: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:
+    """Return whether two paths are different names of one file, so that either may be removed."""
+    try:
+        one, two = os.lstat(other), os.lstat(path)
+        # One name that is reached through two folders is still one name.
+        is_other = os.path.realpath(other) != os.path.realpath(path) and two.st_nlink > 1
+        return is_other and stat.S_ISREG(one.st_mode) and os.path.samestat(one, two)
+    except OSError:
+        return False
 
 
 def place_file(action: str, source: str, target: Path, part: Path) -> None:
@@ -29,28 +114,29 @@ def place_file(action: str, source: str, target: Path, part: Path) -> None:
     target : Path
     part : Path
         Temporary path for a copy until it is complete, on the file system of `target`.
+
+    Raises
+    ------
+    FileExistsError
+        If another file is at `target`.
     """
+    if action == "move":
+        move_file(source, target, part)
+        return
+    _require_free(target)
     if action == "copy":
         _copy(source, part)
         os.rename(part, target)
     elif action == "hardlink":
         # Linux would link a symbolic link itself, not the file that it points to.
         os.link(os.path.realpath(source), target)
-    elif action == "symlink":
+    else:
         os.stat(source)  # os.symlink does not notice a missing source
         os.symlink(source, target)
-    else:
-        move(source, target, part)
 
 
-def _copy(source: str, part: Path) -> None:
-    # An interrupted copy may have left a file, read-only like its source.
-    part.unlink(missing_ok=True)
-    shutil.copy2(source, part)
-
-
-def move(source: str, target: Path, part: Path) -> None:
-    """Move a file; across file systems, copy it before its source is removed.
+def move_file(source: str | os.PathLike[str], target: Path, part: Path) -> None:
+    """Move a file to a free path; across file systems, copy it and compare before it goes.
 
     Raises
     ------
@@ -58,11 +144,10 @@ def move(source: str, target: Path, part: Path) -> None:
         If a file with other content is at `target`.
     """
     # If the process was killed between the copy and the removal of the source, both exist.
-    if os.path.lexists(target):
-        if not same_content(source, target):
-            raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
+    if os.path.lexists(target) and is_other_copy(target, source):
         os.unlink(source)
         return
+    _require_free(target)
     try:
         os.rename(source, target)
     except OSError as error:
@@ -72,57 +157,44 @@ def move(source: str, target: Path, part: Path) -> None:
         # failure, the system might keep the removal but lose the copy.
         _copy(source, part)
         sync(part)
+        if not is_other_copy(part, source):
+            raise OSError(errno.EIO, "the copy differs from its source", str(part)) from error
         os.rename(part, target)
         sync(target.parent)
         os.unlink(source)
+
+
+def rename_file(source: Path, target: Path) -> None:
+    """Rename a file within a file system, to a free path.
+
+    Raises
+    ------
+    FileExistsError
+        If another file is at `target`.
+    """
+    _require_free(target)
+    os.rename(source, target)
+
+
+def _require_free(target: Path) -> None:
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
+
+
+def _copy(source: str | os.PathLike[str], part: Path) -> None:
+    # An interrupted copy may have left a file, read-only like its source.
+    part.unlink(missing_ok=True)
+    shutil.copy2(source, part)
+
+
+def remove_emptied(root: Path, left: Iterable[str]) -> None:
+    """Remove folders that files were moved from, and their parents, if they are empty now."""
+    for parent in {Path(os.path.dirname(path)) for path in left}:
+        for folder in [parent, *parent.parents][:-1]:  # all but the root itself
+            remove_empty(root / folder)
 
 
 def remove_empty(folder: Path) -> None:
     """Remove a folder if it is empty."""
     if folder.is_dir() and not folder.is_symlink() and not os.listdir(folder):
         folder.rmdir()
-
-
-def same_content(one: str | Path, other: str | Path) -> bool:
-    """Return whether two files have the same content."""
-    is_file = os.path.isfile(one) and os.path.isfile(other)
-    return is_file and filecmp.cmp(one, other, shallow=False)
-
-
-class Content(NamedTuple):
-    """The properties by which a file is recognized after it was moved or renamed.
-
-    Attributes
-    ----------
-    size : int
-        In bytes.
-    mtime_ns : int
-        Modification time in nanoseconds. A file that still has the recorded size and time at
-        its recorded path is not read again.
-    digest : str
-        128-bit BLAKE2b hash of all bytes, in hexadecimal.
-    """
-
-    size: int
-    mtime_ns: int
-    digest: str
-
-
-def content_of(path: str | os.PathLike[str]) -> Content | None:
-    """Return the content of a file, or None if it cannot be read."""
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        with open(path, "rb") as file:
-            found = os.fstat(file.fileno())
-            while block := file.read(BLOCK):
-                digest.update(block)
-    except OSError:
-        return None
-    return Content(found.st_size, found.st_mtime_ns, digest.hexdigest())
-
-
-def contents_of(paths: Sequence[str | os.PathLike[str]]) -> list[Content | None]:
-    """Return the content of each file, or None where it cannot be read."""
-    # Reading and hashing release the GIL, so threads run at the same time.
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        return list(pool.map(content_of, paths))

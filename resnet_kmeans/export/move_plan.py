@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from resnet_kmeans._folder_names import (
     SET_ASIDE_NAME,
@@ -18,66 +19,76 @@ from resnet_kmeans.exceptions import (
     warn_caller,
 )
 from resnet_kmeans.export.curation import Curation
-from resnet_kmeans.export.journal import Journal, Record
-from resnet_kmeans.export.plan import free_name
-from resnet_kmeans.export.survey import Survey
-from resnet_kmeans.export.table import ExportedImage
+from resnet_kmeans.export.editing import Export
+from resnet_kmeans.export.journal import Clusters, Row
+from resnet_kmeans.export.plan import beside, free_name
+
+
+class Plan(NamedTuple):
+    """New places of files in an export; nothing on the disk has changed.
+
+    Attributes
+    ----------
+    rows : dict of int to Row
+        New rows, by the number of the file.
+    others : list of (str, str)
+        Files that are not part of the export, but move along: their paths before and after.
+    clusters : Clusters
+    """
+
+    rows: dict[int, Row]
+    others: list[tuple[str, str]]
+    clusters: Clusters
 
 
 def plan_moves(
-    journal: Journal,
-    found: Survey,
+    export: Export,
+    clusters: Clusters,
     new_folders: Mapping[int, str],
     other_files: Mapping[str, str] | None = None,
-) -> Journal:
-    """Plan moves of images to other folders, under names that are free there.
+) -> Plan:
+    """Plan moves of files to other folders, under names that are free there.
 
     Parameters
     ----------
-    journal : Journal
-        The journal of a finished export, with the new folder of each label.
-    found : Survey
-        The present paths.
+    export : Export
+    clusters : Clusters
+        With the new folder of each label.
     new_folders : mapping of int to str
-        New folder of each image, by its position in the journal.
+        New folder of images, by their numbers; their companions follow them.
     other_files : mapping of str to str, default=None
         New folder of files that are not part of the export, by present path.
-
-    Returns
-    -------
-    Journal
-        With the planned paths; nothing on the disk has changed.
     """
-    other_files = {
-        path: name for path, name in (other_files or {}).items() if folder_of(path) != name
-    }
-    moving = {i for i, name in new_folders.items() if folder_of(str(found.places[i])) != name}
+    others = {p: name for p, name in (other_files or {}).items() if folder_of(p) != name}
+    places, found = export.found.places, export.found.others
+    moving = {i for i, name in new_folders.items() if folder_of(str(places[i])) != name}
+    companions = [
+        (i, file.owner, str(place))
+        for i, (file, place) in enumerate(zip(export.journal.files, places))
+        if file.owner in moving and place and folder_of(place) == folder_of(str(places[file.owner]))
+    ]
+    moved = moving | {i for i, _, _ in companions}
     # The path of a missing image stays reserved, because the user may put the image back.
-    paths = [p or r.image.exported_path for p, r in zip(found.places, journal.records)]
-    stay = [path for i, path in enumerate(paths) if path and i not in moving]
-    taken = {name_key(path): 1 for path in [*stay, *found.others] if path not in other_files}
-    folders, records = list(journal.folders), list(journal.records)
+    stay = [row.path for i, row in enumerate(export.rows) if row and i not in moved]
+    taken = {name_key(path): 1 for path in [*stay, *found] if path and path not in others}
+    folders, rows = list(clusters.folders), {}
     for i in sorted(moving):
-        records[i] = _moved(records[i], str(found.places[i]), new_folders[i], folders, taken)
-    after = [(path, _free(name, path, taken)) for path, name in other_files.items()]
-    return journal._replace(folders=folders, records=records, other_files=after)
+        rows[i] = _moved(export.rows[i], new_folders[i], folders, taken)
+    for i, owner, place in companions:
+        target = beside(str(places[owner]), place, str(rows[owner].path))
+        inner, base = os.path.split(target)
+        rows[i] = Row(free_name(f"{inner}/", base, taken), rows[owner].cluster)
+    after = [(path, _free(name, path, taken)) for path, name in others.items()]
+    return Plan(rows, after, clusters._replace(folders=folders))
 
 
-def _moved(
-    record: Record, place: str, name: str, folders: list[str], taken: dict[str, int]
-) -> Record:
-    image = record.image
-    label = label_of(name, folders, image.cluster)
-    is_other = label != image.cluster
-    image = ExportedImage(
-        cluster=label,
-        name=name,
-        exported_path=_free(name, place, taken),
-        source_path=image.source_path,
-        distance=None if is_other else image.distance,
-        reason=("set aside" if name == SET_ASIDE_NAME else "") if is_other else image.reason,
-    )
-    return record._replace(image=image, present_path=place)
+def _moved(row: Row | None, name: str, folders: list[str], taken: dict[str, int]) -> Row:
+    assert row is not None  # only what has a place is moved
+    label = label_of(name, folders, row.cluster)
+    path = _free(name, str(row.path), taken)
+    if label == row.cluster:
+        return row._replace(path=path)
+    return Row(path, label, None, "set aside" if name == SET_ASIDE_NAME else "")
 
 
 def _free(folder: str, path: str, taken: dict[str, int]) -> str:
@@ -87,16 +98,23 @@ def _free(folder: str, path: str, taken: dict[str, int]) -> str:
     return free_name(f"{folder}/{inner}/" if inner else f"{folder}/", base, taken)
 
 
-def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journal:
-    """Plan the new path of each image; nothing on the disk is changed."""
+def plan_curation(export: Export, curation: Curation) -> Plan:
+    """Plan the new path of each image; nothing on the disk is changed.
+
+    Warns
+    -----
+    MissingImagesWarning
+        If images to be moved are not in the folder any more.
+    """
+    journal, places = export.journal, export.found.places
     if curation.export not in (None, journal.id):
         raise CurationError(
             f"Expected corrections of the export {journal.id}, got those of "
             f"{printable(curation.export)}. Nothing was done. Check the folder and the file."
         )
-    names = _resolved_names(journal, found, curation.names)
-    moves = _resolved_moves(journal, found, curation.moves)
-    present = _folders(journal, found)
+    names = _resolved_names(export, curation)
+    moves = _resolved_moves(export, curation)
+    present = _folders(export)
     # "Cats" and "cats" are one folder on some systems, so the present spelling is kept.
     kept = {folder for folder in present if folder not in names}
     spelling = {name_key(folder): folder for folder in sorted(kept)}
@@ -105,54 +123,72 @@ def plan_curation(journal: Journal, found: Survey, curation: Curation) -> Journa
     for name in targets:
         spelling.setdefault(name_key(name), name)
     new_folders: dict[int, str] = {}
-    for i, place in enumerate(found.places):
-        if place is not None:
+    for i, place in enumerate(places):
+        if place is not None and journal.files[i].owner is None:
             now = folder_of(place)
             name = (moves[i] or SET_ASIDE_NAME) if i in moves else names.get(now, now)
             new_folders[i] = spelling.get(name_key(name), name)
-    folders = [spelling[name_key(names[f])] if f in names else f for f in journal.folders]
+    folders = [spelling[name_key(names[f])] if f in names else f for f in export.clusters.folders]
     other_files = {
         path: spelling[name_key(names[f])]
-        for path in found.others
+        for path in export.found.others
         if (f := folder_of(path)) in names
     }
-    return plan_moves(journal._replace(folders=folders), found, new_folders, other_files)
+    clusters = export.clusters._replace(folders=folders)
+    return plan_moves(export, clusters, new_folders, other_files)
 
 
-def _folders(journal: Journal, found: Survey) -> set[str]:
-    paths = [*(place for place in found.places if place), *found.others]
-    return {folder for folder in map(folder_of, paths) if folder} | set(journal.folders)
+def _folders(export: Export) -> set[str]:
+    paths = [*(place for place in export.found.places if place), *export.found.others]
+    return {folder for folder in map(folder_of, paths) if folder} | set(export.clusters.folders)
 
 
-def find_folder(journal: Journal, found: Survey, named: str) -> str | None:
-    """Return the present folder with this name, or else the one that had it at first."""
-    # The report may have been written before folders were renamed.
-    if named in _folders(journal, found):
-        return named
-    first = {folder_of(r.first_path): r.image.cluster for r in journal.records if r.first_path}
-    label = first.get(named, -1)
-    return journal.folders[label] if 0 <= label < len(journal.folders) else None
+def _resolved_names(export: Export, curation: Curation) -> dict[str, str]:
+    """Return new names by present folder, where the file may name folders of before."""
+    # The page may have been written before folders were renamed; a label is what stays.
+    labels: dict[str, int] = {}
+    for step in export.journal.steps[: curation.revision]:
+        named_now = step.clusters[1].folders if step.clusters else []
+        labels |= {folder: label for label, folder in reversed([*enumerate(named_now)])}
+    folders, present, resolved, unknown = export.clusters.folders, _folders(export), {}, []
+    for named, name in curation.names.items():
+        is_recent = not _is_outdated(export, curation) and named in present
+        if named in labels and not is_recent:
+            resolved[folders[labels[named]]] = name
+        elif named in present:
+            resolved[named] = name
+        else:
+            unknown.append(named)
+    _refuse_unknown("folders", unknown)
+    return resolved
 
 
-def _resolved_names(journal: Journal, found: Survey, names: Mapping[str, str]) -> dict[str, str]:
-    present = {named: find_folder(journal, found, named) for named in names}
-    _refuse_unknown("folders", [named for named, folder in present.items() if folder is None])
-    return {str(present[named]): name for named, name in names.items()}
+def _resolved_moves(export: Export, curation: Curation) -> dict[int, str | None]:
+    """Return the moves by number of the image, without those of missing images."""
+    # Later entries win: the paths of the time when a page was written, else the present ones.
+    present = {row.path: i for i, row in enumerate(export.rows) if row and row.path}
+    earlier: dict[str, int] = {}
+    later: dict[str, int] = {}
+    for step in export.journal.steps:
+        changes = export.journal.changes_of(step)
+        known = earlier if step.number <= (curation.revision or step.number) else later
+        known |= {row.path: i for i, *pair in changes for row in pair if row and row.path}
+    is_outdated = _is_outdated(export, curation)
+    position = {**later, **present, **earlier} if is_outdated else {**earlier, **present}
+    unknown = [path for path in curation.moves if path not in position]
+    if not is_outdated:
+        _refuse_unknown("images", unknown)
+    places = export.found.places
+    known_moves = {path: name for path, name in curation.moves.items() if path in position}
+    missing = [path for path in known_moves if places[position[path]] is None]
+    if missing or (is_outdated and unknown):
+        warn_caller(MissingImagesWarning(sorted([*missing, *unknown])))
+    return {position[p]: name for p, name in known_moves.items() if p not in missing}
 
 
-def _resolved_moves(
-    journal: Journal, found: Survey, moves: Mapping[str, str | None]
-) -> dict[int, str | None]:
-    """Return the moves by position of the image, without those of missing images."""
-    # Later entries win: a present path overrides a recorded one, and that overrides the first.
-    position = {r.first_path: i for i, r in enumerate(journal.records) if r.first_path}
-    position |= {p: i for i, r in enumerate(journal.records) if (p := r.image.exported_path)}
-    position |= {place: i for i, place in enumerate(found.places) if place}
-    _refuse_unknown("images", [path for path in moves if path not in position])
-    missing = {path for path in moves if found.places[position[path]] is None}
-    if missing:
-        warn_caller(MissingImagesWarning(sorted(missing)))
-    return {position[path]: name for path, name in moves.items() if path not in missing}
+def _is_outdated(export: Export, curation: Curation) -> bool:
+    """Return whether a page was written before other steps were made."""
+    return curation.revision is not None and curation.revision < len(export.journal.steps)
 
 
 def _refuse_unknown(kind: str, unknown: Sequence[str]) -> None:

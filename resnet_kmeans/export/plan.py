@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,15 +15,21 @@ from resnet_kmeans._folder_names import (
     MAX_NAME_BYTES,
     NOISE,
     NOISE_NAME,
+    SYSTEM_FILES,
+    UNREADABLE,
+    is_refused,
     name_folders,
     name_key,
 )
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.files import ACTIONS
+from resnet_kmeans.export.files import ACTIONS, place_file
 from resnet_kmeans.export.table import ExportedImage
 
-# Written by the file managers of Windows, macOS and KDE.
-SYSTEM_FILES = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
+# Files that belong to a photo of the same name: the video of a Live Photo, edits of photo editors
+# and of iPhones, and Google's metadata.
+COMPANIONS = (".mov", ".xmp", ".aae", ".json")
+MAX_CLUSTERS = 10**6  # far beyond any folder that a person could use
+COMMON_NAME_LENGTH = 100  # file systems with encrypted names take 143 bytes
 MAX_SUFFIX = 16  # characters; a longer "extension" is rather a part of the name with a dot
 
 
@@ -51,6 +59,11 @@ def plan_export(
         )
     n_named = max(names, default=-1) + 1 if isinstance(names, Mapping) else len(names or [])
     n_labels = max([*(int(label) + 1 for label in labels), n_clusters or 1, n_named])
+    if n_labels > MAX_CLUSTERS:
+        raise ValueError(
+            f"Expected labels below {MAX_CLUSTERS}, got {n_labels - 1}. Nothing was written. "
+            "Number the clusters from 0."
+        )
     folders = name_folders(n_labels, names)
     taken: dict[str, int] = {}
     plan = []
@@ -58,13 +71,66 @@ def plan_export(
         source = os.path.abspath(path)
         if label < 0 and label != NOISE:
             reason = (reasons or {}).get(os.fspath(path), "")
-            plan.append(ExportedImage(-1, "", None, source, None, reason))
+            plan.append(ExportedImage(UNREADABLE, "", None, source, None, reason))
             continue
         name = NOISE_NAME if label == NOISE else folders[int(label)]
-        target = free_name(f"{name}/", os.path.basename(source), taken)
+        target = free_name(f"{name}/", portable(os.path.basename(source)), taken)
         distance = None if distances is None or label == NOISE else float(distances[i])
         plan.append(ExportedImage(int(label), name, target, source, distance))
     return plan, folders
+
+
+def find_companions(
+    images: Sequence[ExportedImage], taken: Mapping[str, int] | None = None
+) -> list[tuple[int, str, str]]:
+    """Return the files that belong to images by their names, each with one image.
+
+    Parameters
+    ----------
+    images : sequence of ExportedImage
+    taken : mapping of str to int, default=None
+        Paths that are not free, as for `free_name`; those of the images are not free either.
+
+    Returns
+    -------
+    list of (int, str, str)
+        The position of the image, the path of the file, and its path in the export.
+    """
+    by_folder: dict[str, dict[str, int]] = {}
+    for i, image in enumerate(images):
+        if image.exported_path:
+            folder, name = os.path.split(image.source_path)
+            names = by_folder.setdefault(folder, {})
+            names[name.casefold()] = i  # "a.jpg" owns "a.jpg.json"; "a.jpg" or "a.heic", "a.mov"
+            names.setdefault(os.path.splitext(name)[0].casefold(), i)
+    used = {**(taken or {}), **{name_key(i.exported_path): 1 for i in images if i.exported_path}}
+    found = []
+    for folder, names in by_folder.items():
+        for name in sorted(os.listdir(folder)):
+            stem, suffix = os.path.splitext(name.casefold())
+            # Google's "a.jpg.supplemental-metadata.json" has one more part, perhaps cut short.
+            owner = names.get(stem, names.get(os.path.splitext(stem)[0]))
+            path = os.path.join(folder, name)
+            is_regular = os.path.isfile(path) and not os.path.islink(path)
+            if suffix in COMPANIONS and owner is not None and is_regular:
+                target = beside(images[owner].source_path, name, str(images[owner].exported_path))
+                inner, base = os.path.split(target)
+                found.append((owner, path, free_name(f"{inner}/", base, used)))
+    return found
+
+
+def beside(image: str, companion: str, target: str) -> str:
+    """Return the path of a companion once its image is at `target`, called alike as before."""
+    name, new = os.path.basename(image), os.path.basename(target)
+    companion = os.path.basename(companion)
+    if not companion.startswith(name):
+        name, new = os.path.splitext(name)[0], os.path.splitext(new)[0]
+    return f"{os.path.dirname(target)}/{portable(new + companion[len(name) :])}"
+
+
+def portable(name: str) -> str:
+    """Return a file name with ``_`` for what is a drive or a folder on another system."""
+    return name.replace(":", "_").replace("\\", "_")
 
 
 def free_name(folder: str, name: str, taken: dict[str, int]) -> str:
@@ -110,24 +176,18 @@ def check_action(action: str) -> None:
         )
 
 
-def check_empty(folder: Path, inside: Path | None = None) -> None:
-    """Check that a folder is missing or empty, writable, and outside the input folder.
+def check_empty(folder: Path) -> None:
+    """Check that a folder is missing or empty, and writable.
 
     Raises
     ------
     OutputFolderError
         If it is not.
     """
-    problem = _reason_not_empty(folder)
-    if inside is not None and folder.resolve().is_relative_to(inside.resolve()):
-        problem = (
-            f"which is in the input folder {printable(inside)}; a second run would treat the "
-            "copies as new images"
-        )
-    if problem:
+    if problem := _reason_not_empty(folder):
         raise OutputFolderError(
-            f"Expected a new or empty folder outside the input folder, got {printable(folder)}, "
-            f"{problem}. Nothing was written or overwritten. Choose another folder."
+            f"Expected a new or empty folder, got {printable(folder)}, {problem}. Nothing was "
+            "written or overwritten. Choose another folder."
         )
 
 
@@ -153,31 +213,62 @@ def _nearest_existing(folder: Path) -> Path:
 
 
 def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> None:
-    """Check that all images of a plan can be exported.
+    """Check that all images of a plan can be exported, without writing to the folder.
 
     Raises
     ------
     OutputFolderError
-        If an image, a permission or disk space is missing. The message lists every problem.
+        If an image, a permission or disk space is missing, or the file system refuses links or
+        names. The message lists every problem.
     """
     existing = _nearest_existing(folder)
     device = os.stat(existing).st_dev
+    block = getattr(os.statvfs(existing), "f_frsize", 1) if hasattr(os, "statvfs") else 1
     bad: dict[str, str] = {}
     needed = 0  # bytes; links, and moves within a file system, take none
     seen: set[str] = set()
-    for source in [image.source_path for image in plan if image.exported_path is not None]:
+    placed = [image for image in plan if image.exported_path is not None]
+    for source in [image.source_path for image in placed]:
         if reason := _reason_not_exportable(source, action, device, seen):
             bad[source] = reason
         elif action == "copy" or (action == "move" and os.stat(source).st_dev != device):
-            needed += os.stat(source).st_size
+            needed += -(-os.stat(source).st_size // block) * block  # whole blocks, rounded up
         seen.add(source)
     if needed > (free := shutil.disk_usage(existing).free):
         bad[str(existing)] = f"{needed} bytes are needed, {free} are free"
+    if placed and not bad and os.access(existing, os.W_OK):
+        bad |= _refused(placed, existing, action)
     if bad:
         raise OutputFolderError(
             f"The export cannot be made with action={action!r}:\n{list_reasons(bad)}\n"
             "Nothing was written. Correct these problems, or choose another action or folder."
         )
+
+
+def _refused(placed: Sequence[ExportedImage], existing: Path, action: str) -> dict[str, str]:
+    """Return what the file system of a folder refuses: links, or names, which it is asked."""
+    bad: dict[str, str] = {}
+    names = {part for image in placed for part in str(image.exported_path).split("/")}
+    unusual = {
+        name
+        for name in names
+        if len(name) > COMMON_NAME_LENGTH or not name.isascii() or any(map(is_refused, name))
+    }
+    if not unusual and action not in ("hardlink", "symlink"):
+        return bad
+    with tempfile.TemporaryDirectory(prefix=HIDDEN_PREFIX, dir=existing) as probe:
+        for name in sorted(unusual):
+            try:
+                os.close(os.open(os.path.join(probe, name), os.O_CREAT | os.O_WRONLY))
+                os.unlink(os.path.join(probe, name))
+            except OSError as error:
+                bad[name] = f"its file system refuses this name: {error.strerror}"
+        try:
+            if action in ("hardlink", "symlink"):
+                place_file(action, placed[0].source_path, Path(probe, "link"), Path(probe, "part"))
+        except OSError as error:
+            bad[str(existing)] = f"its file system refuses a {action}: {error.strerror}"
+    return bad
 
 
 def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]) -> str:
@@ -190,6 +281,11 @@ def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]
         return ""
     if os.path.islink(source):
         return "a symbolic link, which may break if it is moved"
-    if not os.access(os.path.dirname(source), os.W_OK):
+    parent = os.path.dirname(source)
+    if not os.access(parent, os.W_OK):
         return "its folder is not writable"
+    folder, owners = os.stat(parent), {os.stat(parent).st_uid, os.stat(source).st_uid}
+    user = getattr(os, "geteuid", lambda: 0)()
+    if folder.st_mode & stat.S_ISVTX and user != 0 and user not in owners:
+        return "of another user, whose files in this folder only they can move"
     return "listed twice" if source in seen else ""

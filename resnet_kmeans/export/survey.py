@@ -1,129 +1,184 @@
-"""Finds the images of an export in its folder, even if they were moved by hand."""
+"""Finds the files of an export in its folder, even if they were moved by hand."""
 
 import os
+import stat
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from resnet_kmeans._files import HIDDEN_PREFIX
-from resnet_kmeans._folder_names import REPORT, TABLE
-from resnet_kmeans.export.execution import STAGE, planned_moves, stage_path
-from resnet_kmeans.export.files import content_of
-from resnet_kmeans.export.journal import Journal, Record
-from resnet_kmeans.export.plan import SYSTEM_FILES
+from resnet_kmeans._folder_names import REPORT, SYSTEM_FILES, TABLE
+from resnet_kmeans.export.files import Identity, contents_of, identity
+from resnet_kmeans.export.journal import Journal
+
+STAGE = f"{HIDDEN_PREFIX}moving"  # where files wait until their new path is free
 
 
-class Survey(NamedTuple):
+@dataclass
+class Survey:
     """The files in the folder of an export.
 
     Attributes
     ----------
-    places : list of str or None
-        Present path of each image of the journal, or None if it is not found.
+    places : list of (str or None)
+        The present path of each file of the journal; None if it is not in the folder.
+    edited : set of int
+        The numbers of files that are at their place with another content.
     others : list of str
         Paths of files that are not in the journal.
+    known : dict of int to tuple
+        The `identity` of each file that has the content of the journal.
     """
 
     places: list[str | None]
-    others: list[str]
+    edited: set[int] = field(default_factory=set)
+    others: list[str] = field(default_factory=list)
+    known: dict[int, Identity] = field(default_factory=dict)
+
+    @property
+    def foreign(self) -> list[str]:
+        """The paths of other files that are worth telling a person about."""
+        names = [(path, os.path.basename(path).lower()) for path in self.others]
+        return [p for p, name in names if name not in SYSTEM_FILES and not name.startswith(".")]
 
 
-def survey(folder: Path, journal: Journal) -> Survey:
-    """Find the images of a journal: by path and content, then by content, then by path."""
-    files = dict(_files(folder))
-    places: list[str | None] = [None] * len(journal.records)
-    for i, paths in enumerate(_expected_paths(journal)):
-        places[i] = next((p for p in paths if _matches(folder, p, files, journal.records[i])), None)
-        if places[i] is not None:
-            del files[places[i]]  # type: ignore[arg-type]
-    _find_by_content(folder, journal.records, places, files)
-    for i, record in enumerate(journal.records):
-        path = record.image.exported_path
-        if places[i] is None and path in files and record.present_path != "":
-            places[i] = path  # edited but not moved
-            del files[path]
-    return Survey(places, [path for path in files if _is_foreign(path)])
+def survey(folder: Path, journal: Journal, *, read: bool = False, trust: bool = False) -> Survey:
+    """Find the files of a journal: by inode, size and time, by path and content, by content.
+
+    Parameters
+    ----------
+    folder : Path
+    journal : Journal
+        If its last step is unfinished, files may be where they were before it, or on the way.
+    read : bool, default=False
+        If True, every file is read: a file may leave the folder only if its content is known.
+    trust : bool, default=False
+        If True, the links of a stranger are part of the export too.
+    """
+    return _Search(folder, journal, trust).run(read)
+
+
+class _Search:
+    def __init__(self, folder: Path, journal: Journal, trust: bool):
+        self.folder, self.journal = folder, journal
+        self.files = dict(_files(folder))
+        self.found = Survey([None] * len(journal.files))
+        # A link is recognized by where it leads, which a stranger may have chosen.
+        strange = set() if trust else links_of_strangers(journal)
+        self.wanted = [i for i in range(len(journal.files)) if self.paths(i) and i not in strange]
+
+    def run(self, read: bool) -> Survey:
+        self.take({i: [f"{STAGE}/{i}"] for i in self.wanted}, is_known=False)
+        self.find_links()
+        if not read:
+            self.find_unchanged()
+        self.find_by_content()
+        self.find_edited()
+        self.found.others = [path for path in self.files if not path.startswith(f"{STAGE}/")]
+        return self.found
+
+    @property
+    def left(self) -> list[int]:
+        return [i for i in self.wanted if self.found.places[i] is None]
+
+    def paths(self, i: int) -> list[str]:
+        """Return the paths that a file should have now, or had before an unfinished step."""
+        rows = [self.journal.rows[i]]
+        rows += [] if self.journal.is_finished else [self.journal.earlier.get(i)]
+        return [row.path for row in rows if row and row.path]
+
+    def take(self, paths: dict[int, list[str]], is_known: bool = True) -> None:
+        """Set the place of each file to the first of its paths that no other has."""
+        for i, candidates in paths.items():
+            if (path := next((p for p in candidates if p in self.files), None)) is not None:
+                self.found.places[i] = path
+                status = self.files.pop(path)
+                if is_known:
+                    self.found.known[i] = identity(status)
+
+    def find_links(self) -> None:
+        links = [i for i in self.left if self.journal.files[i].action == "symlink"]
+        targets = {path: _target(self.folder / path) for path in self.files} if links else {}
+        self.match(links, {p: t for p, t in targets.items() if t}, self.source)
+
+    def source(self, i: int) -> str:
+        return self.journal.files[i].source
+
+    def find_unchanged(self) -> None:
+        known = self.journal.known
+        identities = {path: identity(status) for path, status in self.files.items()}
+        self.match([i for i in self.left if i in known], identities, lambda i: known[i])
+
+    def find_by_content(self) -> None:
+        """Read the files that have the size of one that is not found yet."""
+        contents = {
+            i: content
+            for i in self.left
+            if (content := self.journal.files[i].content)
+            and self.journal.files[i].action != "symlink"
+        }
+        sizes = {content.size for content in contents.values()}
+        same = [p for p, s in self.files.items() if s.st_size in sizes and stat.S_ISREG(s.st_mode)]
+        read = dict(zip(same, contents_of([self.folder / path for path in same])))
+        self.match(list(contents), {p: c for p, c in read.items() if c}, lambda i: contents[i])
+
+    def match(
+        self, wanted: list[int], values: Mapping[str, Any], value_of: Callable[[int], Any]
+    ) -> None:
+        """Take files with an equal value: at an own path, then of an own name, then any."""
+        # Among files of equal value, each should keep its own path, or at least its name.
+        own = {i: [p for p in self.paths(i) if values.get(p) == value_of(i)] for i in wanted}
+        self.take(own)
+        for with_name in (True, False):
+            free = defaultdict(list)
+            for path in reversed([path for path in values if path in self.files]):
+                free[values[path], os.path.basename(path) * with_name].append(path)
+            for i in [i for i in wanted if self.found.places[i] is None]:
+                names = {os.path.basename(path) * with_name for path in self.paths(i)}
+                same = [free[value_of(i), name] for name in sorted(names)]
+                if found := next(filter(None, same), None):
+                    self.take({i: [found.pop()]})
+
+    def find_edited(self) -> None:
+        """Take what is at the path of a file with another content, but no link in its place."""
+        regular = {p for p, s in self.files.items() if stat.S_ISREG(s.st_mode)}
+        left = [i for i in self.left if not self.may_be_elsewhere(i)]
+        self.take({i: [p for p in self.paths(i) if p in regular] for i in left}, is_known=False)
+        placed = [i for i in left if self.found.places[i] is not None]
+        # What could not be read when it was exported cannot be compared.
+        self.found.edited |= {i for i in placed if self.journal.files[i].content is not None}
+
+    def may_be_elsewhere(self, i: int) -> bool:
+        """Return whether an unfinished step left a file at its source, or returned it there."""
+        is_under_way = not self.journal.is_finished and i in self.journal.earlier
+        is_moved = self.journal.files[i].action == "move"
+        return is_under_way and is_moved and os.path.lexists(self.source(i))
+
+
+def links_of_strangers(journal: Journal) -> set[int]:
+    """Return the numbers of links that another user's steps brought."""
+    brought = [i for step in journal.steps if step.number in journal.strange for i in step.brought]
+    return {i for i in brought if journal.files[i].action == "symlink"}
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the path and status of each file in a folder, except this package's own files."""
+    """Yield the path and status of each file and link in a folder, except its records."""
     for root, folders, names in os.walk(folder):
-        folders.sort()
-        at_root = Path(root) == folder
+        inner = Path(root).relative_to(folder).as_posix()
+        at_root = inner == "."
+        folders[:] = sorted(f for f in folders if not (at_root and f.startswith(HIDDEN_PREFIX)))
         for name in sorted(names):
             if at_root and (name.startswith(HIDDEN_PREFIX) or name in (TABLE, REPORT)):
                 continue
-            path = Path(root, name)
-            yield path.relative_to(folder).as_posix(), path.lstat()
-
-
-def _is_foreign(path: str) -> bool:
-    """Return whether a file that is not in the journal is worth telling the user about."""
-    name = os.path.basename(path)
-    return not (name.startswith(".") or name.lower() in SYSTEM_FILES or path.startswith(STAGE))
-
-
-def _expected_paths(journal: Journal) -> Iterator[list[str]]:
-    """Yield the paths that each image may have now, even halfway through a plan."""
-    number = {before: i for i, (before, _) in enumerate(planned_moves(journal))}
-    for record in journal.records:
-        paths = [record.image.exported_path, record.present_path]
-        if record.present_path:
-            paths.append(stage_path(record.present_path, number[record.present_path]))
-        yield [path for path in paths if path]
-
-
-def _matches(folder: Path, path: str, files: dict[str, os.stat_result], record: Record) -> bool:
-    if path not in files:
-        return False
-    if record.action == "symlink":
-        return _target(folder / path) == record.image.source_path
-    known, found = record.content, files[path]
-    if known is None:  # it could not be read during the export
-        return record.present_path is None
-    if (found.st_size, found.st_mtime_ns) == (known.size, known.mtime_ns):
-        return True
-    return found.st_size == known.size and _digest(folder / path) == known.digest
-
-
-def _find_by_content(
-    folder: Path,
-    records: Sequence[Record],
-    places: list[str | None],
-    files: dict[str, os.stat_result],
-) -> None:
-    """Set the places of images that are not at any of their expected paths."""
-    lost = [i for i, place in enumerate(places) if place is None and records[i].content]
-    # Only files with the size of a lost image are read.
-    sizes = {content.size for i in lost if (content := records[i].content)}
-    contents = {
-        path: _target(folder / path) or _digest(folder / path)
-        for path, stat in files.items()
-        if stat.st_size in sizes or (folder / path).is_symlink()
-    }
-    # Among identical images, each should keep its own name: search by content and name first,
-    # then by content alone.
-    for with_name in (True, False):
-        found = defaultdict(list)
-        for path in reversed([path for path in contents if path in files]):
-            found[contents[path], os.path.basename(path) * with_name].append(path)
-        for i in [i for i in lost if places[i] is None]:
-            name = os.path.basename(records[i].image.exported_path or "")
-            if same := found[_identity(records[i]), name * with_name]:
-                places[i] = same.pop()
-                del files[str(places[i])]
-
-
-def _identity(record: Record) -> str:
-    """Return what distinguishes an image from others: the target of a link, else its digest."""
-    content = record.content.digest if record.content else ""
-    return record.image.source_path if record.action == "symlink" else content
-
-
-def _digest(path: Path) -> str:
-    content = None if path.is_symlink() else content_of(path)
-    return content.digest if content else ""
+            status = os.lstat(os.path.join(root, name))
+            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                yield (name if at_root else f"{inner}/{name}"), status
+    stage = folder / STAGE
+    if stage.is_dir() and not stage.is_symlink():
+        for entry in os.scandir(stage):
+            yield f"{STAGE}/{entry.name}", entry.stat(follow_symlinks=False)
 
 
 def _target(path: Path) -> str | None:

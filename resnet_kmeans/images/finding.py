@@ -2,10 +2,11 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from resnet_kmeans._folder_names import JOURNAL
+from resnet_kmeans._folder_names import JOURNAL, SYSTEM_FILES
 from resnet_kmeans.exceptions import FolderNotFoundError, NoImagesError, warn_caller
 
 IMAGE_EXTENSIONS = (
@@ -48,7 +49,8 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
     if not os.path.isdir(folder):
         raise FolderNotFoundError(folder)
     unlisted: list[OSError] = []
-    found = sorted(_walk(os.fspath(folder), recursive, unlisted), key=_natural_order)
+    files = _walk(os.fspath(folder), recursive, unlisted)
+    found = sorted(filter(is_image, files), key=_natural_order)
     for error in unlisted:
         message = f"{error.filename!r} cannot be listed ({error.strerror}); it is skipped."
         warn_caller(UserWarning(message))
@@ -68,15 +70,23 @@ def require_images(folder: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
+def passed_over(folder: str | os.PathLike[str]) -> dict[str, int]:
+    """Count the files of a folder that `find_images` passes over, by their extensions."""
+    found: Counter[str] = Counter()
+    for path in _walk(os.fspath(folder), True, []):
+        if not is_image(path) and os.path.basename(path).lower() not in SYSTEM_FILES:
+            found[os.path.splitext(path)[1].lower() or "no extension"] += 1
+    return dict(found.most_common())
+
+
 def _walk(folder: str, recursive: bool, unlisted: list[OSError]) -> Iterator[str]:
+    """Yield the files of a folder, except hidden ones and those of exports."""
     for root, folders, files in os.walk(folder, onerror=unlisted.append):
         if JOURNAL in files and root != folder:
             folders.clear()
             continue
         folders[:] = [f for f in folders if recursive and not f.startswith(".")]
-        for name in files:
-            if is_image(name) and not name.startswith("."):
-                yield os.path.join(root, name)
+        yield from (os.path.join(root, name) for name in files if not name.startswith("."))
 
 
 def _natural_order(path: str) -> tuple[bytes, str]:

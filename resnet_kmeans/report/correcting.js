@@ -56,6 +56,7 @@ function curation() {
   return {
     format: 1,
     export: exported.id,
+    revision: exported.revision,
     // fromEntries, since a folder may be called __proto__
     names: Object.fromEntries(renamed.filter(([folder, name]) => name !== folder)),
     moves: Object.fromEntries(moved.map(([i, into]) => [exported.paths[i], into === ASIDE ? null : state.names.get(into)])),
@@ -211,7 +212,7 @@ function announce(words) { $("told").textContent = words; }
 const key = "resnet-kmeans " + exported.id;
 function store() {
   try {
-    if (log.length) localStorage.setItem(key, JSON.stringify({ revision: exported.revision, log, done, saved, unsaved: isChanged() }));
+    if (log.length) localStorage.setItem(key, JSON.stringify({ revision: exported.state, log, done, saved, unsaved: isChanged() }));
     else localStorage.removeItem(key);
     canStore = true;
   } catch {
@@ -224,7 +225,7 @@ function restore() {
   try { found = JSON.parse(localStorage.getItem(key)); } catch { return ""; }
   if (!Array.isArray(found?.log) || !found.log.length) return "";
   // Saved corrections have probably been applied, which changes the revision.
-  if (found.revision !== exported.revision) return found.unsaved ? "The folders have changed since your last corrections, which were discarded." : "";
+  if (found.revision !== exported.state) return found.unsaved ? "The folders have changed since your last corrections, which were discarded." : "";
   try {
     [log, done, saved] = [found.log, found.done, found.saved];
     state = replay();

@@ -20,6 +20,8 @@ class ExportView(NamedTuple):
     id : str
         Identifier of the export. Every ``curation.json`` contains it, so that the file cannot be
         applied to another export.
+    revision : int
+        Number of steps of the export, by which `apply_curation` knows what its paths mean.
     folder : str or path-like
         Folder of the export.
     paths : sequence of str or None, of length n
@@ -32,6 +34,7 @@ class ExportView(NamedTuple):
     """
 
     id: str
+    revision: int
     folder: str | os.PathLike[str]
     paths: Sequence[str | None]
     added: Collection[str] = ()
@@ -51,9 +54,10 @@ def read_corrections(summary: ClusteringSummary, export: ExportView) -> dict[str
     shown = [i for cluster in summary.clusters for i in cluster.shown]
     return {
         "id": export.id,
+        "revision": export.revision,
         # A browser keeps corrections between visits. If this value has changed in the meantime,
         # they refer to folders that are no longer the same.
-        "revision": hashlib.sha256(json.dumps(state).encode("ascii")).hexdigest()[:16],
+        "state": hashlib.sha256(json.dumps(state).encode("ascii")).hexdigest()[:16],
         "command": _command(export.folder),
         "groups": [
             {"label": cluster.label, "folder": folders[cluster.label], "size": cluster.size}

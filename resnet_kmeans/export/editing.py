@@ -1,0 +1,496 @@
+"""One locked read-modify-write of an export: every command on it is one of these."""
+
+import datetime
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from resnet_kmeans._files import HIDDEN_PREFIX, replacing
+from resnet_kmeans._folder_names import JOURNAL, REPORT, TABLE, folder_of, label_of
+from resnet_kmeans._marks import state_folder
+from resnet_kmeans.exceptions import (
+    EditedCopiesWarning,
+    OutputFolderError,
+    list_reasons,
+    printable,
+    warn_caller,
+)
+from resnet_kmeans.export.execution import Work, explain_disk_errors, missing_from
+from resnet_kmeans.export.files import remove_empty
+from resnet_kmeans.export.journal import (
+    RESERVE,
+    Change,
+    Clusters,
+    ExportedFile,
+    Journal,
+    Row,
+    Step,
+    append_done,
+    append_step,
+    not_an_export,
+    read_journal,
+)
+from resnet_kmeans.export.survey import Survey, survey
+from resnet_kmeans.export.table import ExportedImage, write_table
+
+logger = logging.getLogger(__name__)
+
+LOCK = f"{HIDDEN_PREFIX}lock"
+MAX_ASIDE = 20  # exports that were taken back, of which the records are kept
+
+
+@contextmanager
+def lock(folder: Path, is_reading: bool = False) -> Iterator[None]:
+    """Lock an export; the lock is released even if the process is killed.
+
+    If `is_reading` is true, an export on a read-only medium needs no lock.
+
+    Raises
+    ------
+    OutputFolderError
+        If another process holds the lock, or nothing can be locked there.
+    """
+    handle = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        handle.acquire()
+    except filelock.Timeout:
+        raise OutputFolderError(
+            f"Another process is writing to {printable(folder)}. Nothing was done. Wait until it "
+            "has finished, or choose another folder."
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        if is_reading and not os.access(folder, os.W_OK):
+            yield
+            return
+        raise OutputFolderError(
+            f"{printable(folder)} cannot be locked against other processes ({error}), and two at "
+            "once could lose images. Nothing was done. Check that the folder is writable, or use "
+            "one on another file system."
+        ) from error
+    try:
+        yield
+    finally:
+        handle.release()
+
+
+@contextmanager
+def editing(
+    output_folder: str | os.PathLike[str],
+    *,
+    is_finishing: bool = False,
+    is_reading: bool = False,
+    trust: bool = False,
+) -> Iterator["Export"]:
+    """Lock an export and read it; nothing that was read before is used after.
+
+    Parameters
+    ----------
+    output_folder : str or path-like
+    is_finishing : bool, default=False
+        Whether the command can work on an export in which another was interrupted.
+    is_reading : bool, default=False
+        Whether nothing will be written.
+    trust : bool, default=False
+        Whether paths outside the folder are touched even if a stranger wrote them.
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder is not an export, another process works on it, or a command on it was
+        interrupted.
+    """
+    folder = Path(output_folder)
+    if not os.path.lexists(folder / JOURNAL):
+        if (aside(folder) / JOURNAL).exists():
+            raise undone(folder)
+        read_journal(folder)  # raises an error that says why there is none
+    with lock(folder, is_reading):
+        export = Export(folder, read_journal(folder), trust)
+        if not is_finishing:
+            export.require_finished()
+        with explain_disk_errors(folder):
+            yield export
+
+
+@dataclass(frozen=True)
+class ExportState:
+    """The present contents of an export, and how they differ from its journal.
+
+    Attributes
+    ----------
+    id : str
+        Identifies the export; never changes.
+    revision : int
+        Number of steps.
+    folders : list of str
+        The present folder of each label.
+    centers : list of int
+        The label of each center of the saved model.
+    model : Path or None
+        The file of that model, if there is one.
+    images : list of ExportedImage
+        The images with their present paths, including unreadable images but not missing ones.
+    moved : dict of str to str
+        Recorded and present path of each image that was moved or renamed by hand.
+    missing : dict of str to str
+        Recorded path and source of each image that is not in the folder.
+    added : list of str
+        Files that were added by hand.
+    """
+
+    id: str
+    revision: int
+    folders: list[str]
+    centers: list[int]
+    model: Path | None
+    images: list[ExportedImage]
+    moved: dict[str, str]
+    missing: dict[str, str]
+    added: list[str]
+
+
+def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
+    """Read the present contents of an export.
+
+    Images that were renamed or moved by hand within the folder are found by their content.
+    Nothing is written.
+
+    Parameters
+    ----------
+    output_folder : str or path-like
+        The folder of a finished export.
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder is not an export, another process works on it, or a command on it was
+        interrupted.
+    """
+    with editing(output_folder, is_reading=True) as export:
+        journal, places = export.journal, export.found.places
+        shown = [i for i, file in enumerate(journal.files) if file.owner is None]
+        recorded = {i: row.path for i in shown if (row := journal.rows[i]) and row.path}
+        present = [
+            row if row and (places[i] or not row.path) else None
+            for i, row in enumerate(export.rows)
+        ]
+        return ExportState(
+            id=journal.id,
+            revision=len(journal.steps),
+            folders=export.clusters.folders,
+            centers=journal.clusters.centers,
+            model=export.model,
+            images=export.images(present),
+            moved={p: now for i, p in recorded.items() if (now := places[i]) and now != p},
+            missing={p: journal.files[i].source for i, p in recorded.items() if not places[i]},
+            added=export.found.foreign,
+        )
+
+
+@contextmanager
+def creating(folder: Path) -> Iterator["Export"]:
+    """Lock a folder and begin an export in it; nothing of ours stays if no step was made."""
+    with explain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder):
+        try:
+            with explain_disk_errors(folder):
+                yield Export(folder, Journal(secrets.token_hex(8)), trust=False)
+        finally:
+            if not (folder / JOURNAL).exists():
+                _remove_records(folder)
+
+
+def _sweep(folder: Path, *kept: str | None) -> None:
+    """Remove hidden files of ours, such as those of commands that were killed."""
+    for stale in folder.glob(f"{HIDDEN_PREFIX}*"):
+        if stale.is_dir() and not stale.is_symlink():
+            remove_empty(stale)
+        elif stale.name not in kept:
+            stale.unlink(missing_ok=True)
+
+
+def _remove_records(folder: Path) -> None:
+    # The journal comes last: if the process is killed, the next command still finds it.
+    _sweep(folder, JOURNAL, LOCK)
+    for name in (TABLE, REPORT, JOURNAL, LOCK):
+        with suppress(PermissionError):  # Windows keeps an open lock
+            (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        remove_empty(folder)
+
+
+def undone(folder: Path) -> OutputFolderError:
+    """Return the error that an export was taken back."""
+    back = f"resnet-kmeans redo {printable(folder)}"
+    return not_an_export(folder, f"it was undone; to have it back, use: {back}")
+
+
+def aside(folder: Path) -> Path:
+    """Return where the records of an export are kept once nothing of it is left."""
+    name = hashlib.blake2b(os.fsencode(os.path.realpath(folder)), digest_size=16).hexdigest()
+    return state_folder() / "undone" / name
+
+
+def put_aside(folder: Path) -> None:
+    """Take the records out of the folder of an export that was taken back, and the folder too."""
+    place = aside(folder)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.rmtree(place, ignore_errors=True)
+        _copy_records(folder, place)
+        oldest_first = sorted(place.parent.iterdir(), key=os.path.getmtime)
+        for old in oldest_first[:-MAX_ASIDE]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        logger.warning("The history cannot be kept, so nothing can be redone: %s", error)
+    _remove_records(folder)
+
+
+def bring_back(folder: Path) -> None:
+    """Return the records of an export that was taken back to its folder."""
+    place = aside(folder)
+    if (place / JOURNAL).exists() and not os.path.lexists(folder / JOURNAL):
+        with explain_disk_errors(folder):
+            _copy_records(place, folder)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _copy_records(source: Path, target: Path) -> None:
+    """Copy the journal of an export, which comes last, and its models."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in [*source.glob(f"{HIDDEN_PREFIX}*.safetensors"), source / JOURNAL]:
+        with replacing(target / file.name) as part:
+            shutil.copyfile(file, part)
+
+
+class Export:
+    """An export while it is locked.
+
+    Attributes
+    ----------
+    folder : Path
+    journal : Journal
+    found : Survey
+        Where its files are now; looked for once.
+    rows : list of (Row or None)
+        The present row of each file of the journal; None if it is not in the export any more.
+    clusters : Clusters
+        With the present folders, even if they were renamed by hand.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, trust: bool):
+        self.folder, self.journal, self.trust = folder, journal, trust
+        self._found: Survey | None = None
+        self._present: tuple[list[Row | None], Clusters] | None = None
+
+    def survey(self, read: bool = False) -> Survey:
+        """Look where the files are now, and read them if `read` is true."""
+        self._found = survey(self.folder, self.journal, read=read, trust=self.trust)
+        return self._found
+
+    @property
+    def found(self) -> Survey:
+        return self._found or self.survey()
+
+    @property
+    def rows(self) -> list[Row | None]:
+        return self._now[0]
+
+    @property
+    def clusters(self) -> Clusters:
+        return self._now[1]
+
+    @property
+    def _now(self) -> tuple[list[Row | None], Clusters]:
+        if self._present is None:
+            self._present = present_rows(self.folder, self.journal, self.found)
+        return self._present
+
+    @property
+    def model(self) -> Path | None:
+        """The file of the kept model, if there is one."""
+        name = self.journal.clusters.model
+        file = self.folder / str(name)
+        return file if name and file.is_file() and not file.is_symlink() else None
+
+    def images(self, rows: Sequence[Row | None] | None = None) -> list[ExportedImage]:
+        """Return the rows of ``clusters.csv``, by default the present ones."""
+        pairs = zip(self.journal.files, enumerate(self.rows if rows is None else rows))
+        shown = [(i, row) for file, (i, row) in pairs if row and file.owner is None]
+        return [self.journal.image(i, row) for i, row in shown]
+
+    def require_finished(self) -> None:
+        """Check that no command was interrupted.
+
+        Raises
+        ------
+        OutputFolderError
+            The message says what was interrupted, and how to finish or undo it.
+        """
+        if self.journal.is_finished:
+            if not self.journal.applied:  # killed before its records were put aside
+                raise undone(self.folder)
+            return
+        command, place = self.journal.last.command, printable(self.folder)
+        what = "export" if command == "export" else f"command {command!r}"
+        back = f", or undo it with: resnet-kmeans undo {place}" if command != "undo" else ""
+        raise OutputFolderError(
+            f"In {place}, the {what} was interrupted. Nothing was done. Finish it with: "
+            f"resnet-kmeans finish {place}{back}."
+        )
+
+    def new_step(
+        self,
+        command: str,
+        *,
+        of: Sequence[int] = (),
+        files: Sequence[ExportedFile] = (),
+        rows: Mapping[int, Row | None] | None = None,
+        others: Sequence[tuple[str, str]] = (),
+        clusters: Clusters | None = None,
+    ) -> Step:
+        """Return a step that gives files other rows than they have; nothing is written yet.
+
+        What a person moved by hand is part of the step as well, but on both of its sides, so
+        that taking the step back does not take back what the person did.
+        """
+        rows, journal = rows or {}, self.journal
+        changes = []
+        if not of:
+            present = [*(self.rows if journal.steps else []), *[None] * len(files)]
+            recorded = [*journal.rows, *[None] * len(files)]
+            for i, (now, before) in enumerate(zip(present, recorded)):
+                after = rows.get(i, now)
+                if not now == before == after:
+                    changes.append(Change(i, now, after))
+        given = clusters or (self.clusters if journal.steps and not of else journal.clusters)
+        pair = None if given == journal.clusters else (journal.clusters, given)
+        return Step(
+            number=len(journal.steps) + 1,
+            command=command,
+            time=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            of=[*of],
+            files=[*files],
+            changes=changes,
+            others=[*others],
+            clusters=pair,
+            token=secrets.token_hex(8),
+        )
+
+    def do(self, step: Step, dry_run: bool = False) -> Work:
+        """Record a step, then carry it out; or only check it if `dry_run` is true."""
+        found = self._found or Survey([])
+        found.places += [None] * len(step.files)
+        planned = self.journal.with_step(step)
+        work = Work(self.folder, planned, found, is_first=not step.of)
+        if not self.trust:
+            work.require_trust()
+        require_folders(self.folder, [row.path for row in work.rows.values() if row and row.path])
+        if dry_run:
+            return work
+        append_step(self.folder, planned)
+        self.journal = planned
+        return self.carry_out(work)
+
+    def resume(self) -> Work:
+        """Carry out the last step, which was interrupted."""
+        work = Work(self.folder, self.journal, self.survey(read=bool(self.journal.last.of)))
+        if not self.trust:
+            work.require_trust()
+        return self.carry_out(work)
+
+    def carry_out(self, work: Work) -> Work:
+        """Carry out the last step of the journal, write the table, and record that it is done."""
+        journal, found = self.journal, work.found
+        known = {i: k for i, k in found.known.items() if journal.known.get(i) != k}
+        known |= work.carry_out()
+        if journal.last.command == "undo":
+            missing = missing_from(journal, found, work.rows)
+            work.stuck |= missing
+            lost = {i: row for i, row in journal.earlier.items() if row and row.path in missing}
+            work.rows |= lost
+        after = {i: row for i, row in work.rows.items() if row != journal.rows[i]}
+        if journal.last.of:  # what a person did by hand meanwhile
+            now, _ = present_rows(self.folder, journal, found)
+            hand = {i: row for i, row in enumerate(now) if i not in work.rows}
+            after |= {i: row for i, row in hand.items() if row != journal.rows[i]}
+        rows = [after.get(i, row) for i, row in enumerate(journal.rows)]
+        if any(rows):
+            write_table(self.folder, self.images(rows))
+        else:
+            for name in (TABLE, REPORT):
+                (self.folder / name).unlink(missing_ok=True)
+        append_done(self.folder, journal, after, known)
+        models = [step.clusters[1].model for step in journal.steps if step.clusters]
+        _sweep(self.folder, JOURNAL, LOCK, RESERVE, *models)
+        if not journal.applied:
+            put_aside(self.folder)
+        if work.kept:
+            warn_caller(EditedCopiesWarning(sorted(work.kept)))
+        return work
+
+
+def require_folders(folder: Path, paths: Iterable[str]) -> None:
+    """Check that files can be put at paths without following a link out of the folder.
+
+    Raises
+    ------
+    OutputFolderError
+        If links or files have the names of folders that are needed. The message lists them.
+    """
+    needed = {parent for path in paths for parent in Path(path).parents}
+    bad = {
+        str(path): "a link" if (folder / path).is_symlink() else "a file"
+        for path in sorted(needed - {Path()})
+        if os.path.lexists(folder / path)
+        and ((folder / path).is_symlink() or not (folder / path).is_dir())
+    }
+    if bad:
+        raise OutputFolderError(
+            f"Links or files in {printable(folder)} have the names of folders that are needed "
+            f"there:\n{list_reasons(bad)}\nNothing was done. Move them away, or choose other names."
+        )
+
+
+def present_rows(
+    folder: Path, journal: Journal, found: Survey
+) -> tuple[list[Row | None], Clusters]:
+    """Return the row of each file with its present place, and the clusters with their folders."""
+    folders = _present_folders(folder, journal, found)
+    rows = [
+        row if row is None or place is None else _placed(row, place, folders)
+        for row, place in zip(journal.rows, found.places)
+    ]
+    return rows, journal.clusters._replace(folders=folders)
+
+
+def _present_folders(root: Path, journal: Journal, found: Survey) -> list[str]:
+    """Return the present folder of each label, even if it was renamed by hand."""
+    # A missing folder is taken to be renamed to the folder that has most of its images.
+    folders = list(journal.clusters.folders)
+    for label, folder in enumerate(folders):
+        if (root / folder).is_dir():
+            continue
+        pairs = zip(journal.rows, found.places)
+        now = Counter(folder_of(p) for row, p in pairs if p and row and row.cluster == label)
+        del now[""]  # images in the root are in no folder
+        folders[label] = max(now, key=lambda name: now[name]) if now else folder
+    return folders
+
+
+def _placed(row: Row, place: str, folders: list[str]) -> Row:
+    """Return the row of a file at its present place; a new folder gets a new label."""
+    label = label_of(folder_of(place), folders, row.cluster)
+    if label == row.cluster:
+        return row._replace(path=place)
+    return Row(place, label)  # the distance and reason of another cluster would be wrong here
