@@ -38,6 +38,7 @@ from resnet_kmeans.exceptions import ConstantFeaturesError, TooFewImagesError, U
 from resnet_kmeans.export import ExportedImage, plan_export, write_export
 from resnet_kmeans.featurizer import (
     ResNetFeaturizer,
+    StrangersPath,
     describe_featurizer,
     prepare_featurizer,
     restore_featurizer,
@@ -479,7 +480,8 @@ class ImageFolderClusterer(
             "clusterer": {**kept, "random_state": seed},
             "names": self.cluster_names_,
         }
-        saving.save_model(path, header, steps)
+        is_own = not isinstance(featurizer.weights, StrangersPath)
+        saving.save_model(path, header, steps, is_own)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -491,7 +493,9 @@ class ImageFolderClusterer(
             The file to read.
         **featurizer_params
             Parameters of `ResNetFeaturizer` that replace those in the file, such as
-            ``weights=PATH`` on another machine.
+            ``weights=PATH`` on another machine. A file of another user does not choose which
+            weights file is opened, and no file chooses the cache, the batch size, the number of
+            processes, or how much is printed.
 
         Returns
         -------
@@ -505,9 +509,9 @@ class ImageFolderClusterer(
             If the file is not a model file, is damaged, or has a newer format.
         """
         ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the file
-        header, arrays = saving.read_model(path)
+        header, arrays, is_own = saving.read_model(path)
         with saving.explain_model_errors(path):
-            featurizer, fitted = restore_featurizer(header, featurizer_params)
+            featurizer, fitted = restore_featurizer(header, featurizer_params, is_own)
             model = cls(**header["clusterer"], featurizer=featurizer)
             prepared = prepare_featurizer(featurizer, model.unreadable)
             vars(prepared).update(fitted)

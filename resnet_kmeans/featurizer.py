@@ -20,15 +20,23 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from resnet_kmeans.exceptions import (
     ModelFileError,
+    NetworkError,
     UnreadableImagesError,
     UnreadableImagesWarning,
     WeightsMismatchError,
     note_reasons,
+    printable,
     warn_caller,
 )
 from resnet_kmeans.features import Extraction, FeatureCache, networks_folder, progress_bar
 from resnet_kmeans.images import as_sources, source_name
 from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec
+
+MAX_SIDE = 8192  # pixels; no network looks at larger images
+
+
+class StrangersPath(str):
+    """A weights file that the model file of another user names; it is not opened."""
 
 
 class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -252,17 +260,19 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Raises
         ------
         ValueError
-            If `input_shape` is not a height and a width of at least 32 pixels.
+            If `input_shape` is not a height and a width of 32 to 8192 pixels.
         """
-        shape = self.input_shape
-        if len(shape) != 2 or not all(isinstance(n, Integral) and int(n) >= 32 for n in shape):
-            raise ValueError(
-                "Expected input_shape to be (height, width), each at least 32 pixels, got "
-                f"{shape!r}. Nothing was computed. Pass, for example, (224, 224)."
+        _check_shape(self.input_shape)
+        if isinstance(self.weights, StrangersPath):
+            raise NetworkError(
+                f"The model was saved by another user or on another machine, with the weights "
+                f"{printable(self.weights)}, which are not opened for that reason. Nothing was "
+                "computed. Pass the file of the weights: load(..., weights=PATH) or --weights PATH."
             )
         named = {name: getattr(self, name) for name in NetworkSpec.__dataclass_fields__}
         named["weights"] = None if self.weights is None else os.fspath(self.weights)
-        return NetworkSpec(**{**named, "input_shape": (int(shape[0]), int(shape[1]))})
+        height, width = self.input_shape
+        return NetworkSpec(**{**named, "input_shape": (int(height), int(width))})
 
     @property
     def _n_features_out(self) -> int:
@@ -282,6 +292,16 @@ def prepare_featurizer(given: Any, unreadable: str) -> Any:
     if "unreadable" in featurizer.get_params(deep=False):
         featurizer.set_params(unreadable="nan" if unreadable == "skip" else "raise")
     return featurizer
+
+
+def _check_shape(shape: Any) -> None:
+    """Raise a ValueError unless a shape is a height and width that networks take."""
+    sides = [isinstance(n, Integral) and 32 <= int(n) <= MAX_SIDE for n in shape]
+    if len(shape) != 2 or not all(sides):
+        raise ValueError(
+            f"Expected input_shape to be (height, width), each at most {MAX_SIDE} and at least 32 "
+            f"pixels, got {shape!r}. Nothing was computed. Pass, for example, (224, 224)."
+        )
 
 
 def describe_featurizer(featurizer: Any) -> dict[str, Any]:
@@ -309,7 +329,7 @@ def describe_featurizer(featurizer: Any) -> dict[str, Any]:
 
 
 def restore_featurizer(
-    described: Mapping[str, Any], given: Mapping[str, Any]
+    described: Mapping[str, Any], given: Mapping[str, Any], is_own: bool
 ) -> tuple[ResNetFeaturizer, dict[str, Any]]:
     """Return an unfitted featurizer, with the fitted attributes from a model file.
 
@@ -319,6 +339,8 @@ def restore_featurizer(
         Contains the result of `describe_featurizer`.
     given : mapping
         Parameters that replace those in `described`.
+    is_own : bool
+        Whether this user wrote the file, which then may name a weights file.
 
     Raises
     ------
@@ -327,10 +349,17 @@ def restore_featurizer(
     """
     parameters = {**described["featurizer"], **given}
     parameters["input_shape"] = tuple(parameters["input_shape"])
-    if "cache" not in given and parameters["cache"] is not None:
-        parameters["cache"] = "default"  # a file from someone else must not choose a folder
-    fitted = {
-        "fingerprint_": described["fingerprint"],
-        "n_features_out_": described["n_features"],
-    }
-    return ResNetFeaturizer(**parameters), fitted
+    for name in {"batch_size", "cache", "n_jobs", "verbose"} - {*given}:
+        if parameters.pop(name) is None and name == "cache":
+            parameters[name] = None
+    recorded = parameters["weights"]
+    if recorded not in (None, "imagenet") and not (is_own or "weights" in given):
+        parameters["weights"] = StrangersPath(recorded)
+    featurizer = ResNetFeaturizer(**parameters)
+    featurizer._validate_params()
+    _check_shape(featurizer.input_shape)
+    fingerprint, n_features = described["fingerprint"], described["n_features"]
+    is_valid = isinstance(fingerprint, str) and fingerprint.isalnum()
+    if not is_valid or type(n_features) is not int or n_features < 1:
+        raise ValueError(f"the fingerprint {fingerprint!r} of {n_features!r} features")
+    return featurizer, {"fingerprint_": fingerprint, "n_features_out_": n_features}

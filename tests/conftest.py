@@ -48,7 +48,6 @@ def new_cache(tmp_path_factory, compiled_networks):
 
 def _set_own_folders(patch, tmp_path_factory, cache):
     patch.setenv("RESNET_KMEANS_CACHE", str(cache))
-    patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
 
 
@@ -57,6 +56,7 @@ def _own_folders_of_the_session(tmp_path_factory, new_cache):
     """Keep fixtures that outlive a test away from the user's cache and Keras' folder."""
     with pytest.MonkeyPatch.context() as patch:
         _set_own_folders(patch, tmp_path_factory, new_cache())
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

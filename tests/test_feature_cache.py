@@ -251,13 +251,28 @@ def test_a_flipped_bit_is_never_served(tmp_path, featurizer, paths):
 
 @pytest.mark.parametrize("version", [0, 1, 99])
 def test_a_database_of_another_layout_is_begun_anew(tmp_path, noisy, paths, version):
-    (tmp_path / "cache").mkdir()
+    rows = noisy.transform(paths)
     with sqlite3.connect(tmp_path / "cache" / "features.sqlite3") as database:
+        database.execute("DROP TABLE features")
         database.execute("CREATE TABLE features (something)")
         database.execute(f"PRAGMA user_version = {version}")
     database.close()
+    assert not any(is_same(noisy.transform(paths), rows))
     rows = noisy.transform(paths)
     assert all(is_same(noisy.transform(paths), rows))
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path, noisy, paths):
+    (tmp_path / "cache").mkdir()
+    file = tmp_path / "cache" / "features.sqlite3"
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE features (something)")
+    database.close()
+    before = file.read_bytes()
+    with pytest.warns(CacheWarning, match="of another program"):
+        noisy.transform(paths)
+    assert main(["cache", "--clear", "--cache", str(tmp_path / "cache")]) == 0
+    assert file.read_bytes() == before
 
 
 def test_a_locked_cache_warns_and_keeps_what_it_has(tmp_path, noisy, paths, monkeypatch):

@@ -201,7 +201,7 @@ class Work:
             except OSError as error:
                 if error.errno in NO_ROOM:
                     raise
-                reason = f"it cannot be returned: {error.strerror}"
+                reason = f"it cannot be returned: {error}"
             if reason and self.is_edited_copy(i):
                 self.kept[place] = reason
             elif reason:

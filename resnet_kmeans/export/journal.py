@@ -243,8 +243,8 @@ class Journal:
         self.files += step.files
         self.rows += [None] * len(step.files)
         self.earlier = {}
-        for number, _, after in self.changes_of(step):
-            self.earlier.setdefault(number, self.rows[number])
+        for number, before, after in self.changes_of(step):
+            self.earlier.setdefault(number, self.rows[number] if step.of else before)
             self.rows[number] = after
         self.is_finished = False
 

@@ -10,6 +10,8 @@ LOCK_TIMEOUT = 30  # seconds to wait while another process writes
 # The id of a network is a hash of its identity. A counter would start again after the cache is
 # cleared, while another process may still write rows under an old number.
 FORMAT = 2
+# Marks the file as ours in its header, since another program may have one of this name.
+APPLICATION_ID = int.from_bytes(b"rnkm", "big")
 _SCHEMA = f"""
 DROP TABLE IF EXISTS networks; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS features;
 CREATE TABLE networks (
@@ -18,6 +20,7 @@ CREATE TABLE files (path BLOB PRIMARY KEY, state TEXT, digest BLOB) WITHOUT ROWI
 CREATE TABLE features (
     network INTEGER, digest BLOB, used INTEGER, row BLOB, PRIMARY KEY (network, digest));
 CREATE INDEX features_used ON features (used);
+PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT}
 """
 
@@ -36,6 +39,7 @@ def connect(file: Path) -> sqlite3.Connection:
         file, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
+        _require_own(database)
         _choose_journal(database)
         # Damaged text should fail its checksum later, not raise an error here.
         database.text_factory = lambda text: text.decode(errors="replace")
@@ -44,6 +48,15 @@ def connect(file: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _require_own(database: sqlite3.Connection) -> None:
+    """Raise an error if another program made the file."""
+    # In this order: another process may create its tables, and mark the file, in between.
+    (n_tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (made_by,) = database.execute("PRAGMA application_id").fetchone()
+    if made_by != APPLICATION_ID and n_tables:
+        raise sqlite3.OperationalError("it is the database of another program")
 
 
 def _choose_journal(database: sqlite3.Connection) -> None:

@@ -43,6 +43,7 @@ def make_thumbnail(image: Any) -> Thumbnail | None:
     """Return a thumbnail of at most `MAX_THUMBNAIL_BYTES`, or None for an unreadable image."""
     try:
         picture = _open(image, THUMBNAIL_SIZES[0])
+        picture.info.clear()  # a page that is sent to somebody tells nothing but the picture
     except DecodeError:
         return None
     for size in THUMBNAIL_SIZES:

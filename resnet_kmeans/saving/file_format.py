@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from resnet_kmeans._files import replacing
+from resnet_kmeans._marks import is_marked, mark_of
 from resnet_kmeans.exceptions import ModelFileError, printable
 
 FORMAT = 1
@@ -20,7 +21,11 @@ MAX_BYTES = 2**30  # a model of 10,000 clusters takes 3 MB; larger files are not
 
 
 def write_model(
-    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str],
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    is_own: bool,
 ) -> None:
     """Write a model file, completely or not at all.
 
@@ -34,6 +39,8 @@ def write_model(
     header : mapping
         Values that JSON can represent.
     arrays : mapping of str to ndarray
+    is_own : bool
+        Whether the file gets the mark of this user.
 
     Raises
     ------
@@ -49,7 +56,8 @@ def write_model(
         )
     text = json.dumps({"format": FORMAT, **header}, default=_plain)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {"resnet_kmeans": text, "sha256": _digest(text, contiguous)}
+    digest = _digest(text, contiguous)
+    metadata = {"resnet_kmeans": text, "sha256": digest, "mark": mark_of(digest) if is_own else ""}
     try:
         with replacing(path) as part, open(part, "wb") as file:
             file.write(to_safetensors(contiguous, metadata))
@@ -69,8 +77,12 @@ def _plain(value: Any) -> Any:
     )
 
 
-def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the header and arrays of a model file, without running any code from it.
+def read_model(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
+    """Return the header and arrays of a model file, and whether this user wrote it.
+
+    No code from the file is run.
 
     Raises
     ------
@@ -91,7 +103,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     text = metadata["resnet_kmeans"]
     try:
         header = json.loads(text)
-        newer = header["format"] > FORMAT
+        newer = int(header["format"]) > FORMAT
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError(_refusal(path, f"a damaged header ({error})")) from error
     if newer:
@@ -100,9 +112,10 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
             + " Or upgrade resnet-kmeans."
         )
     arrays = _arrays(path)
-    if _digest(text, arrays) != metadata.get("sha256"):
+    digest = _digest(text, arrays)
+    if digest != metadata.get("sha256"):
         raise ModelFileError(_refusal(path, "contents that were changed after it was written"))
-    return header, arrays
+    return header, arrays, is_marked(metadata.get("mark"), digest)
 
 
 def _refusal(path: Path, got: str) -> str:

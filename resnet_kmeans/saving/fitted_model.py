@@ -25,7 +25,7 @@ KNOWN_REDUCERS = (  # the reducers that can be saved as arrays, by the types of 
 
 
 def save_model(
-    path: str | os.PathLike[str], header: Mapping[str, Any], steps: Sequence[Any]
+    path: str | os.PathLike[str], header: Mapping[str, Any], steps: Sequence[Any], is_own: bool
 ) -> None:
     """Write a fitted clusterer to a file.
 
@@ -37,13 +37,16 @@ def save_model(
         the clusters under ``names``. JSON must be able to represent all values.
     steps : (reducer, clusterer)
         The fitted steps.
+    is_own : bool
+        Whether the file gets the mark of this user, by whose word it may name a weights file.
 
     Raises
     ------
     ModelFileError
         If a step cannot be saved as arrays, or the file cannot be written.
     """
-    write_model(path, {"versions": library_versions(), **header}, to_arrays(*steps))
+    header = {"versions": library_versions(), **header}
+    write_model(path, header, to_arrays(*steps), is_own=is_own)
 
 
 @contextmanager
@@ -105,23 +108,49 @@ def _is_default(step: Any) -> bool:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
-    """Return the fitted reducer and clusterer whose arrays `to_arrays` returned."""
-    # Each step is fitted to placeholder data, then its public attributes are set. So its private
+    """Return the fitted reducer and clusterer whose arrays `to_arrays` returned.
+
+    Raises
+    ------
+    LookupError, ValueError
+        If an array is missing, or has a type or shape that does not fit the others.
+    """
+    # Each step is fitted to a placeholder, then its public attributes are set. So its private
     # attributes exist in every version of scikit-learn.
-    centers = arrays["cluster_centers"]
+    centers = _checked(arrays, "cluster_centers", (None, None))
+    width = centers.shape[1]
     clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
     if "components" in arrays:
-        return _new_fitted_discriminant(arrays["components"], arrays["intercept"]), clusterer
-    if not arrays["normalize"][0]:
-        return FunctionTransformer().fit(centers), clusterer
-    if "pca_components" not in arrays:
-        return make_pipeline(Normalizer()).fit(centers), clusterer
-    components = arrays["pca_components"]
-    stand_in = np.eye(len(components) + 1, components.shape[1], dtype=np.float32)
-    reducer = make_pipeline(Normalizer(), PCA(len(components))).fit(stand_in)
-    reducer.steps[-1][1].components_ = components
-    reducer.steps[-1][1].mean_ = arrays["pca_mean"]
-    return reducer, clusterer
+        components = _checked(arrays, "components", (width, None))
+        intercept = _checked(arrays, "intercept", (width,))
+        return _new_fitted_discriminant(components, intercept), clusterer
+    if arrays["normalize"][0] and "pca_components" in arrays:
+        components = _checked(arrays, "pca_components", (width, None))
+        stand_in = np.eye(2, components.shape[1], dtype=np.float32)
+        reducer = make_pipeline(Normalizer(), PCA(1)).fit(stand_in)
+        pca = reducer.steps[-1][1].set_params(n_components=width)
+        pca.components_, pca.n_components_ = components, width
+        pca.mean_ = _checked(arrays, "pca_mean", components.shape[1:])
+        return reducer, clusterer
+    is_normalized = bool(arrays["normalize"][0])
+    return (make_pipeline(Normalizer()) if is_normalized else FunctionTransformer()).fit(
+        centers[:1]
+    ), clusterer
+
+
+def _checked(
+    arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...]
+) -> np.ndarray:
+    """Return an array as float32 after checking that it is finite and of a shape."""
+    array = arrays[name]
+    pairs = zip(array.shape, shape)
+    is_shape = array.ndim == len(shape) and all(m in (n, None) for n, m in pairs)
+    if not (is_shape and array.size and array.dtype.kind == "f" and np.isfinite(array).all()):
+        raise ValueError(
+            f"Expected {name} as finite numbers of shape {shape}, got {array.dtype} of "
+            f"{array.shape}"
+        )
+    return array.astype(np.float32, copy=False)
 
 
 def _new_fitted_discriminant(components: np.ndarray, intercept: np.ndarray) -> Any:
@@ -140,8 +169,10 @@ def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:
     inertia : float
         Sum of squared distances of the rows of the fit to their centers.
     """
-    # `fit` may average equal centers, or change them by rounding, so they are set afterwards.
-    clusterer = KMeans(len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
+    # Fitted to one row: to all centers, it would take minutes if there are many.
+    clusterer = KMeans(1, n_init=1, max_iter=1).fit(centers[:1])
+    clusterer.set_params(n_clusters=len(centers), init=centers)
     clusterer.cluster_centers_ = centers
+    clusterer.labels_ = np.arange(len(centers), dtype=np.int32)
     clusterer.inertia_ = inertia
     return clusterer
