@@ -88,6 +88,7 @@ class Work:
         self.folder, self.journal, self.found, self.is_first = folder, journal, found, is_first
         self.stuck: dict[str, str] = {}
         self.kept: dict[str, str] = {}
+        self.made: set[str] = set()  # folders that are there for sure
         self.rows = {i: self.wanted(i) for i in journal.earlier}
         self.others = self.find_others()
         self.find_free_paths()
@@ -233,13 +234,18 @@ class Work:
             if before != target:
                 self._rename(before, target)
         remove_emptied(self.folder, (before for _, before, _ in moves))
+        self.made.clear()
         for stage, _, after in waiting:
             self._rename(stage, after)
 
     def _rename(self, before: str, after: str) -> None:
-        target = self.folder / after
-        target.parent.mkdir(parents=True, exist_ok=True)
-        rename_file(self.folder / before, target)
+        self._make_folder(after)
+        rename_file(os.path.join(self.folder, before), os.path.join(self.folder, after))
+
+    def _make_folder(self, path: str) -> None:
+        if (folder := os.path.dirname(path)) not in self.made:
+            os.makedirs(os.path.join(self.folder, folder), exist_ok=True)
+            self.made.add(folder)
 
     def _place(self, i: int, path: str) -> bool:
         """Bring a file from its source, unless it came before an interruption."""
@@ -259,7 +265,7 @@ class Work:
                 self.stuck[file.source] = "it is another image now, which stays there"
                 self.rows[i] = Row(None, UNREADABLE, None, "another image is at its source now")
                 return False
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder(path)
         part = self.folder / f"{HIDDEN_PREFIX}{self.journal.last.token}.part"
         place_file(file.action, file.source, target, part)
         return True

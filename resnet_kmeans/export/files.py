@@ -164,7 +164,7 @@ def move_file(source: str | os.PathLike[str], target: Path, part: Path) -> None:
         os.unlink(source)
 
 
-def rename_file(source: Path, target: Path) -> None:
+def rename_file(source: str, target: str) -> None:
     """Rename a file within a file system, to a free path.
 
     Raises
@@ -176,7 +176,7 @@ def rename_file(source: Path, target: Path) -> None:
     os.rename(source, target)
 
 
-def _require_free(target: Path) -> None:
+def _require_free(target: str | os.PathLike[str]) -> None:
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, "another file has its path", str(target))
 
@@ -189,7 +189,7 @@ def _copy(source: str | os.PathLike[str], part: Path) -> None:
 
 def remove_emptied(root: Path, left: Iterable[str]) -> None:
     """Remove folders that files were moved from, and their parents, if they are empty now."""
-    for parent in {Path(os.path.dirname(path)) for path in left}:
+    for parent in map(Path, {os.path.dirname(path) for path in left}):
         for folder in [parent, *parent.parents][:-1]:  # all but the root itself
             remove_empty(root / folder)
 

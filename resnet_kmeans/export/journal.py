@@ -7,9 +7,7 @@ mark: the user's keyed hash of the line and of the mark before it.
 
 import errno
 import json
-import ntpath
 import os
-import posixpath
 import re
 import stat
 from collections.abc import Sequence
@@ -29,6 +27,10 @@ COMMANDS = ("export", "apply", "rename", "split", "add", "undo", "redo")
 # A full disk has no room to record that something is taken back, so a little is kept.
 RESERVE, RESERVE_BYTES = f"{HIDDEN_PREFIX}reserve", 2**16
 MODEL_NAME = re.escape(HIDDEN_PREFIX) + r"\d{1,9}\.safetensors"
+# Names joined by "/", none of them "." or "..". Without a colon or backslash, which are ordinary
+# characters on POSIX, no path is a drive, a stream, a share or a folder on Windows either.
+_NAME = r"(?!\.{1,2}(?:/|\Z))[^/\\:\0]+"
+_RELATIVE = re.compile(f"{_NAME}(?:/{_NAME})*")
 ABSENT = os.strerror(errno.ENOENT)
 
 
@@ -394,7 +396,7 @@ def _take(journal: Journal, line: dict[str, Any], text: str) -> None:
     journal.mark = mark
     n_files = len(journal.files)
     if "step" in line:
-        step = _step_from(line, n_files)
+        step = (_own_step if is_own else _step_from)(line, n_files)
         takes_back = journal.is_finished or journal.last.number in step.of
         if step.number != len(journal.steps) + 1 or not takes_back:
             raise ValueError(f"with step {step.number} out of order")
@@ -412,7 +414,25 @@ def _take(journal: Journal, line: dict[str, Any], text: str) -> None:
         journal.strange.add(journal.last.number)
 
 
+def _own_step(line: dict[str, Any], n_files: int) -> Step:
+    """Return a step that carries this user's mark, which proves that it is as it was written."""
+    line["number"] = line.pop("step")
+    line["files"] = [
+        ExportedFile(source, action, content and Content(*content), owner, real)
+        for source, action, content, owner, real in line["files"]
+    ]
+    line["changes"] = [
+        Change(i, before and Row(*before), after and Row(*after))
+        for i, before, after in line["changes"]
+    ]
+    line["others"] = [(before, after) for before, after in line["others"]]
+    if (pair := line["clusters"]) is not None:
+        line["clusters"] = (Clusters(*pair[0]), Clusters(*pair[1]))
+    return Step(**line)
+
+
 def _step_from(line: dict[str, Any], n_files: int) -> Step:
+    """Return a step that a stranger wrote, after checking all that it says."""
     line["number"] = int(line.pop("step"))
     line["files"] = [_file_from(*values) for values in line["files"]]
     n_files += len(line["files"])
@@ -469,13 +489,9 @@ def _number(value: Any, n_files: int) -> int:
 
 def _inside(path: Any) -> str:
     """Return a path after checking that it stays in the folder, on every system."""
-    # Exports are shared, so the journal of a stranger must do no harm. What is an ordinary name
-    # on one system is a drive, a stream or a folder on another.
-    parts = str(path).replace("\\", "/").split("/")
-    leads_out = not isinstance(path, str) or any(part in ("", ".", "..") for part in parts)
-    is_absolute = leads_out or posixpath.isabs(path) or ntpath.isabs(path)
-    if is_absolute or ntpath.splitdrive(path)[0] or {":", "\\", "\0"} & set(path):
+    # Exports are shared, so the journal of a stranger must do no harm.
+    if not (isinstance(path, str) and _RELATIVE.fullmatch(path)):
         raise ValueError(f"with a path outside the folder: {path!r}")
-    if parts[0].casefold().startswith(HIDDEN_PREFIX):
-        raise ValueError(f"with a path among its own records: {path!r}")
-    return str(path)
+    if path[: len(HIDDEN_PREFIX)].casefold() == HIDDEN_PREFIX:
+        raise ValueError(f"with a path among the hidden files: {path!r}")
+    return path

@@ -164,21 +164,22 @@ def links_of_strangers(journal: Journal) -> set[int]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the path and status of each file and link in a folder, except its records."""
-    for root, folders, names in os.walk(folder):
-        inner = Path(root).relative_to(folder).as_posix()
-        at_root = inner == "."
-        folders[:] = sorted(f for f in folders if not (at_root and f.startswith(HIDDEN_PREFIX)))
-        for name in sorted(names):
-            if at_root and (name.startswith(HIDDEN_PREFIX) or name in (TABLE, REPORT)):
-                continue
-            status = os.lstat(os.path.join(root, name))
-            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-                yield (name if at_root else f"{inner}/{name}"), status
-    stage = folder / STAGE
-    if stage.is_dir() and not stage.is_symlink():
-        for entry in os.scandir(stage):
-            yield f"{STAGE}/{entry.name}", entry.stat(follow_symlinks=False)
+    """Yield the path and status of each file and link in a folder, except its hidden records."""
+    top = os.path.join(folder, "")
+    for path, status in _walk(top, ""):
+        name = path.partition("/")[0]
+        if name == STAGE or not (name.startswith(HIDDEN_PREFIX) or path in (TABLE, REPORT)):
+            yield path, status
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, f"{prefix}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
+            yield prefix + entry.name, entry.stat(follow_symlinks=False)
 
 
 def _target(path: Path) -> str | None:
