@@ -35,11 +35,12 @@ from resnet_kmeans.clustering import (
     takes_n_clusters,
 )
 from resnet_kmeans.exceptions import ConstantFeaturesError, TooFewImagesError, UnreadableImagesError
-from resnet_kmeans.export import ExportedImage, plan_export, write_export
+from resnet_kmeans.export import Content, ExportedImage, plan_export, write_export
 from resnet_kmeans.featurizer import (
     ResNetFeaturizer,
     StrangersPath,
     describe_featurizer,
+    known_digests,
     prepare_featurizer,
     restore_featurizer,
 )
@@ -427,10 +428,13 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         planned = plan_export(*self._labelled(X), names=self.cluster_names_)
+        # What was read for its features is not read again before it is exported.
+        known = known_digests(self.pipeline_["featurizer"], [i.source_path for i in planned[0]])
         return write_export(
             *(planned, folder),
             action=action,
             model=self,
+            contents={path: Content(*found) for path, found in known.items()},
             dry_run=dry_run,
             companions=companions,
             skip_copies=skip_copies,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,13 @@ from resnet_kmeans.exceptions import (
     printable,
     warn_caller,
 )
-from resnet_kmeans.features import Extraction, FeatureCache, networks_folder, progress_bar
+from resnet_kmeans.features import (
+    Extraction,
+    FeatureCache,
+    file_state,
+    networks_folder,
+    progress_bar,
+)
 from resnet_kmeans.images import as_sources, source_name
 from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec
 
@@ -326,6 +333,22 @@ def describe_featurizer(featurizer: Any) -> dict[str, Any]:
         "fingerprint": featurizer.fingerprint_,
         "n_features": featurizer.n_features_out_,
     }
+
+
+def known_digests(featurizer: Any, paths: Sequence[Any]) -> dict[str, tuple[int, str]]:
+    """Return the size and 128-bit BLAKE2b hash of files that the cache knows.
+
+    Files that changed since they were read for their features are left out.
+    """
+    known = {}
+    if type(featurizer) is ResNetFeaturizer and featurizer.cache is not None:
+        with FeatureCache(featurizer.cache) as cache:
+            for path in {os.path.abspath(p) for p in paths if isinstance(p, (str, os.PathLike))}:
+                with suppress(OSError):
+                    state, is_settled = file_state(path)
+                    if is_settled and (digest := cache.find_digest(path, state)) is not None:
+                        known[path] = (os.stat(path).st_size, digest.hex())
+    return known
 
 
 def restore_featurizer(

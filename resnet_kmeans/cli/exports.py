@@ -104,14 +104,18 @@ def log(args: argparse.Namespace) -> None:
 def undo(args: argparse.Namespace) -> None:
     """Take back the last step of an export, or all of them."""
     steps = [step for step in exports.export_log(args.output) if not step.of]
+    applied = [step.command for step in steps if step.state != "undone"]
     back = exports.undo_export(
         args.output, all_steps=args.all, dry_run=args.dry_run, trust=args.trust
     )
-    steps = [step for step in steps if step.state != "undone"][:: -1 if args.all else 1]
-    names = ", ".join(step.command for step in (steps if args.all else steps[-1:]))
-    would = "would be taken back" if args.dry_run else "taken back"
-    moved = f"{count(len(back), 'image', 'was')} moved back" if back else ""
-    print(f"{names or 'undo'} {would}: {moved or 'copies and links were removed'}")
+    names = ", ".join(applied[::-1] if args.all else applied[-1:]) or "undo"
+    done = "would be taken back" if args.dry_run else "was taken back"
+    moved = (
+        f"{count(len(back), 'image')} would be"
+        if args.dry_run
+        else count(len(back), "image", "was")
+    )
+    print(f"{names} {done}; {moved} moved back")
     if not os.path.exists(args.output):
         print(f"To have the export back: resnet-kmeans redo {printable(args.output)}")
 

@@ -1,5 +1,6 @@
 """Writes images to one folder per cluster."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from resnet_kmeans.export.plan import (
     plan_export,
 )
 from resnet_kmeans.export.table import ExportedImage
+
+logger = logging.getLogger(__name__)
 
 SAME = "the same content as"
 
@@ -163,8 +166,10 @@ def write_export(
     check_output_folder(folder)
     if skip_copies or not dry_run:
         known = read_contents(images, contents)
-    if skip_copies:
-        images = without_copies(images, known)
+        if skip_copies:
+            images = without_copies(images, known)
+        elif n_copies := len(known) - len(set(known.values())):
+            logger.info("%d images have the content of others (--skip-copies)", n_copies)
     takes_along = action == "move" if companions is None else companions
     extra = find_companions(images) if takes_along else []
     plan = [*images, *(images[i]._replace(source_path=p, exported_path=t) for i, p, t in extra)]

@@ -1,5 +1,6 @@
 """The history of an export: lists its steps, takes them back, repeats and finishes them."""
 
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from resnet_kmeans.export.editing import Export, aside, bring_back, editing, put
 from resnet_kmeans.export.execution import Work
 from resnet_kmeans.export.journal import read_journal
 from resnet_kmeans.export.table import ExportedImage
+
+logger = logging.getLogger(__name__)
 
 
 class LoggedStep(NamedTuple):
@@ -152,6 +155,7 @@ def _reported(export: Export, work: Work, reasons: dict[str, str] | None = None)
     moved = [i for i in work.moved if files[i].owner is None]
     inside = [str(row.path) for i in moved if (row := rows[i]) is not None]
     back = [files[i].source for i in moved if rows[i] is None and files[i].action == "move"]
+    _log_counts(work, len(back + inside), is_dry_run=reasons is not None)
     if stuck := (work.stuck if reasons is None else reasons):
         raise OutputFolderError(
             f"Some images of {printable(export.folder)} could not be returned ({len(stuck)}):\n"
@@ -161,6 +165,23 @@ def _reported(export: Export, work: Work, reasons: dict[str, str] | None = None)
             "left."
         )
     return back + inside
+
+
+def _log_counts(work: Work, n_back: int, is_dry_run: bool) -> None:
+    """Log in one line what happens to the images, or would happen, and what is lost."""
+    images = [i for i in work.rows if work.journal.files[i].owner is None]
+    leaving = [i for i in images if work.rows[i] is None and work.journal.files[i].action != "move"]
+    there = [place for i in leaving if (place := work.found.places[i])]
+    edited = [i for i in leaving if i in work.found.edited] if is_dry_run else work.kept
+    was_there = [(row := work.journal.earlier[i]) and row.path for i in leaving]
+    counts = {
+        "moved back": n_back,
+        "copies or links removed": len(there) - len(edited),
+        "edited copies kept": len(edited),
+        "not in the folder any more": sum(map(bool, was_there)) - len(there),
+    }
+    said = ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing to do"
+    logger.info("%s%s", "would be: " if is_dry_run else "", said)
 
 
 def _steps_to_undo(export: Export, all_steps: bool) -> list[int]:
@@ -232,7 +253,8 @@ def _repeat(export: Export, dry_run: bool) -> Work:
     journal = export.journal
     if not journal.is_finished and journal.last.command == "redo":
         return export.resume()  # the same command, which was interrupted
-    export.require_finished()
+    if not journal.is_finished:
+        export.require_finished()  # raises an error that says what was interrupted
     if not journal.undone:
         raise OutputFolderError(
             f"There is nothing to redo in {printable(export.folder)}: no step was undone, or "
