@@ -417,6 +417,11 @@ class Export:
         self.journal = planned
         return self.carry_out(work)
 
+    def sweep(self) -> None:
+        """Remove what killed commands left: temporary files, and models that nothing names."""
+        models = [step.clusters[1].model for step in self.journal.steps if step.clusters]
+        _sweep(self.folder, JOURNAL, LOCK, RESERVE, *models)
+
     def resume(self) -> Work:
         """Carry out the last step, which was interrupted."""
         work = Work(self.folder, self.journal, self.survey(read=bool(self.journal.last.of)))
@@ -446,8 +451,7 @@ class Export:
             for name in (TABLE, REPORT):
                 (self.folder / name).unlink(missing_ok=True)
         append_done(self.folder, journal, after, known)
-        models = [step.clusters[1].model for step in journal.steps if step.clusters]
-        _sweep(self.folder, JOURNAL, LOCK, RESERVE, *models)
+        self.sweep()
         if not journal.applied:
             put_aside(self.folder)
         if work.kept:

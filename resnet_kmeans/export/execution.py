@@ -244,7 +244,7 @@ class Work:
 
     def _make_folder(self, path: str) -> None:
         if (folder := os.path.dirname(path)) not in self.made:
-            os.makedirs(os.path.join(self.folder, folder), exist_ok=True)
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
             self.made.add(folder)
 
     def _place(self, i: int, path: str) -> bool:

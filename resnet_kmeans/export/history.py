@@ -194,6 +194,7 @@ def _steps_to_undo(export: Export, all_steps: bool) -> list[int]:
 
 def _take_back(export: Export, of: list[int], dry_run: bool) -> Work:
     brought = {i for number in of for i in export.journal.steps[number - 1].brought}
+    export.sweep()  # half a copy may have filled the disk
     # What leaves the folder is read: size and time do not prove a content.
     leaves = any(export.journal.files[i].action == "move" for i in brought)
     export.survey(read=leaves and not dry_run)

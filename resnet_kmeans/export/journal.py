@@ -25,7 +25,7 @@ from resnet_kmeans.export.table import ExportedImage
 FORMAT = 4
 COMMANDS = ("export", "apply", "rename", "split", "add", "undo", "redo")
 # A full disk has no room to record that something is taken back, so a little is kept.
-RESERVE, RESERVE_BYTES = f"{HIDDEN_PREFIX}reserve", 2**16
+RESERVE, RESERVE_BYTES = f"{HIDDEN_PREFIX}reserve", 2**14
 MODEL_NAME = re.escape(HIDDEN_PREFIX) + r"\d{1,9}\.safetensors"
 # Names joined by "/", none of them "." or "..". Without a colon or backslash, which are ordinary
 # characters on POSIX, no path is a drive, a stream, a share or a folder on Windows either.
@@ -279,10 +279,6 @@ def append_step(folder: Path, journal: Journal) -> None:
         _append(folder, journal, line)
         return
     text = header + _marked(line, journal)
-    try:
-        (folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
-    except OSError:  # there is hardly any room now
-        (folder / RESERVE).unlink(missing_ok=True)
     with replacing(folder / JOURNAL) as part:
         part.write_text(text, encoding="ascii", newline="\n")
     for above in (folder, folder.absolute().parent):
@@ -297,6 +293,11 @@ def append_done(
     found = [[number, *values] for number, values in sorted(known.items())]
     _append(folder, journal, {"done": journal.last.number, "rows": [*rows.items()], "known": found})
     journal.finish(rows, known)
+    if not (folder / RESERVE).exists():
+        try:
+            (folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
+        except OSError:  # there is hardly any room already
+            (folder / RESERVE).unlink(missing_ok=True)
 
 
 def _append(folder: Path, journal: Journal, line: dict[str, Any]) -> None:
