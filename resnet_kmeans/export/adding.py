@@ -76,8 +76,10 @@ def _without_present(
     export: Export, contents: Mapping[str, Content | None]
 ) -> tuple[dict[str, Content | None], dict[str, str]]:
     """Return the contents that an export does not have, and where it has the others."""
-    files = zip(export.journal.files, export.found.places)
-    where = {file.content: f"in the export as {place}" for file, place in files if place}
+    placed = [(file, p) for file, p in zip(export.journal.files, export.found.places) if p]
+    where = {file.content: f"in the export as {place}" for file, place in placed}
+    # Another command may have moved an image here since it was listed.
+    gone = {file.source: where[file.content] for file, _ in placed if file.action == "move"}
     if edited := sorted(export.found.edited):
         places = [str(export.found.places[i]) for i in edited]
         now = contents_of([export.folder / place for place in places])
@@ -88,6 +90,8 @@ def _without_present(
     for path, content in contents.items():
         if content is not None and content in where:
             already[path] = where[content]
+        elif path in gone and not os.path.lexists(path):
+            already[path] = gone[path]
         else:
             fresh[path] = content
             where[content] = f"{SAME} {path}"

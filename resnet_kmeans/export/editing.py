@@ -103,6 +103,7 @@ def editing(
     *,
     is_finishing: bool = False,
     is_reading: bool = False,
+    is_redo: bool = False,
     trust: bool = False,
 ) -> Iterator["Export"]:
     """Lock an export and read it; nothing that was read before is used after.
@@ -114,6 +115,8 @@ def editing(
         Whether the command can work on an export in which another was interrupted.
     is_reading : bool, default=False
         Whether nothing will be written.
+    is_redo : bool, default=False
+        Whether an export that was taken back as a whole is brought back.
     trust : bool, default=False
         Whether paths outside the folder are touched even if a stranger wrote them.
 
@@ -125,10 +128,15 @@ def editing(
     """
     folder = Path(output_folder)
     if not os.path.lexists(folder / JOURNAL):
-        if (aside(folder) / JOURNAL).exists():
+        if not (aside(folder) / JOURNAL).exists():
+            read_journal(folder)  # raises an error that says why there is none
+        if not is_redo:
             raise undone(folder)
-        read_journal(folder)  # raises an error that says why there is none
+        with explain_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     with _uncollected(), lock(folder, is_reading):
+        if is_redo:
+            bring_back(folder)
         export = Export(folder, read_journal(folder), trust)
         if not is_finishing:
             export.require_finished()

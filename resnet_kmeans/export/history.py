@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.editing import Export, aside, bring_back, editing, put_aside
+from resnet_kmeans.export.editing import Export, aside, editing, put_aside
 from resnet_kmeans.export.execution import Work
 from resnet_kmeans.export.journal import read_journal
 from resnet_kmeans.export.table import ExportedImage
@@ -233,8 +233,7 @@ def redo_export(
     >>> redo_export("clusters")  # doctest: +SKIP
     ['/home/me/photos/a.jpg', '/home/me/photos/b.jpg']
     """
-    bring_back(Path(folder))
-    with editing(folder, is_finishing=True, trust=trust) as export:
+    with editing(folder, is_finishing=True, is_redo=True, trust=trust) as export:
         try:
             work = _repeat(export, dry_run)
         finally:
