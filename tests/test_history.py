@@ -18,7 +18,7 @@ from resnet_kmeans import (
     undo_export,
 )
 from resnet_kmeans.cli import main
-from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
+from resnet_kmeans.exceptions import CurationError, EditedCopiesWarning, OutputFolderError
 from tests.export_folders import contents, draw, images_in, make_images, present_rows, visible
 from tests.kills import KILLED, run_here
 
@@ -133,6 +133,14 @@ def test_what_a_person_moved_stays_there_when_a_correction_is_taken_back(images,
     assert present_rows(out)[0].exported_path == "cluster_1/mine.png"
     undo_export(out)
     assert not out.exists()
+
+
+def test_the_folders_of_a_step_that_was_undone_are_unknown(images, out):
+    export_clusters(images, [0, 0, 1, 1], out)
+    apply_curation(out, {"moves": {"cluster_0/a.png": "dogs"}})
+    undo_export(out)
+    with pytest.raises(CurationError, match="dogs: not part of this export"):
+        apply_curation(out, {"names": {"dogs": "cats"}})
 
 
 def test_a_name_that_is_taken_meanwhile_is_not_overwritten(images, out):

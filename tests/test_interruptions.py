@@ -78,6 +78,9 @@ class Snapshot:
                 shutil.copytree(path, folder / name)
 
     def restore(self):
+        # Of an export that was undone, which would otherwise come back.
+        aside = Path(os.environ["XDG_STATE_HOME"], "resnet_kmeans", "undone")
+        shutil.rmtree(aside, ignore_errors=True)
         for name, path in self.place.items():
             shutil.rmtree(path, ignore_errors=True)
             if (self.folder / name).exists():
@@ -508,7 +511,9 @@ def test_random_kills_and_commands_lose_no_image_and_move_none_unasked(
         story = Story(place, run, random.Random(number), command)
         for _ in range(3):
             story.step(killed=True)
+            story.by_hand()
             story.step(killed=False)
+            story.by_hand()
         story.end()
 
 
@@ -551,6 +556,28 @@ class Story:
         self.log.append((argv, code, text))
         return code, text
 
+    def by_hand(self):
+        """Do what a person does between commands: rename a file or folder, move or add a file."""
+        out, rng = self.place["out"], self.rng
+        images = sorted(images_in(out)) if out.exists() else []
+        if not images or rng.random() < 0.5:
+            return
+        image = out / rng.choice(images)
+        kind = rng.choice(["rename", "move", "rename folder", "add"])
+        folders = sorted({path.split("/")[0] for path in images})
+        target = {
+            "rename": image.with_name(f"by_hand_{len(self.log)}{image.suffix}"),
+            "move": out / rng.choice([*folders, "new"]) / f"{len(self.log)}{image.suffix}",
+            "rename folder": out / f"folder_{len(self.log)}",
+            "add": image.with_name(f"mine_{len(self.log)}.txt"),
+        }[kind]
+        self.log.append((kind, image, target))
+        target.parent.mkdir(exist_ok=True)
+        if kind == "add":
+            target.write_text(f"mine {len(self.log)}")
+        else:
+            (image.parent if kind == "rename folder" else image).rename(target)
+
     def step(self, killed):
         argv, before = self.argv(), state(self.place)
         was = state_of(self.place["out"])
@@ -579,6 +606,6 @@ class Story:
             assert self.do(0, [self.rng.choice(["finish", "undo"]), out])[0] == 0, self.log
         if state_of(out) == "finished":
             assert self.do(0, ["undo", "--all", out])[0] == 0, self.log
-        assert visible(out) == {}, self.log
+        assert all(path.endswith(".txt") for path in visible(out)), self.log
         for name, files in self.before.items():
             assert contents(self.place[name]) == files, self.log

@@ -153,8 +153,9 @@ def _resolved_names(export: Export, curation: Curation) -> dict[str, str]:
     folders, present, resolved, unknown = export.clusters.folders, _folders(export), {}, []
     for named, name in curation.names.items():
         is_recent = not _is_outdated(export, curation) and named in present
-        if named in labels and not is_recent:
-            resolved[folders[labels[named]]] = name
+        label = labels.get(named, len(folders))  # of a step that was undone, perhaps
+        if label < len(folders) and not is_recent:
+            resolved[folders[label]] = name
         elif named in present:
             resolved[named] = name
         else:
