@@ -266,6 +266,11 @@ def write_export_report(
     state = read_export(output)
     added = [path for path in state.added if folder_of(path) and is_image(path)]
     rows = state.images + [ExportedImage(UNREADABLE, "", path, path) for path in added]
+    if not rows:
+        raise OutputFolderError(
+            f"No image of the export in {printable(folder)} can be found there. Nothing was "
+            "written. Put the images back; links of another user are not followed."
+        )
     paths = [row.exported_path if _folder(row) else None for row in rows]
     labels, names = _label(state, rows)
     images = [output / path if path else row.source_path for path, row in zip(paths, rows)]

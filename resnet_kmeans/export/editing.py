@@ -215,7 +215,7 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
             images=export.images(present),
             moved={p: now for i, p in recorded.items() if (now := places[i]) and now != p},
             missing={p: journal.files[i].source for i, p in recorded.items() if not places[i]},
-            added=export.found.foreign,
+            added=export.found.added,
         )
 
 

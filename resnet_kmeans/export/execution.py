@@ -170,9 +170,9 @@ class Work:
             The message lists the paths.
         """
         steps = [step for step in self.journal.steps if step.number in self.journal.strange]
-        strange = {i for step in steps for i in step.brought} & (
-            self.placed.keys() | self.returned.keys()
-        )
+        earlier = self.journal.earlier
+        leaving = {i for i, row in self.rows.items() if row is None and earlier[i] is not None}
+        strange = {i for step in steps for i in step.brought} & (leaving | self.placed.keys())
         if strange:
             sources = {self.journal.files[i].source: "outside this folder" for i in sorted(strange)}
             raise OutputFolderError(

@@ -28,6 +28,8 @@ class Survey:
         The numbers of files that are at their place with another content.
     others : list of str
         Paths of files that are not in the journal.
+    added : list of str
+        Those of them that a person put there, without links, which are not followed.
     known : dict of int to tuple
         The `identity` of each file that has the content of the journal.
     """
@@ -35,13 +37,8 @@ class Survey:
     places: list[str | None]
     edited: set[int] = field(default_factory=set)
     others: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
     known: dict[int, Identity] = field(default_factory=dict)
-
-    @property
-    def foreign(self) -> list[str]:
-        """The paths of other files that are worth telling a person about."""
-        names = [(path, os.path.basename(path).lower()) for path in self.others]
-        return [p for p, name in names if name not in SYSTEM_FILES and not name.startswith(".")]
 
 
 def survey(folder: Path, journal: Journal, *, read: bool = False, trust: bool = False) -> Survey:
@@ -77,6 +74,13 @@ class _Search:
         self.find_by_content()
         self.find_edited()
         self.found.others = [path for path in self.files if not path.startswith(f"{STAGE}/")]
+        self.found.added = [
+            path
+            for path in self.found.others
+            if not (name := os.path.basename(path).lower()).startswith(".")
+            and name not in SYSTEM_FILES
+            and stat.S_ISREG(self.files[path].st_mode)
+        ]
         return self.found
 
     @property
