@@ -1,5 +1,6 @@
 """Images are added to an export, clusters are split, by the model that it keeps."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -196,6 +197,32 @@ def test_undo_returns_what_was_moved_to_an_export_of_copies_and_keeps_the_rest(e
     assert len(undo_export(out)) == 2
     assert visible(out) == before
     assert contents(tmp_path / "new") == sources
+
+
+def test_a_pipe_or_device_is_named_and_not_waited_for(export, tmp_path):
+    out = export()
+    draw(tmp_path / "new", [1], "new_")
+    os.mkfifo(tmp_path / "new" / "camera.png")
+    (tmp_path / "new" / "zero.png").symlink_to("/dev/zero")
+    with pytest.warns(UnreadableImagesWarning, match=r"camera\.png: not a regular file"):
+        rows = add_images(out, tmp_path / "new")
+    assert [row.exported_path for row in rows if row.exported_path] == ["dark/new_1.png"]
+
+
+@pytest.mark.parametrize("action", ["copy", "move"])
+def test_what_counts_is_the_content_and_not_the_path(export, tmp_path, caplog, action):
+    """A camera begins again at its first name; an inbox is emptied and filled again."""
+    out = export("copy")
+    inbox = draw(tmp_path / "new", [1, 201], "new_")
+    add_images(out, tmp_path / "new", action=action)
+    for image, shade in zip(inbox, (2, 202)):
+        Image.new("L", (3, 3), shade).save(image)
+    twin = shutil.copy(tmp_path / "in" / "4.png", tmp_path / "new" / "twin.png")
+    with caplog.at_level("INFO"):
+        rows = add_images(out, tmp_path / "new", action=action)
+    assert [row.exported_path for row in rows] == ["dark/new_1_2.png", "light/new_201_2.png"]
+    assert f"{twin}: in the export as dark/4.png" in caplog.text
+    assert Path(twin).exists()
 
 
 def test_images_inside_the_export_are_not_added(export):

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from resnet_kmeans import (
     ImageFolderClusterer,
     ResNetFeaturizer,
     add_images,
+    apply_curation,
     export_clusters,
     finish_export,
     rename_cluster,
@@ -69,22 +71,26 @@ def elsewhere(tmp_path):
 
 
 class Snapshot:
-    """The state of folders, to which they can be returned."""
+    """The state of folders, hard links included, to which they can be returned."""
 
     def __init__(self, place, folder):
-        self.place, self.folder = place, folder
-        for name, path in place.items():
-            if path.exists():
-                shutil.copytree(path, folder / name)
+        # Of an export that was undone, whose records are elsewhere.
+        aside = Path(os.environ["XDG_STATE_HOME"], "resnet_kmeans", "undone")
+        self.roots = sorted({path.parent for path in place.values()} | {aside})
+        self.folder = folder
+        for i, root in enumerate(self.roots):
+            root.mkdir(parents=True, exist_ok=True)
+            copy_all(root, folder / str(i))
 
     def restore(self):
-        # Of an export that was undone, which would otherwise come back.
-        aside = Path(os.environ["XDG_STATE_HOME"], "resnet_kmeans", "undone")
-        shutil.rmtree(aside, ignore_errors=True)
-        for name, path in self.place.items():
-            shutil.rmtree(path, ignore_errors=True)
-            if (self.folder / name).exists():
-                shutil.copytree(self.folder / name, path)
+        for i, root in enumerate(self.roots):
+            shutil.rmtree(root)
+            copy_all(self.folder / str(i), root)
+
+
+def copy_all(source, target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", source, target], check=True)
 
 
 def state(place) -> dict[str, dict[str, bytes]]:
@@ -108,7 +114,10 @@ def check_all_else_is_refused(run, out, job):
         code, text = run(0, out, *other)
         assert code == 2, (other, text)
         assert f"resnet-kmeans finish {out}" in text, other
-    if job[0] != "undo_export":  # another reason may come first: its images are moved already
+    if job[0] not in (
+        "undo_export",
+        "redo_export",
+    ):  # another reason may come first: its images are moved already
         code, text = run(0, out, *job)
         assert code == 2, text
     assert contents(out) == before
@@ -145,7 +154,7 @@ def check_kills(run, steps, place, snapshot, job, undone=None, at_least=3):
                 continue
             assert state_of(out) == ("finished" if after["out"] else "none"), n
         elif state(place) != after:  # no plan was written yet, or none is needed
-            if job[0] != "undo_export":
+            if job[0] not in ("undo_export", "redo_export"):
                 assert state(place) == before, n
             assert run(0, root, *arguments, **options) == (0, ""), n
         assert state(place) == after, n
@@ -244,6 +253,37 @@ def test_undo_of_a_move_to_another_file_system_that_is_killed_loses_nothing(
     place["out"] = elsewhere / "out"
     export_clusters(sorted(place["more"].iterdir()), [0, 1, 0, 1], place["out"], action="move")
     job = ("undo_export", str(place["out"]), {})
+    check_kills(run, ALL, place, tmp_path / "snapshot", job)
+
+
+@pytest.mark.parametrize("command", ["undo_export", "redo_export"])
+@pytest.mark.parametrize("action", ["copy", "hardlink", "symlink", "move", "move elsewhere"])
+def test_undo_and_redo_that_are_killed_at_any_step_can_be_finished(
+    run, place, tmp_path, request, action, command
+):
+    if action == "move elsewhere":
+        place["out"] = request.getfixturevalue("elsewhere") / "out"
+    (place["in"] / "0.mov").write_text("goes with its photo")
+    images = sorted(path for path in place["in"].iterdir() if path.suffix == ".png")
+    export_clusters(images, [0, 1, 0, 1, 1], place["out"], action=action.split()[0])
+    apply_curation(place["out"], {"names": {"cluster_0": "cluster_1", "cluster_1": "cluster_0"}})
+    if command == "redo_export":
+        undo_export(place["out"])
+        undo_export(place["out"])
+    before = state(place)
+    undone = before if command == "redo_export" else None
+    job = (command, str(place["out"]), {} if undone else {"all_steps": True})
+    check_kills(run, ALL, place, tmp_path / "snapshot", job, undone)
+
+
+@pytest.mark.parametrize("command", ["undo_export", "redo_export"])
+def test_a_correction_is_taken_back_and_repeated_in_spite_of_kills(run, place, tmp_path, command):
+    images = sorted(place["in"].iterdir())
+    export_clusters(images, [0, 1, 0, 1, 1], place["out"])
+    apply_curation(place["out"], {"names": {"cluster_0": "cluster_1", "cluster_1": "cluster_0"}})
+    if command == "redo_export":
+        undo_export(place["out"])
+    job = (command, str(place["out"]), {})
     check_kills(run, ALL, place, tmp_path / "snapshot", job)
 
 
@@ -567,7 +607,7 @@ class Story:
         folders = sorted({path.split("/")[0] for path in images})
         target = {
             "rename": image.with_name(f"by_hand_{len(self.log)}{image.suffix}"),
-            "move": out / rng.choice([*folders, "new"]) / f"{len(self.log)}{image.suffix}",
+            "move": out / rng.choice([*folders, "new"]) / f"moved_{len(self.log)}{image.suffix}",
             "rename folder": out / f"folder_{len(self.log)}",
             "add": image.with_name(f"mine_{len(self.log)}.txt"),
         }[kind]
