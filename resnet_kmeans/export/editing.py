@@ -407,7 +407,6 @@ class Export:
             changes=changes,
             others=[*others],
             clusters=pair,
-            token=secrets.token_hex(8),
         )
 
     def do(self, step: Step, dry_run: bool = False) -> Work:

@@ -266,7 +266,7 @@ class Work:
                 self.rows[i] = Row(None, UNREADABLE, None, "another image is at its source now")
                 return False
         self._make_folder(path)
-        part = self.folder / f"{HIDDEN_PREFIX}{self.journal.last.token}.part"
+        part = self.folder / f"{HIDDEN_PREFIX}{self.journal.mark}.part"
         place_file(file.action, file.source, target, part)
         return True
 
@@ -304,7 +304,7 @@ class Work:
             if content_of(path) is None:
                 return "it cannot be read"
             source.parent.mkdir(parents=True, exist_ok=True)
-            part = source.with_name(f"{HIDDEN_PREFIX}{self.journal.last.token}.part")
+            part = source.with_name(f"{HIDDEN_PREFIX}{self.journal.mark}.part")
             move_file(path, source, part)
         return ""
 
