@@ -16,16 +16,17 @@ from resnet_kmeans.exceptions import printable, warn_caller
 KEY_BYTES = 32
 
 
-def mark_of(*texts: str) -> str:
+def mark_of(*texts: str | memoryview) -> str:
     """Return the keyed hash of texts, which only this user can make, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=16, key=_key(state_folder() / "key"))
     for text in texts:
-        encoded = text.encode(errors="surrogatepass")
-        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+        encoded = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
     return digest.hexdigest()
 
 
-def is_marked(mark: object, *texts: str) -> bool:
+def is_marked(mark: object, *texts: str | memoryview) -> bool:
     """Return whether this user made the mark of these texts."""
     # Bytes, as `compare_digest` takes no text beyond ASCII.
     given = str(mark).encode(errors="surrogatepass")

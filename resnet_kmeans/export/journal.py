@@ -56,7 +56,7 @@ class Clusters(NamedTuple):
 
     folders: list[str]  # by label; labels never change, folders do
     model: str | None = None  # file name of the kept model
-    centers: list[int] = []  # noqa: RUF012 - the label of each center of the model; never changed
+    centers: list[int] = []
     distance_limit: float | None = None  # 99% of the images of the fit are within it
 
 
@@ -204,7 +204,7 @@ def append_done(
 
 def _marked(line: dict[str, Any], journal: Journal) -> str:
     text = json.dumps(line, separators=(",", ":"))
-    journal.mark = mark_of(journal.mark, text)
+    journal.mark = mark_of(journal.mark, text[:-1])
     return f'{text[:-1]},"mark":"{journal.mark}"}}\n'
 
 
@@ -278,22 +278,21 @@ def _read(path: Path) -> Journal:
                         "complete where they are, so cluster them into a new folder"
                     )
                 journal.id = str(line["export"])
-            _take(journal, line, raw.decode("ascii").rstrip("\n"))
+            _take(journal, line, raw.rstrip(b"\n"))
             journal.size += len(raw)
     if not journal.steps:
         raise ValueError("without a step")
     return journal
 
 
-def _take(journal: Journal, line: dict[str, Any], text: str) -> None:
+def _take(journal: Journal, line: dict[str, Any], raw: bytes) -> None:
     """Take one line of a journal into account."""
     mark = line.pop("mark")
     if not re.fullmatch("[0-9a-f]{32}", mark):  # it is part of the names of temporary files
         raise ValueError("without a mark")
-    ending = f',"mark":"{mark}"}}'
-    is_own = text.endswith(ending) and is_marked(
-        mark, journal.mark, text[: -len(ending)] + "}"
-    )
+    ending = f',"mark":"{mark}"}}'.encode()
+    is_own = raw.endswith(ending)
+    is_own = is_own and is_marked(mark, journal.mark, memoryview(raw)[: -len(ending)])
     journal.mark, n_files = mark, len(journal.files)
     if "step" in line:
         step = _step_from(line)
@@ -315,19 +314,15 @@ def _take(journal: Journal, line: dict[str, Any], text: str) -> None:
 
 
 def _step_from(line: dict[str, Any]) -> Step:
-    files = [ExportedFile(s, a, c and Content(*c), *more) for s, a, c, *more in line["files"]]
-    changes = [Change(i, b and Row(*b), a and Row(*a)) for i, b, a in line["changes"]]
-    pair = line["clusters"]
-    return Step(
-        line.pop("step"),
-        **{
-            **line,
-            "files": files,
-            "changes": changes,
-            "others": [(before, after) for before, after in line["others"]],
-            "clusters": pair and (Clusters(*pair[0]), Clusters(*pair[1])),
-        },
-    )
+    # In place, since there may be lists by the hundred thousand.
+    files, changes, pair = line["files"], line["changes"], line["clusters"]
+    for k, (source, action, content, *more) in enumerate(files):
+        files[k] = ExportedFile(source, action, content and Content(*content), *more)
+    for k, (i, before, after) in enumerate(changes):
+        changes[k] = Change(i, before and Row(*before), after and Row(*after))
+    line["others"] = [(before, after) for before, after in line["others"]]
+    line["clusters"] = pair and (Clusters(*pair[0]), Clusters(*pair[1]))
+    return Step(line.pop("step"), **line)
 
 
 def _check(step: Step, n_files: int, clusters: Clusters) -> None:
