@@ -18,7 +18,12 @@ from resnet_kmeans import (
     undo_export,
 )
 from resnet_kmeans.cli import main
-from resnet_kmeans.exceptions import CurationError, EditedCopiesWarning, OutputFolderError
+from resnet_kmeans.exceptions import (
+    CurationError,
+    EditedCopiesWarning,
+    MissingImagesWarning,
+    OutputFolderError,
+)
 from tests.export_folders import contents, draw, images_in, make_images, present_rows, visible
 from tests.kills import KILLED, run_here
 
@@ -141,6 +146,21 @@ def test_the_folders_of_a_step_that_was_undone_are_unknown(images, out):
     undo_export(out)
     with pytest.raises(CurationError, match="dogs: not part of this export"):
         apply_curation(out, {"names": {"dogs": "cats"}})
+
+
+def test_corrections_made_on_an_earlier_state_are_applied_where_they_still_fit(images, out):
+    export_clusters(images, [0, 0, 1, 1], out)
+    page = {"revision": 1, "names": {"cluster_0": "cats", "cluster_1": "dogs"}}
+    page["moves"] = {"cluster_0/a.png": "dogs"}
+    rename_cluster(out, 0, "felines")
+    apply_curation(out, {"names": {"cluster_1": "felines"}})  # which leaves no cluster_1
+    apply_curation(out, {"moves": {"felines/c.png": "cluster_0"}})  # another cluster_0
+    (out / "felines" / "b.png").unlink()
+    page["moves"]["cluster_0/b.png"] = "dogs"
+    with pytest.warns(MissingImagesWarning, match=r"\(1\):(?s:.*)cluster_0/b\.png"):
+        rows = apply_curation(out, page)
+    there = [row.exported_path for row in rows if (out / row.exported_path).exists()]
+    assert there == ["dogs/a.png", "dogs/a_2.png", "cluster_0/c.png"]
 
 
 def test_a_name_that_is_taken_meanwhile_is_not_overwritten(images, out):

@@ -230,24 +230,17 @@ def creating(folder: Path) -> Iterator["Export"]:
                 yield Export(folder, Journal(secrets.token_hex(8)), trust=False)
         finally:
             if not (folder / JOURNAL).exists():
-                _remove_records(folder)
+                _sweep(folder)
 
 
 def _sweep(folder: Path, *kept: str | None) -> None:
-    """Remove hidden files of ours, such as those of commands that were killed."""
+    """Remove hidden files of ours, and the folder if it is empty then."""
     for stale in folder.glob(f"{HIDDEN_PREFIX}*"):
         if stale.is_dir() and not stale.is_symlink():
             remove_empty(stale)
         elif stale.name not in kept:
-            stale.unlink(missing_ok=True)
-
-
-def _remove_records(folder: Path) -> None:
-    # The journal comes last: if the process is killed, the next command still finds it.
-    _sweep(folder, JOURNAL, LOCK)
-    for name in (TABLE, REPORT, JOURNAL, LOCK):
-        with suppress(PermissionError):  # Windows keeps an open lock
-            (folder / name).unlink(missing_ok=True)
+            with suppress(PermissionError):  # Windows keeps an open lock
+                stale.unlink(missing_ok=True)
     with suppress(OSError):
         remove_empty(folder)
 
@@ -276,7 +269,11 @@ def put_aside(folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         logger.warning("The history cannot be kept, so nothing can be redone: %s", error)
-    _remove_records(folder)
+    for name in (TABLE, REPORT):
+        (folder / name).unlink(missing_ok=True)
+    # The journal comes last: if the process is killed, the next command still finds it.
+    _sweep(folder, JOURNAL, LOCK)
+    _sweep(folder)
 
 
 def bring_back(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Plans moves of images between the folders of an export."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from resnet_kmeans._folder_names import (
@@ -150,18 +150,20 @@ def _resolved_names(export: Export, curation: Curation) -> dict[str, str]:
     for step in export.journal.steps[: curation.revision]:
         named_now = step.clusters[1].folders if step.clusters else []
         labels |= {folder: label for label, folder in reversed([*enumerate(named_now)])}
-    folders, present, resolved, unknown = export.clusters.folders, _folders(export), {}, []
-    for named, name in curation.names.items():
-        is_recent = not _is_outdated(export, curation) and named in present
+    folders, present = export.clusters.folders, _folders(export)
+    is_outdated, found = _is_outdated(export, curation), {}
+    for named in curation.names:
         label = labels.get(named, len(folders))  # of a step that was undone, perhaps
-        if label < len(folders) and not is_recent:
-            resolved[folders[label]] = name
-        elif named in present:
-            resolved[named] = name
-        else:
-            unknown.append(named)
-    _refuse_unknown("folders", unknown)
-    return resolved
+        if named in present and (not is_outdated or label >= len(folders)):
+            found[named] = named
+        elif label < len(folders):
+            found[named] = folders[label]
+    if not is_outdated:
+        _refuse_unknown("folders", [named for named in curation.names if named not in found])
+    else:
+        filled = {folder_of(place) for place in export.found.places if place}
+        _warn_missing([named for named in curation.names if found.get(named) not in filled])
+    return {folder: curation.names[named] for named, folder in found.items()}
 
 
 def _resolved_moves(export: Export, curation: Curation) -> dict[int, str | None]:
@@ -180,16 +182,19 @@ def _resolved_moves(export: Export, curation: Curation) -> dict[int, str | None]
     if not is_outdated:
         _refuse_unknown("images", unknown)
     places = export.found.places
-    known_moves = {path: name for path, name in curation.moves.items() if path in position}
-    missing = [path for path in known_moves if places[position[path]] is None]
-    if missing or (is_outdated and unknown):
-        warn_caller(MissingImagesWarning(sorted([*missing, *unknown])))
-    return {position[p]: name for p, name in known_moves.items() if p not in missing}
+    missing = {p for p in curation.moves if p in unknown or places[position[p]] is None}
+    _warn_missing(missing)
+    return {position[p]: name for p, name in curation.moves.items() if p not in missing}
 
 
 def _is_outdated(export: Export, curation: Curation) -> bool:
     """Return whether a page was written before other steps were made."""
     return curation.revision is not None and curation.revision < len(export.journal.steps)
+
+
+def _warn_missing(paths: Collection[str]) -> None:
+    if paths:
+        warn_caller(MissingImagesWarning(sorted(paths)))
 
 
 def _refuse_unknown(kind: str, unknown: Sequence[str]) -> None:
