@@ -109,13 +109,9 @@ def undo(args: argparse.Namespace) -> None:
         args.output, all_steps=args.all, dry_run=args.dry_run, trust=args.trust
     )
     names = ", ".join(applied[::-1] if args.all else applied[-1:]) or "undo"
-    done = "would be taken back" if args.dry_run else "was taken back"
-    moved = (
-        f"{count(len(back), 'image')} would be"
-        if args.dry_run
-        else count(len(back), "image", "was")
-    )
-    print(f"{names} {done}; {moved} moved back")
+    done, be = ("would be", " would be") if args.dry_run else ("was", "")
+    moved = count(len(back), "image", "" if args.dry_run else "was")
+    print(f"{names} {done} taken back" + (f"; {moved}{be} moved back" if back else ""))
     if not os.path.exists(args.output):
         print(f"To have the export back: resnet-kmeans redo {printable(args.output)}")
 

@@ -412,9 +412,7 @@ class Export:
         found.places += [None] * len(step.files)
         planned = self.journal.with_step(step)
         work = Work(self.folder, planned, found, is_first=not step.of)
-        if not self.trust:
-            work.require_trust()
-        require_folders(self.folder, [row.path for row in work.rows.values() if row and row.path])
+        self.check(work)
         if dry_run:
             return work
         append_step(self.folder, planned)
@@ -429,9 +427,14 @@ class Export:
     def resume(self) -> Work:
         """Carry out the last step, which was interrupted."""
         work = Work(self.folder, self.journal, self.survey(read=bool(self.journal.last.of)))
+        self.check(work)
+        return self.carry_out(work)
+
+    def check(self, work: Work) -> None:
+        """Check that nothing outside the folder is touched unasked, or through a link."""
         if not self.trust:
             work.require_trust()
-        return self.carry_out(work)
+        require_folders(self.folder, [row.path for row in work.rows.values() if row and row.path])
 
     def carry_out(self, work: Work) -> Work:
         """Carry out the last step of the journal, write the table, and record that it is done."""
