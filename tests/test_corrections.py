@@ -275,7 +275,8 @@ def test_a_digit_without_a_cluster_or_a_selection_says_so(desk, identifier):
     assert desk.said() == "Select images first."
     desk.press("r")
     assert desk.said() == "Which cluster? Click one of its images first."
-    assert desk.curation() == {"format": 1, "export": identifier, "names": {}, "moves": {}}
+    of = {"export": identifier, "revision": 1}
+    assert desk.curation() == {"format": 1, **of, "names": {}, "moves": {}}
 
 
 def test_typing_in_the_filter_is_no_command(desk):
@@ -446,6 +447,7 @@ def test_the_changes_are_downloaded_and_the_command_is_shown(desk, export, ident
     assert desk.save() == {
         "format": 1,
         "export": identifier,
+        "revision": 1,
         "names": {"cluster_0": "cats"},
         "moves": {
             "cluster_0/a0.png": "cluster_2",
@@ -660,6 +662,6 @@ def test_undo_after_corrections_a_split_and_additions_restores_every_source(
     assert set(folders) == {"cluster_2", "first_1", "first_2"}
     assert sum(folders.values()) == 24 + 50
 
-    assert "24 images were moved back" in run("undo", out)
+    assert "24 images were moved back" in run("undo", "--all", out)
     assert {"photos": contents(photos), "more": contents(more)} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["downloads", "more", "photos"]
