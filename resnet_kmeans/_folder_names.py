@@ -17,6 +17,7 @@ SET_ASIDE, SET_ASIDE_NAME = -3, "_set_aside"
 NO_CLUSTER = {SET_ASIDE_NAME: UNREADABLE, NOISE_NAME: NOISE}
 MAX_NAME_BYTES = 255  # the limit of ext4, APFS, NTFS and others
 TABLE, REPORT = "clusters.csv", "report.html"  # files beside the folders of clusters
+GENERATOR = "resnet-kmeans report"  # in the head of the page: tells ours from a person's
 # Also beside them, and marks a folder as an export. Not in a folder of records: scikit-learn and
 # torchvision would take that for a class.
 JOURNAL = f"{HIDDEN_PREFIX}jsonl"

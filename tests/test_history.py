@@ -321,6 +321,106 @@ def test_a_move_is_repeated_only_with_the_image_that_was_moved(images, out):
     assert len(images_in(out)) == 3
 
 
+# Files that a person put into the folder
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_persons_own_report_and_table_are_left_alone(images, out):
+    export_clusters(images, [0, 0, 1, 1], out)
+    for name in ("report.html", "clusters.csv"):
+        put(out / name, "mine")
+    undo_export(out)
+    assert contents(out) == {"report.html": b"mine", "clusters.csv": b"mine"}
+
+
+@pytest.mark.parametrize("names", ["cats", "cats dogs", "cats dogs cats", "cats cluster_0 cats"])
+def test_a_persons_file_comes_back_with_the_folder_it_went_along_with(images, out, names):
+    export_clusters(images, [0, 0, 1, 1], out, action="move")
+    put(out / "cluster_0" / "notes.txt", "mine")
+    for name in names.split():
+        rename_cluster(out, 0, name)
+    undo_export(out, all_steps=True)
+    assert contents(out) == {"cluster_0/notes.txt": b"mine"}
+    redo_export(out)
+    assert (out / "cluster_0" / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("n_swaps", [1, 2, 3])
+def test_equal_names_of_a_persons_files_are_swapped_with_their_folders(images, out, n_swaps):
+    export_clusters(images, [0, 0, 1, 1], out)
+    put(out / "cluster_0" / "n.txt", "of 0"), put(out / "cluster_1" / "n.txt", "of one")
+    before = visible(out)
+    for _ in range(n_swaps):
+        apply_curation(out, {"names": {"cluster_0": "cluster_1", "cluster_1": "cluster_0"}})
+        first = next(row.name for row in present_rows(out))
+        assert (out / first / "n.txt").read_text() == "of 0"
+    undo_export(out, all_steps=True)
+    left = {path: data for path, data in before.items() if path.endswith(".txt")}
+    assert contents(out) == left
+
+
+def test_a_persons_file_in_the_way_stops_no_undo(images, out):
+    export_clusters(images, [1, 0, 1, 0], out, action="move")
+    put(out / "cluster_0" / "a.png", "mine")
+    apply_curation(out, {"names": {"cluster_0": "cluster_1", "cluster_1": "cluster_0"}})
+    undo_export(out, all_steps=True)
+    assert set(contents(out).values()) == {b"mine"}
+    assert all(image.exists() for image in images)
+
+
+def test_no_file_is_moved_through_a_link(images, out, tmp_path):
+    export_clusters(images, [0, 0, 1, 1], out)
+    apply_curation(out, {"moves": {"cluster_0/a.png": None, "cluster_0/b.png": None}})
+    put(out / "cluster_0" / "n.txt", "mine")
+    (tmp_path / "private").mkdir()
+    (out / "cats").symlink_to(tmp_path / "private")
+    with pytest.raises(OutputFolderError, match="cats: a link"):
+        apply_curation(out, {"names": {"cluster_0": "cats"}})
+    assert (out / "cluster_0" / "n.txt").exists()
+
+
+def test_a_folder_in_the_way_of_a_file_is_kept(images, out):
+    export_clusters(images, [0, 0, 1, 2], out)
+    (out / "cluster_1" / "b.png").mkdir()
+    rows = rename_cluster(out, 0, "cluster_1")
+    assert rows[1].exported_path == "cluster_1/b_2.png"
+
+
+def test_folders_that_differ_in_case_alone_are_merged_only_when_asked(images, out):
+    export_clusters(images, [0, 0, 1, 2], out)
+    (out / "cluster_0").rename(out / "Cats")
+    if (out / "cats").exists():
+        pytest.skip("a file system that ignores case")
+    (out / "cluster_1").rename(out / "cats")
+    rename_cluster(out, 2, "dogs")
+    assert {path.split("/")[0] for path in images_in(out)} == {"Cats", "cats", "dogs"}
+
+
+def test_a_file_reached_by_two_paths_is_not_moved_twice(images, out, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(OutputFolderError, match="listed twice"):
+        export_clusters([images[0], tmp_path / "link" / "a.png"], [0, 1], out, action="move")
+
+
+def test_a_path_through_a_link_and_back_names_the_file_that_the_system_opens(out, tmp_path):
+    right, wrong = (
+        put(tmp_path / "else" / "a.png", "right"),
+        put(tmp_path / "in" / "a.png", "wrong"),
+    )
+    (tmp_path / "else" / "d").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "else" / "d")
+    export_clusters([tmp_path / "in" / "link" / ".." / "a.png"], [0], out, action="move")
+    assert wrong.exists()
+    assert not right.exists()
+    undo_export(out)
+    assert right.read_text() == "right"
+
+
 # The record itself
 
 

@@ -17,6 +17,7 @@ from resnet_kmeans import (
     add_images,
     apply_curation,
     export_clusters,
+    export_log,
     finish_export,
     rename_cluster,
     undo_export,
@@ -151,6 +152,7 @@ def check_kills(run, steps, place, snapshot, job, undone=None, at_least=3):
             if way == "undo":
                 assert state(place) == undone, n
                 assert undone["out"] or not out.exists(), n
+                assert {step.state for step in export_log(out)} <= {"done", "undone"}, n
                 continue
             assert state_of(out) == ("finished" if after["out"] else "none"), n
         elif state(place) != after:  # no plan was written yet, or none is needed
@@ -283,8 +285,10 @@ def test_a_correction_is_taken_back_and_repeated_in_spite_of_kills(run, place, t
     apply_curation(place["out"], {"names": {"cluster_0": "cluster_1", "cluster_1": "cluster_0"}})
     if command == "redo_export":
         undo_export(place["out"])
+    before = state(place)
     job = (command, str(place["out"]), {})
-    check_kills(run, ALL, place, tmp_path / "snapshot", job)
+    undone = before if command == "redo_export" else None
+    check_kills(run, ALL, place, tmp_path / "snapshot", job, undone)
 
 
 def test_undo_of_an_addition_that_is_killed_at_any_step_keeps_an_export_of_copies(

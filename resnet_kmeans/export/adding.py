@@ -167,7 +167,7 @@ def _taken(export: Export, images: Sequence[ExportedImage] = ()) -> dict[str, in
     """Return the paths that are not free, for `free_name`."""
     # The path of a missing image stays reserved, because the user may put the image back.
     paths = [*(row.path for row in export.rows if row), *(image.exported_path for image in images)]
-    return {name_key(path): 1 for path in [*paths, *export.found.others] if path}
+    return {name_key(path): 1 for path in [*paths, *export.found.occupied] if path}
 
 
 def _plan(export: Export, new: NewImages, set_aside: bool) -> list[ExportedImage]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import filelock
 
 from resnet_kmeans._files import HIDDEN_PREFIX, replacing
-from resnet_kmeans._folder_names import JOURNAL, REPORT, TABLE, folder_of, label_of
+from resnet_kmeans._folder_names import GENERATOR, JOURNAL, REPORT, TABLE, folder_of, label_of
 from resnet_kmeans._marks import state_folder
 from resnet_kmeans.exceptions import (
     EditedCopiesWarning,
@@ -245,6 +245,17 @@ def _sweep(folder: Path, *kept: str | None) -> None:
         remove_empty(folder)
 
 
+def _remove_table_and_report(folder: Path) -> None:
+    """Remove the table and the report, unless a person has put a file of theirs in the place."""
+    for name, mark in ((TABLE, ",".join(ExportedImage._fields)), (REPORT, GENERATOR)):
+        file = folder / name
+        if file.is_file() and not file.is_symlink():
+            with open(file, "rb") as content:
+                is_own = mark.encode() in content.read(1000)  # it is near the beginning of both
+            if is_own:
+                file.unlink()
+
+
 def undone(folder: Path) -> OutputFolderError:
     """Return the error that an export was taken back."""
     back = f"resnet-kmeans redo {printable(folder)}"
@@ -269,8 +280,7 @@ def put_aside(folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         logger.warning("The history cannot be kept, so nothing can be redone: %s", error)
-    for name in (TABLE, REPORT):
-        (folder / name).unlink(missing_ok=True)
+    _remove_table_and_report(folder)
     # The journal comes last: if the process is killed, the next command still finds it.
     _sweep(folder, JOURNAL, LOCK)
     _sweep(folder)
@@ -376,7 +386,7 @@ class Export:
         of: Sequence[int] = (),
         files: Sequence[ExportedFile] = (),
         rows: Mapping[int, Row | None] | None = None,
-        others: Sequence[tuple[str, str]] = (),
+        others: Sequence[tuple[str, str, int, int, int]] = (),
         clusters: Clusters | None = None,
     ) -> Step:
         """Return a step that gives files other rows than they have; nothing is written yet.
@@ -414,6 +424,7 @@ class Export:
         work = Work(self.folder, planned, found, is_first=not step.of)
         self.check(work)
         if dry_run:
+            work.stuck = work.reasons()
             return work
         append_step(self.folder, planned)
         self.journal = planned
@@ -434,7 +445,7 @@ class Export:
         """Check that nothing outside the folder is touched unasked, or through a link."""
         if not self.trust:
             work.require_trust()
-        require_folders(self.folder, [row.path for row in work.rows.values() if row and row.path])
+        require_folders(self.folder, work.targets)
 
     def carry_out(self, work: Work) -> Work:
         """Carry out the last step of the journal, write the table, and record that it is done."""
@@ -455,8 +466,7 @@ class Export:
         if any(rows):
             write_table(self.folder, self.images(rows))
         else:
-            for name in (TABLE, REPORT):
-                (self.folder / name).unlink(missing_ok=True)
+            _remove_table_and_report(self.folder)
         append_done(self.folder, journal, after, known)
         self.sweep()
         if not journal.applied:

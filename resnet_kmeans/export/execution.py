@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from resnet_kmeans.export.files import (
     rename_file,
 )
 from resnet_kmeans.export.journal import ExportedFile, Journal, Row
-from resnet_kmeans.export.plan import free_name
+from resnet_kmeans.export.plan import free_path
 from resnet_kmeans.export.survey import STAGE, Survey
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -106,32 +107,35 @@ class Work:
             return row_at(row, place, self.journal.clusters.folders)
         return row._replace(path=f"{os.path.dirname(row.path)}/{os.path.basename(place)}")
 
+    def find_others(self) -> list[tuple[str, str, str]]:
+        """Return the files of other people that move along."""
+        last, steps = self.journal.last, self.journal.steps
+        targets: dict[Identity, str] = {}
+        own: dict[Identity, set[str]] = defaultdict(set)
+        for step in [steps[number - 1] for number in last.of] or [last]:
+            for before, after, *status in step.others:
+                key = (status[0], status[1], status[2])
+                targets[key] = before if last.command == "undo" else after
+                own[key] |= {before, after}
+        return [
+            (f"{STAGE}/{key[0]}_", path, targets[key])
+            for path, key in self.found.others.items()
+            if key in targets
+            and path != targets[key]
+            and (path in own[key] or path.startswith(f"{STAGE}/"))
+        ]
+
     def find_free_paths(self) -> None:
         """Choose another name where a file that does not move has the path."""
         places = self.found.places
         moving = {i for i, row in self.rows.items() if row is None or row.path != places[i]}
         stay = [p for i, p in enumerate(places) if p is not None and i not in moving]
         leaving = {before for _, before, _ in self.others}
-        taken = {name_key(p): 1 for p in [*stay, *self.found.others] if p not in leaving}
+        taken = {name_key(p): 1 for p in [*stay, *self.found.occupied] if p not in leaving}
         for i in sorted(moving):
             if (row := self.rows[i]) and row.path:
-                inner, base = os.path.split(row.path)
-                self.rows[i] = row._replace(path=free_name(f"{inner}/" * bool(inner), base, taken))
-
-    def find_others(self) -> list[tuple[str, str, str]]:
-        """Return the files of other people that move along."""
-        last, present = self.journal.last, set(self.found.others)
-        pairs = list(last.others)
-        for number in last.of:
-            earlier = self.journal.steps[number - 1].others
-            pairs += [(b, a) for a, b in earlier] if last.command == "undo" else earlier
-        others = []
-        for n, (before, after) in enumerate(pairs):
-            stage = f"{STAGE}/{n}_"
-            place = stage if (self.folder / stage).exists() else before
-            if (place == stage or place in present) and after not in present:
-                others.append((stage, place, after))
-        return others
+                self.rows[i] = row._replace(path=free_path(row.path, taken))
+        self.others = [(stage, p, free_path(after, taken)) for stage, p, after in self.others]
 
     @property
     def placed(self) -> dict[int, str]:
@@ -155,6 +159,12 @@ class Work:
         changed = [i for i, row in self.rows.items() if (row and row.path) != places[i]]
         there = [i for i in changed if places[i] or i in self.placed]
         return [i for i in there if not {places[i], self.journal.files[i].source} & held]
+
+    @property
+    def targets(self) -> list[str]:
+        """The paths in the folder at which files arrive."""
+        rows = [row.path for row in self.rows.values() if row and row.path]
+        return rows + [after for _, _, after in self.others]
 
     def reasons(self) -> dict[str, str]:
         """Return why files would be stuck, by path."""
@@ -191,11 +201,6 @@ class Work:
         left = [row.path for row in self.journal.earlier.values() if row and row.path]
         left += [place for i in self.rows if (place := self.found.places[i])]
         left += [before for _, before, _ in self.others]
-        self._move_within()
-        known = {}
-        for i, path in self.placed.items():
-            if self._place(i, path):
-                known[i] = identity(os.lstat(self.folder / path))
         for i, place in self.returned.items():
             try:
                 reason = self.reason_stuck(i, place) or self._return(i, place)
@@ -208,6 +213,11 @@ class Work:
             elif reason:
                 self.stuck[place] = reason
                 self.rows[i] = self._staying(i, place)
+        self._move_within()
+        known: dict[int, Identity] = {}
+        for i, path in self.placed.items():
+            if self._place(i, path):
+                known[i] = identity(os.lstat(self.folder / path))
         remove_emptied(self.folder, [*left, f"{STAGE}/"])
         return known
 
@@ -225,7 +235,8 @@ class Work:
             for i, row in self.rows.items()
             if row and row.path and (place := self.found.places[i]) and place != row.path
         ]
-        moves += self.others
+        held = {*self.stuck, *self.kept}  # they have not left, as was planned
+        moves += [other for other in self.others if other[2] not in held]
         left = {name_key(before) for _, before, _ in moves}
         waiting = {move for move in moves if name_key(move[2]) in left or move[0] == move[1]}
         for move in moves:

@@ -146,17 +146,17 @@ def undo_export(
             put_aside(export.folder)  # a kill came before this
             return []
         work = _take_back(export, _steps_to_undo(export, all_steps), dry_run)
-        return _reported(export, work, work.reasons() if dry_run else None)
+        return _reported(export, work, dry_run)
 
 
-def _reported(export: Export, work: Work, reasons: dict[str, str] | None = None) -> list[str]:
+def _reported(export: Export, work: Work, dry_run: bool = False) -> list[str]:
     """Return the paths to which images returned; raise an error if others could not."""
     files, rows = work.journal.files, work.rows
     moved = [i for i in work.moved if files[i].owner is None]
     inside = [str(row.path) for i in moved if (row := rows[i]) is not None]
     back = [files[i].source for i in moved if rows[i] is None and files[i].action == "move"]
-    _log_counts(work, len(back + inside), is_dry_run=reasons is not None)
-    if stuck := (work.stuck if reasons is None else reasons):
+    _log_counts(work, len(back + inside), dry_run)
+    if stuck := work.stuck:
         raise OutputFolderError(
             f"Some images of {printable(export.folder)} could not be returned ({len(stuck)}):\n"
             f"{list_reasons(stuck)}\nThe other images that were moved are back "

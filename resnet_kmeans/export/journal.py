@@ -77,7 +77,8 @@ class Step(NamedTuple):
     of: list[int]  # the steps that "undo" or "redo" concerns, in this order
     files: list[ExportedFile]  # new ones; their numbers follow those of the steps before
     changes: list[Change]  # empty for "undo" and "redo", which have those of `of`
-    others: list[tuple[str, str]]  # files of other people that move along: before and after
+    # Files of other people that move along: paths before and after, and `identity`.
+    others: list[tuple[str, str, int, int, int]]
     clusters: tuple[Clusters, Clusters] | None  # before and after, if they change
 
     @property
@@ -142,7 +143,7 @@ class Journal:
     def add(self, step: Step) -> None:
         """Take a step into account, as if it had been carried out as planned."""
         if not self.is_finished:  # an interrupted step, which this one takes back
-            self.applied += self.last.of or [self.last.number]
+            self._apply_last()
         self.clusters = step.clusters[1] if step.clusters else self.clusters
         for pair in (self.steps[number - 1].clusters for number in step.of):
             self.clusters = pair[step.command != "undo"] if pair else self.clusters
@@ -162,14 +163,17 @@ class Journal:
         self.known |= known
         self.is_finished = True
         if self.last.command != "undo":
-            self.applied += self.last.of or [self.last.number]
-            self.undone = self.undone[: -len(self.last.of)] if self.last.of else []
+            self._apply_last()
             return
         for number in self.last.of:  # undone, unless it brought a file that is stuck here
             brought = [self.rows[i] for i in self.steps[number - 1].brought]
             if not any(row and row.path for row in brought):
                 self.applied.remove(number)
                 self.undone.append(number)
+
+    def _apply_last(self) -> None:
+        self.applied += self.last.of or [self.last.number]
+        self.undone = self.undone[: -len(self.last.of)] if self.last.of else []
 
 
 def append_step(folder: Path, journal: Journal) -> None:
@@ -296,7 +300,7 @@ def _take(journal: Journal, line: dict[str, Any], raw: bytes) -> None:
     journal.mark, n_files = mark, len(journal.files)
     if "step" in line:
         step = _step_from(line)
-        takes_back = journal.is_finished or journal.last.number in step.of
+        takes_back = journal.is_finished or step.command == "undo"
         if step.number != len(journal.steps) + 1 or not takes_back:
             raise ValueError(f"with step {step.number} out of order")
         if not is_own:  # what we marked is as we wrote it
@@ -320,7 +324,7 @@ def _step_from(line: dict[str, Any]) -> Step:
         files[k] = ExportedFile(source, action, content and Content(*content), *more)
     for k, (i, before, after) in enumerate(changes):
         changes[k] = Change(i, before and Row(*before), after and Row(*after))
-    line["others"] = [(before, after) for before, after in line["others"]]
+    line["others"] = [(b, a, ino, size, time) for b, a, ino, size, time in line["others"]]
     line["clusters"] = pair and (Clusters(*pair[0]), Clusters(*pair[1]))
     return Step(line.pop("step"), **line)
 
@@ -335,8 +339,8 @@ def _check(step: Step, n_files: int, clusters: Clusters) -> None:
             raise ValueError(f"with the source {file.source!r}")
         if type(file.owner) not in (int, type(None)):
             raise ValueError(f"with the owner {file.owner!r}")
-    for pair in step.others:
-        _check_paths(pair)
+    for before, after, *_ in step.others:
+        _check_paths([before, after])
     for known in step.clusters or ():
         _check_paths(known.folders)
         is_list = isinstance(known.folders, list)

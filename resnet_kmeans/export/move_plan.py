@@ -1,6 +1,5 @@
 """Plans moves of images between the folders of an export."""
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.export.curation import Curation
 from resnet_kmeans.export.editing import Export
 from resnet_kmeans.export.journal import Clusters, Row
-from resnet_kmeans.export.plan import beside, free_name
+from resnet_kmeans.export.plan import beside, free_path
 
 
 class Plan(NamedTuple):
@@ -31,13 +30,13 @@ class Plan(NamedTuple):
     ----------
     rows : dict of int to Row
         New rows, by the number of the file.
-    others : list of (str, str)
-        Files that are not part of the export, but move along: their paths before and after.
+    others : list of (str, str, int, int, int)
+        Files that are not part of the export, but move along: as in `Step`.
     clusters : Clusters
     """
 
     rows: dict[int, Row]
-    others: list[tuple[str, str]]
+    others: list[tuple[str, str, int, int, int]]
     clusters: Clusters
 
 
@@ -60,7 +59,7 @@ def plan_moves(
         New folder of files that are not part of the export, by present path.
     """
     others = {p: name for p, name in (other_files or {}).items() if folder_of(p) != name}
-    places, found = export.found.places, export.found.others
+    places, found = export.found.places, export.found.occupied
     moving = {i for i, name in new_folders.items() if folder_of(str(places[i])) != name}
     companions = [
         (i, file.owner, str(place))
@@ -76,9 +75,11 @@ def plan_moves(
         rows[i] = _moved(export.rows[i], new_folders[i], folders, taken)
     for i, owner, place in companions:
         target = beside(str(places[owner]), place, str(rows[owner].path))
-        inner, base = os.path.split(target)
-        rows[i] = Row(free_name(f"{inner}/", base, taken), rows[owner].cluster)
-    after = [(path, _free(name, path, taken)) for path, name in others.items()]
+        rows[i] = Row(free_path(target, taken), rows[owner].cluster)
+    after = [
+        (path, _free(name, path, taken), *export.found.others[path])
+        for path, name in others.items()
+    ]
     return Plan(rows, after, clusters._replace(folders=folders))
 
 
@@ -94,8 +95,7 @@ def _moved(row: Row | None, name: str, folders: list[str], taken: dict[str, int]
 def _free(folder: str, path: str, taken: dict[str, int]) -> str:
     """Return a free path in another folder, with the same subfolders as now."""
     rest = path.partition("/")[2] if "/" in path else path
-    inner, base = os.path.split(rest)
-    return free_name(f"{folder}/{inner}/" if inner else f"{folder}/", base, taken)
+    return free_path(f"{folder}/{rest}", taken)
 
 
 def plan_curation(export: Export, curation: Curation) -> Plan:
@@ -127,7 +127,8 @@ def plan_curation(export: Export, curation: Curation) -> Plan:
         if place is not None and journal.files[i].owner is None:
             now = folder_of(place)
             name = (moves[i] or SET_ASIDE_NAME) if i in moves else names.get(now, now)
-            new_folders[i] = spelling.get(name_key(name), name)
+            is_asked = i in moves or now in names
+            new_folders[i] = spelling.get(name_key(name), name) if is_asked else now
     folders = [spelling[name_key(names[f])] if f in names else f for f in export.clusters.folders]
     other_files = {
         path: spelling[name_key(names[f])]

@@ -68,7 +68,7 @@ def plan_export(
     taken: dict[str, int] = {}
     plan = []
     for i, (path, label) in enumerate(zip(image_paths, labels)):
-        source = os.path.abspath(path)
+        source = absolute(path)
         if label < 0 and label != NOISE:
             reason = (reasons or {}).get(os.fspath(path), "")
             plan.append(ExportedImage(UNREADABLE, "", None, source, None, reason))
@@ -78,6 +78,14 @@ def plan_export(
         distance = None if distances is None or label == NOISE else float(distances[i])
         plan.append(ExportedImage(int(label), name, target, source, distance))
     return plan, folders
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return an absolute path of the same file."""
+    folder, name = os.path.split(os.fspath(path))
+    if os.pardir in Path(path).parts:  # of the folder that a link leads to
+        return os.path.join(os.path.realpath(folder), name)
+    return os.path.abspath(path)
 
 
 def find_companions(
@@ -101,21 +109,26 @@ def find_companions(
         if image.exported_path:
             folder, name = os.path.split(image.source_path)
             names = by_folder.setdefault(folder, {})
-            names[name.casefold()] = i  # "a.jpg" owns "a.jpg.json"; "a.jpg" or "a.heic", "a.mov"
-            names.setdefault(os.path.splitext(name)[0].casefold(), i)
+            stem = os.path.splitext(name)[0]
+            # "a.jpg" owns "a.jpg.json"; "a.jpg" or "a.heic" owns "a.mov". Of "A.jpg" and "a.jpg",
+            # each owns what is spelled like it.
+            names[name] = i
+            for key in (name.casefold(), stem, stem.casefold()):
+                names.setdefault(key, i)
     used = {**(taken or {}), **{name_key(i.exported_path): 1 for i in images if i.exported_path}}
     found = []
     for folder, names in by_folder.items():
         for name in sorted(os.listdir(folder)):
-            stem, suffix = os.path.splitext(name.casefold())
+            stem, suffix = os.path.splitext(name)
             # Google's "a.jpg.supplemental-metadata.json" has one more part, perhaps cut short.
-            owner = names.get(stem, names.get(os.path.splitext(stem)[0]))
+            parts = (stem, os.path.splitext(stem)[0])
+            keys = [key for part in parts for key in (part, part.casefold())]
+            owner = next((names[key] for key in keys if key in names), None)
             path = os.path.join(folder, name)
             is_regular = os.path.isfile(path) and not os.path.islink(path)
-            if suffix in COMPANIONS and owner is not None and is_regular:
+            if suffix.lower() in COMPANIONS and owner is not None and is_regular:
                 target = beside(images[owner].source_path, name, str(images[owner].exported_path))
-                inner, base = os.path.split(target)
-                found.append((owner, path, free_name(f"{inner}/", base, used)))
+                found.append((owner, path, free_path(target, used)))
     return found
 
 
@@ -145,6 +158,8 @@ def free_name(folder: str, name: str, taken: dict[str, int]) -> str:
         The last number used for each path, by its `name_key`. The new path is added. As
         counting goes on from that number, 10,000 equal names take only linear time.
     """
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        name = _numbered(name, 1)
     first = name_key(folder + name)
     number = taken.setdefault(first, 0) + 1
     numbered = name if number == 1 else _numbered(name, number)
@@ -154,6 +169,12 @@ def free_name(folder: str, name: str, taken: dict[str, int]) -> str:
     taken[first] = number
     taken.setdefault(name_key(folder + numbered), 1)
     return folder + numbered
+
+
+def free_path(path: str, taken: dict[str, int]) -> str:
+    """Return a path, or one with a number appended to its name if it is taken."""
+    inner, base = os.path.split(path)
+    return free_name(f"{inner}/" * bool(inner), base, taken)
 
 
 def _numbered(name: str, number: int) -> str:
@@ -233,7 +254,7 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
             bad[source] = reason
         elif action == "copy" or (action == "move" and os.stat(source).st_dev != device):
             needed += -(-os.stat(source).st_size // block) * block  # whole blocks, rounded up
-        seen.add(source)
+        seen.add(os.path.realpath(source))
     if needed > (free := shutil.disk_usage(existing).free):
         bad[str(existing)] = f"{needed} bytes are needed, {free} are free"
     if placed and not bad and os.access(existing, os.W_OK):
@@ -288,4 +309,4 @@ def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]
     user = getattr(os, "geteuid", lambda: 0)()
     if folder.st_mode & stat.S_ISVTX and user != 0 and user not in owners:
         return "of another user, whose files in this folder only they can move"
-    return "listed twice" if source in seen else ""
+    return "listed twice" if os.path.realpath(source) in seen else ""

@@ -26,8 +26,10 @@ class Survey:
         The present path of each file of the journal; None if it is not in the folder.
     edited : set of int
         The numbers of files that are at their place with another content.
-    others : list of str
-        Paths of files that are not in the journal.
+    others : dict of str to tuple
+        The `identity` of files that are not in the journal, by path; some may be on the way.
+    folders : list of str
+        Paths of all folders.
     added : list of str
         Those of them that a person put there, without links, which are not followed.
     known : dict of int to tuple
@@ -36,9 +38,15 @@ class Survey:
 
     places: list[str | None]
     edited: set[int] = field(default_factory=set)
-    others: list[str] = field(default_factory=list)
+    others: dict[str, Identity] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
     known: dict[int, Identity] = field(default_factory=dict)
+
+    @property
+    def occupied(self) -> list[str]:
+        """The paths that files of the journal cannot have."""
+        return [*self.others, *self.folders]
 
 
 def survey(folder: Path, journal: Journal, *, read: bool = False, trust: bool = False) -> Survey:
@@ -60,8 +68,10 @@ def survey(folder: Path, journal: Journal, *, read: bool = False, trust: bool = 
 class _Search:
     def __init__(self, folder: Path, journal: Journal, trust: bool):
         self.folder, self.journal = folder, journal
-        self.files = dict(_files(folder))
+        everything = dict(_files(folder))
+        self.files = {p: s for p, s in everything.items() if not stat.S_ISDIR(s.st_mode)}
         self.found = Survey([None] * len(journal.files))
+        self.found.folders = [path for path in everything if path not in self.files]
         # A link is recognized by where it leads, which a stranger may have chosen.
         strange = set() if trust else links_of_strangers(journal)
         self.wanted = [i for i in range(len(journal.files)) if self.paths(i) and i not in strange]
@@ -73,11 +83,12 @@ class _Search:
             self.find_unchanged()
         self.find_by_content()
         self.find_edited()
-        self.found.others = [path for path in self.files if not path.startswith(f"{STAGE}/")]
+        self.found.others = {path: identity(status) for path, status in self.files.items()}
         self.found.added = [
             path
             for path in self.found.others
-            if not (name := os.path.basename(path).lower()).startswith(".")
+            if not path.startswith(f"{STAGE}/")
+            and not (name := os.path.basename(path).lower()).startswith(".")
             and name not in SYSTEM_FILES
             and stat.S_ISREG(self.files[path].st_mode)
         ]
@@ -168,7 +179,7 @@ def links_of_strangers(journal: Journal) -> set[int]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the path and status of each file and link in a folder, except its hidden records."""
+    """Yield the path and status of all in a folder, except its hidden records."""
     top = os.path.join(folder, "")
     for path, status in _walk(top, ""):
         name = path.partition("/")[0]
@@ -181,6 +192,7 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
+            yield prefix + entry.name, entry.stat(follow_symlinks=False)
             yield from _walk(entry.path, f"{prefix}{entry.name}/")
         elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
             yield prefix + entry.name, entry.stat(follow_symlinks=False)

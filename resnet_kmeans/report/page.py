@@ -11,13 +11,12 @@ import jinja2
 import numpy as np
 
 from resnet_kmeans._files import replacing
+from resnet_kmeans._folder_names import GENERATOR
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.report.corrections import ExportView, read_corrections
 from resnet_kmeans.report.estimator_results import read_clusterer, read_facts
 from resnet_kmeans.report.summary import ClusteringSummary, summarize
 from resnet_kmeans.report.thumbnails import make_thumbnails
-
-GENERATOR = "resnet-kmeans report"
 
 
 def write_report(
