@@ -64,7 +64,7 @@ COMMANDS = {
     "redo": lambda place: redo_export(place["out"]),
     "finish": lambda place: finish_export(place["out"]),
 }
-QUICK = [("add", "split"), ("add", "move in"), ("rename", "add"), ("undo all", "split")]
+QUICK = [("add", "split"), ("undo all", "rename")]
 
 
 def state(place):

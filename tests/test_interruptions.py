@@ -259,7 +259,13 @@ def test_undo_of_a_move_to_another_file_system_that_is_killed_loses_nothing(
 
 
 @pytest.mark.parametrize("command", ["undo_export", "redo_export"])
-@pytest.mark.parametrize("action", ["copy", "hardlink", "symlink", "move", "move elsewhere"])
+@pytest.mark.parametrize(
+    "action",
+    [
+        *("copy", "move elsewhere"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("hardlink", "symlink", "move")),
+    ],
+)
 def test_undo_and_redo_that_are_killed_at_any_step_can_be_finished(
     run, place, tmp_path, request, action, command
 ):

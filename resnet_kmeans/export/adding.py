@@ -12,7 +12,13 @@ from resnet_kmeans.export.editing import Export, editing
 from resnet_kmeans.export.exporter import SAME, new_files, read_contents, row_of
 from resnet_kmeans.export.files import Content, contents_of
 from resnet_kmeans.export.journal import Row
-from resnet_kmeans.export.plan import check_images, find_companions, free_name, portable
+from resnet_kmeans.export.plan import (
+    ask_file_system,
+    check_images,
+    find_companions,
+    free_name,
+    portable,
+)
 from resnet_kmeans.export.table import ExportedImage
 
 logger = logging.getLogger(__name__)
@@ -144,6 +150,7 @@ def add_to_export(
         check_images(plan, export.folder, action)
         if dry_run or not images:
             return images
+        ask_file_system(plan, export.folder, action)
         start = len(export.journal.files)
         owners = [*[None] * len(images), *(start + i for i, _, _ in extra)]
         known = {path: content for path, content in selected.contents.items() if content}

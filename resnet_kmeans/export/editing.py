@@ -40,7 +40,7 @@ from resnet_kmeans.export.journal import (
     not_an_export,
     read_journal,
 )
-from resnet_kmeans.export.survey import Survey, survey
+from resnet_kmeans.export.survey import STAGE, Survey, survey
 from resnet_kmeans.export.table import ExportedImage, write_table
 
 logger = logging.getLogger(__name__)
@@ -236,8 +236,10 @@ def creating(folder: Path) -> Iterator["Export"]:
 def _sweep(folder: Path, *kept: str | None) -> None:
     """Remove hidden files of ours, and the folder if it is empty then."""
     for stale in folder.glob(f"{HIDDEN_PREFIX}*"):
-        if stale.is_dir() and not stale.is_symlink():
+        if stale.name == STAGE:
             remove_empty(stale)
+        elif stale.is_dir() and not stale.is_symlink():
+            shutil.rmtree(stale, ignore_errors=True)
         elif stale.name not in kept:
             with suppress(PermissionError):  # Windows keeps an open lock
                 stale.unlink(missing_ok=True)
@@ -286,13 +288,18 @@ def put_aside(folder: Path) -> None:
     _sweep(folder)
 
 
+def forget(folder: Path) -> None:
+    """Remove what was put aside of an earlier export in the same place."""
+    shutil.rmtree(aside(folder), ignore_errors=True)
+
+
 def bring_back(folder: Path) -> None:
     """Return the records of an export that was taken back to its folder."""
     place = aside(folder)
     if (place / JOURNAL).exists() and not os.path.lexists(folder / JOURNAL):
         with explain_disk_errors(folder):
             _copy_records(place, folder)
-        shutil.rmtree(place, ignore_errors=True)
+        forget(folder)
 
 
 def _copy_records(source: Path, target: Path) -> None:

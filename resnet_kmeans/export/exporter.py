@@ -9,10 +9,11 @@ from typing import Any
 from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.exceptions import ModelFileError
-from resnet_kmeans.export.editing import Export, creating
+from resnet_kmeans.export.editing import Export, creating, forget
 from resnet_kmeans.export.files import Content, contents_of
 from resnet_kmeans.export.journal import Clusters, ExportedFile, Row, read_journal
 from resnet_kmeans.export.plan import (
+    ask_file_system,
     check_action,
     check_empty,
     check_images,
@@ -178,6 +179,7 @@ def write_export(
         return images
     with creating(folder) as export:
         check_output_folder(folder)  # again: another process may have written there meanwhile
+        ask_file_system(plan, folder, action)
         clusters = Clusters(
             folders, keep_model(export, model), [*range(len(folders))], distance_limit_of(images)
         )
@@ -186,6 +188,7 @@ def write_export(
         rows = {i: row_of(image) for i, image in enumerate(plan)}
         step = export.new_step("export", files=files, rows=rows, clusters=clusters)
         export.do(step)
+        forget(folder)
         return export.images(export.journal.rows)
 
 

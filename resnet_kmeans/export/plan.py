@@ -234,13 +234,12 @@ def _nearest_existing(folder: Path) -> Path:
 
 
 def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> None:
-    """Check that all images of a plan can be exported, without writing to the folder.
+    """Check that all images of a plan can be exported; nothing is written.
 
     Raises
     ------
     OutputFolderError
-        If an image, a permission or disk space is missing, or the file system refuses links or
-        names. The message lists every problem.
+        If an image, a permission or disk space is missing. The message lists every problem.
     """
     existing = _nearest_existing(folder)
     device = os.stat(existing).st_dev
@@ -257,8 +256,10 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
         seen.add(os.path.realpath(source))
     if needed > (free := shutil.disk_usage(existing).free):
         bad[str(existing)] = f"{needed} bytes are needed, {free} are free"
-    if placed and not bad and os.access(existing, os.W_OK):
-        bad |= _refused(placed, existing, action)
+    _raise_if(bad, action)
+
+
+def _raise_if(bad: Mapping[str, str], action: str) -> None:
     if bad:
         raise OutputFolderError(
             f"The export cannot be made with action={action!r}:\n{list_reasons(bad)}\n"
@@ -266,18 +267,25 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
         )
 
 
-def _refused(placed: Sequence[ExportedImage], existing: Path, action: str) -> dict[str, str]:
-    """Return what the file system of a folder refuses: links, or names, which it is asked."""
+def ask_file_system(plan: Sequence[ExportedImage], folder: Path, action: str) -> None:
+    """Check that the file system of a folder takes the names and links of a plan, by trying.
+
+    Raises
+    ------
+    OutputFolderError
+        If it does not. The message lists every problem.
+    """
     bad: dict[str, str] = {}
+    placed = [image for image in plan if image.exported_path is not None]
     names = {part for image in placed for part in str(image.exported_path).split("/")}
     unusual = {
         name
         for name in names
         if len(name) > COMMON_NAME_LENGTH or not name.isascii() or any(map(is_refused, name))
     }
-    if not unusual and action not in ("hardlink", "symlink"):
-        return bad
-    with tempfile.TemporaryDirectory(prefix=HIDDEN_PREFIX, dir=existing) as probe:
+    if not placed or (not unusual and action not in ("hardlink", "symlink")):
+        return
+    with tempfile.TemporaryDirectory(prefix=HIDDEN_PREFIX, dir=folder) as probe:
         for name in sorted(unusual):
             try:
                 os.close(os.open(os.path.join(probe, name), os.O_CREAT | os.O_WRONLY))
@@ -288,8 +296,8 @@ def _refused(placed: Sequence[ExportedImage], existing: Path, action: str) -> di
             if action in ("hardlink", "symlink"):
                 place_file(action, placed[0].source_path, Path(probe, "link"), Path(probe, "part"))
         except OSError as error:
-            bad[str(existing)] = f"its file system refuses a {action}: {error.strerror}"
-    return bad
+            bad[str(folder)] = f"its file system refuses a {action}: {error.strerror}"
+    _raise_if(bad, action)
 
 
 def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]) -> str:

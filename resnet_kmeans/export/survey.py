@@ -146,6 +146,9 @@ class _Search:
         # Among files of equal value, each should keep its own path, or at least its name.
         own = {i: [p for p in self.paths(i) if values.get(p) == value_of(i)] for i in wanted}
         self.take(own)
+        # What is at its source is not here as well, except at its own path: that of a copy that
+        # was interrupted.
+        wanted = [i for i in wanted if not self.may_be_elsewhere(i)]
         for with_name in (True, False):
             free = defaultdict(list)
             for path in reversed([path for path in values if path in self.files]):
