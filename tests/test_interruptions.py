@@ -134,7 +134,7 @@ def check_kills(run, steps, place, snapshot, job, undone=None, at_least=3):
     after = state(place)
     n_unfinished = 0
     if run is run_here:  # a kill of the process itself, which is slow, takes place at each step
-        steps = [*steps[::3], steps[-1]]
+        steps = [*steps[::6], steps[-1]]
     for n in steps:
         begin.restore()
         code, text = run(n, root, *arguments, **options)
