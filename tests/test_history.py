@@ -117,6 +117,25 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(images, out, work,
         assert "would be: 2 moved back" in caplog.text
 
 
+def test_a_dry_run_completes_no_interrupted_command(images, out):
+    export_clusters(images, [0, 0, 1, 1], out, action="move")
+    rename_cluster(out, 0, "cats")
+    for work in (undo_export, redo_export):
+        job = (work.__name__, str(out))
+        n = next(
+            n for n in range(1, 99) if run_here(n, str(out), *job)[0] != KILLED or unfinished(out)
+        )
+        before = contents(out.parent)
+        with pytest.raises(OutputFolderError, match="was interrupted"):
+            work(out, dry_run=True)
+        assert contents(out.parent) == before, n
+        work(out)
+
+
+def unfinished(out):
+    return export_log(out)[-1].state == "interrupted"
+
+
 def test_a_dry_run_of_undo_names_what_is_in_the_way(images, out):
     export_clusters(images, [0, 0, 1, 1], out, action="move")
     images[1].write_text("another")

@@ -194,7 +194,8 @@ def _steps_to_undo(export: Export, all_steps: bool) -> list[int]:
 
 def _take_back(export: Export, of: list[int], dry_run: bool) -> Work:
     brought = {i for number in of for i in export.journal.steps[number - 1].brought}
-    export.sweep()  # half a copy may have filled the disk
+    if not dry_run:
+        export.sweep()  # half a copy may have filled the disk
     # What leaves the folder is read: size and time do not prove a content.
     leaves = any(export.journal.files[i].action == "move" for i in brought)
     export.survey(read=leaves and not dry_run)
@@ -251,7 +252,7 @@ def redo_export(
 
 def _repeat(export: Export, dry_run: bool) -> Work:
     journal = export.journal
-    if not journal.is_finished and journal.last.command == "redo":
+    if not journal.is_finished and journal.last.command == "redo" and not dry_run:
         return export.resume()  # the same command, which was interrupted
     if not journal.is_finished:
         export.require_finished()  # raises an error that says what was interrupted
