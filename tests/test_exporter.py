@@ -421,7 +421,8 @@ def test_what_is_no_export_is_refused(out):
 def test_a_damaged_record_is_refused_and_nothing_is_touched(images, out, damage):
     export_clusters(images, [0] * 4, out, action="move")
     for file in [path for path in out.iterdir() if path.name.startswith(".")]:
-        file.write_bytes(damage)
+        if not file.name.endswith(".lock"):  # some versions of filelock empty it
+            file.write_bytes(damage)
     before = contents(out)
     for use in (undo_export, finish_export):
         with pytest.raises(OutputFolderError, match=str(out)):
