@@ -19,6 +19,7 @@ from resnet_kmeans.export.plan import (
     check_images,
     find_companions,
     plan_export,
+    real_path,
 )
 from resnet_kmeans.export.table import ExportedImage
 
@@ -226,7 +227,7 @@ def new_files(
     """Return what a journal records about new images and their companions."""
     files = []
     for image, owner in zip(images, owners):
-        real = os.path.realpath(image.source_path)
+        real = real_path(image.source_path)
         elsewhere = None if real == image.source_path else real
         content = contents.get(image.source_path)
         files.append(ExportedFile(image.source_path, action, content, owner, elsewhere))

@@ -1,5 +1,6 @@
 """Plans an export: the path of each image, checked before anything is written."""
 
+import functools
 import os
 import shutil
 import stat
@@ -78,6 +79,19 @@ def plan_export(
         distance = None if distances is None or label == NOISE else float(distances[i])
         plan.append(ExportedImage(int(label), name, target, source, distance))
     return plan, folders
+
+
+def real_path(path: str) -> str:
+    """Return a path without links; the folder of many files is looked at once a command."""
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(path)
+    return os.path.join(_real_folder(folder), name)
+
+
+@functools.lru_cache(1024)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -241,6 +255,7 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
     OutputFolderError
         If an image, a permission or disk space is missing. The message lists every problem.
     """
+    _real_folder.cache_clear()  # a link may have come since the command before
     existing = _nearest_existing(folder)
     device = os.stat(existing).st_dev
     block = getattr(os.statvfs(existing), "f_frsize", 1) if hasattr(os, "statvfs") else 1
@@ -253,7 +268,7 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
             bad[source] = reason
         elif action == "copy" or (action == "move" and os.stat(source).st_dev != device):
             needed += -(-os.stat(source).st_size // block) * block  # whole blocks, rounded up
-        seen.add(os.path.realpath(source))
+        seen.add(real_path(source))
     if needed > (free := shutil.disk_usage(existing).free):
         bad[str(existing)] = f"{needed} bytes are needed, {free} are free"
     _raise_if(bad, action)
@@ -317,4 +332,4 @@ def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]
     user = getattr(os, "geteuid", lambda: 0)()
     if folder.st_mode & stat.S_ISVTX and user != 0 and user not in owners:
         return "of another user, whose files in this folder only they can move"
-    return "listed twice" if os.path.realpath(source) in seen else ""
+    return "listed twice" if real_path(source) in seen else ""
