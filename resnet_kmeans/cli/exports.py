@@ -126,17 +126,16 @@ def redo(args: argparse.Namespace) -> None:
 def finish(args: argparse.Namespace) -> None:
     """Finish an interrupted command on the folder of an export."""
     output = Path(args.output)
-    interrupted = exports.export_log(output)[-1:]
-    if not interrupted or interrupted[0].state != "interrupted":
-        n_images = sum(row.exported_path is not None for row in exports.finish_export(output))
+    last = exports.export_log(output)[-1]
+    rows = exports.finish_export(output, trust=args.trust)
+    if last.state != "interrupted":
+        n_images = sum(row.exported_path is not None for row in rows)
         holds = f"{printable(output)}, which contains {count(n_images, 'image')}"
         print(f"Nothing was interrupted in {holds}.")
-        return
-    rows = exports.finish_export(output, trust=args.trust)
-    if rows:
+    elif rows:
         print_clusters(rows, output)
     else:
-        print(f"{count(interrupted[0].n_images, 'image')} taken back.")
+        print(f"{count(last.n_images, 'image')} taken back.")
 
 
 def report(args: argparse.Namespace) -> None:

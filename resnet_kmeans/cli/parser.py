@@ -119,9 +119,7 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     add_path(command(exports.log))
     undo, redo, finish = command(exports.undo), command(exports.redo), command(exports.finish)
     add_path(undo)
-    undo.add_argument(
-        "--all", action="store_true", help="take back every step; the history is removed too"
-    )
+    undo.add_argument("--all", action="store_true", help="take back every step")
     add_path(redo)
     add_path(finish, help="folder of an export that was interrupted")
     for parser in (undo, redo):

@@ -145,14 +145,14 @@ def add_to_export(
         if len(export.journal.steps) != selected.revision:
             raise OutdatedError(output_folder)
         images = _plan(export, new, set_aside)
-        extra = find_companions(images, _taken(export, images)) if action == "move" else []
-        plan = [*images, *(images[i]._replace(source_path=p, exported_path=t) for i, p, t in extra)]
+        extra = find_companions(images, _taken(export)) if action == "move" else []
+        plan = [*images, *(companion for _, companion in extra)]
         check_images(plan, export.folder, action)
         if dry_run or not images:
             return images
         ask_file_system(plan, export.folder, action)
         start = len(export.journal.files)
-        owners = [*[None] * len(images), *(start + i for i, _, _ in extra)]
+        owners = [*[None] * len(images), *(start + i for i, _ in extra)]
         known = {path: content for path, content in selected.contents.items() if content}
         contents = read_contents(plan, known)
         rows: dict[int, Row | None] = {start + i: row_of(image) for i, image in enumerate(plan)}
@@ -170,10 +170,10 @@ def _listed_before(export: Export, images: Sequence[ExportedImage]) -> list[int]
     return [i for file, (i, row) in pairs if row and not row.path and file.source in again]
 
 
-def _taken(export: Export, images: Sequence[ExportedImage] = ()) -> dict[str, int]:
+def _taken(export: Export) -> dict[str, int]:
     """Return the paths that are not free, for `free_name`."""
     # The path of a missing image stays reserved, because the user may put the image back.
-    paths = [*(row.path for row in export.rows if row), *(image.exported_path for image in images)]
+    paths = [row.path for row in export.rows if row]
     return {name_key(path): 1 for path in [*paths, *export.found.occupied] if path}
 
 

@@ -1,6 +1,7 @@
 """One locked read-modify-write of an export: every command on it is one of these."""
 
 import datetime
+import functools
 import gc
 import hashlib
 import logging
@@ -25,7 +26,7 @@ from resnet_kmeans.exceptions import (
     printable,
     warn_caller,
 )
-from resnet_kmeans.export.execution import Work, explain_disk_errors, missing_from
+from resnet_kmeans.export.execution import Work, explain_disk_errors, missing_from, row_at
 from resnet_kmeans.export.files import remove_empty
 from resnet_kmeans.export.journal import (
     RESERVE,
@@ -328,7 +329,6 @@ class Export:
     def __init__(self, folder: Path, journal: Journal, trust: bool):
         self.folder, self.journal, self.trust = folder, journal, trust
         self._found: Survey | None = None
-        self._present: tuple[list[Row | None], Clusters] | None = None
 
     def survey(self, read: bool = False) -> Survey:
         """Look where the files are now, and read them if `read` is true."""
@@ -347,11 +347,9 @@ class Export:
     def clusters(self) -> Clusters:
         return self._now[1]
 
-    @property
+    @functools.cached_property
     def _now(self) -> tuple[list[Row | None], Clusters]:
-        if self._present is None:
-            self._present = present_rows(self.folder, self.journal, self.found)
-        return self._present
+        return present_rows(self.folder, self.journal, self.found)
 
     @property
     def model(self) -> Path | None:
@@ -512,7 +510,10 @@ def present_rows(
     """Return the row of each file with its present place, and the clusters with their folders."""
     folders = _present_folders(folder, journal, found)
     rows = [
-        row if row is None or place is None else _placed(row, place, folders)
+        # A new folder gets a new label.
+        row
+        if row is None or place is None
+        else row_at(row, place, label_of(folder_of(place), folders, row.cluster))
         for row, place in zip(journal.rows, found.places)
     ]
     return rows, journal.clusters._replace(folders=folders)
@@ -530,11 +531,3 @@ def _present_folders(root: Path, journal: Journal, found: Survey) -> list[str]:
         del now[""]  # images in the root are in no folder
         folders[label] = max(now, key=lambda name: now[name]) if now else folder
     return folders
-
-
-def _placed(row: Row, place: str, folders: list[str]) -> Row:
-    """Return the row of a file at its present place; a new folder gets a new label."""
-    label = label_of(folder_of(place), folders, row.cluster)
-    if label == row.cluster:
-        return row._replace(path=place)
-    return Row(place, label)  # the distance and reason of another cluster would be wrong here

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,11 +51,8 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def row_at(row: Row, place: str, folders: Sequence[str]) -> Row:
-    """Return the row of a file that a person moved to another place."""
-    known = [*folders]
-    label = label_of(folder_of(place), known, row.cluster)
-    label = label if label < len(folders) else row.cluster
+def row_at(row: Row, place: str, label: int) -> Row:
+    """Return the row of a file that a person moved to another place, which has this label."""
     if label == row.cluster:
         return row._replace(path=place)
     return Row(place, label)  # the distance and reason of another cluster would be wrong here
@@ -104,7 +101,9 @@ class Work:
         if place in (row.path, before):
             return row
         if folder_of(place) not in (folder_of(row.path), folder_of(before)):
-            return row_at(row, place, self.journal.clusters.folders)
+            folders = self.journal.clusters.folders
+            label = label_of(folder_of(place), [*folders], row.cluster)
+            return row_at(row, place, label if label < len(folders) else row.cluster)
         return row._replace(path=f"{os.path.dirname(row.path)}/{os.path.basename(place)}")
 
     def find_others(self) -> list[tuple[str, str, str]]:
@@ -179,10 +178,9 @@ class Work:
         OutputFolderError
             The message lists the paths.
         """
-        steps = [step for step in self.journal.steps if step.number in self.journal.strange]
         earlier = self.journal.earlier
         leaving = {i for i, row in self.rows.items() if row is None and earlier[i] is not None}
-        strange = {i for step in steps for i in step.brought} & (leaving | self.placed.keys())
+        strange = self.journal.brought_by_strangers & (leaving | self.placed.keys())
         if strange:
             sources = {self.journal.files[i].source: "outside this folder" for i in sorted(strange)}
             raise OutputFolderError(

@@ -174,7 +174,7 @@ def write_export(
             logger.info("%d images have the content of others (--skip-copies)", n_copies)
     takes_along = action == "move" if companions is None else companions
     extra = find_companions(images) if takes_along else []
-    plan = [*images, *(images[i]._replace(source_path=p, exported_path=t) for i, p, t in extra)]
+    plan = [*images, *(companion for _, companion in extra)]
     check_images(plan, folder, action)
     if dry_run:
         return images
@@ -184,7 +184,7 @@ def write_export(
         clusters = Clusters(
             folders, keep_model(export, model), [*range(len(folders))], distance_limit_of(images)
         )
-        owners = [*[None] * len(images), *(i for i, _, _ in extra)]
+        owners = [*[None] * len(images), *(i for i, _ in extra)]
         files = new_files(plan, action, {**known, **read_contents(plan[len(images) :])}, owners)
         rows = {i: row_of(image) for i, image in enumerate(plan)}
         step = export.new_step("export", files=files, rows=rows, clusters=clusters)

@@ -112,6 +112,11 @@ class Journal:
         """The last step."""
         return self.steps[-1]
 
+    @property
+    def brought_by_strangers(self) -> set[int]:
+        """The numbers of the files that came with steps without this user's mark."""
+        return {i for number in self.strange for i in self.steps[number - 1].brought}
+
     def image(self, number: int, row: Row) -> ExportedImage:
         """Return the row of ``clusters.csv`` of a file."""
         name = folder_of(row.path) if row.path else ""

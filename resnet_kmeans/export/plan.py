@@ -104,7 +104,7 @@ def absolute(path: str | os.PathLike[str]) -> str:
 
 def find_companions(
     images: Sequence[ExportedImage], taken: Mapping[str, int] | None = None
-) -> list[tuple[int, str, str]]:
+) -> list[tuple[int, ExportedImage]]:
     """Return the files that belong to images by their names, each with one image.
 
     Parameters
@@ -115,8 +115,8 @@ def find_companions(
 
     Returns
     -------
-    list of (int, str, str)
-        The position of the image, the path of the file, and its path in the export.
+    list of (int, ExportedImage)
+        The position of the image, and the file as another one in its cluster.
     """
     by_folder: dict[str, dict[str, int]] = {}
     for i, image in enumerate(images):
@@ -141,8 +141,9 @@ def find_companions(
             path = os.path.join(folder, name)
             is_regular = os.path.isfile(path) and not os.path.islink(path)
             if suffix.lower() in COMPANIONS and owner is not None and is_regular:
-                target = beside(images[owner].source_path, name, str(images[owner].exported_path))
-                found.append((owner, path, free_path(target, used)))
+                image = images[owner]
+                target = free_path(beside(image.source_path, name, str(image.exported_path)), used)
+                found.append((owner, image._replace(source_path=path, exported_path=target)))
     return found
 
 
@@ -268,7 +269,6 @@ def check_images(plan: Sequence[ExportedImage], folder: Path, action: str) -> No
             bad[source] = reason
         elif action == "copy" or (action == "move" and os.stat(source).st_dev != device):
             needed += -(-os.stat(source).st_size // block) * block  # whole blocks, rounded up
-        seen.add(real_path(source))
     if needed > (free := shutil.disk_usage(existing).free):
         bad[str(existing)] = f"{needed} bytes are needed, {free} are free"
     _raise_if(bad, action)
@@ -316,7 +316,7 @@ def ask_file_system(plan: Sequence[ExportedImage], folder: Path, action: str) ->
 
 
 def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]) -> str:
-    """Return why a file cannot be exported, or ''."""
+    """Return why a file cannot be exported, or ''; what is to be moved is added to `seen`."""
     if not os.path.isfile(source) or not os.access(source, os.R_OK):
         return "missing, not a file, or not readable"
     if action == "hardlink" and os.stat(source).st_dev != device:
@@ -328,8 +328,12 @@ def _reason_not_exportable(source: str, action: str, device: int, seen: set[str]
     parent = os.path.dirname(source)
     if not os.access(parent, os.W_OK):
         return "its folder is not writable"
-    folder, owners = os.stat(parent), {os.stat(parent).st_uid, os.stat(source).st_uid}
+    folder = os.stat(parent)
+    owners = {folder.st_uid, os.stat(source).st_uid}
     user = getattr(os, "geteuid", lambda: 0)()
     if folder.st_mode & stat.S_ISVTX and user != 0 and user not in owners:
         return "of another user, whose files in this folder only they can move"
-    return "listed twice" if real_path(source) in seen else ""
+    if (real := real_path(source)) in seen:
+        return "listed twice"
+    seen.add(real)
+    return ""

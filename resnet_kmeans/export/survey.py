@@ -73,7 +73,8 @@ class _Search:
         self.found = Survey([None] * len(journal.files))
         self.found.folders = [path for path in everything if path not in self.files]
         # A link is recognized by where it leads, which a stranger may have chosen.
-        strange = set() if trust else links_of_strangers(journal)
+        brought = set() if trust else journal.brought_by_strangers
+        strange = {i for i in brought if journal.files[i].action == "symlink"}
         self.wanted = [i for i in range(len(journal.files)) if self.paths(i) and i not in strange]
 
     def run(self, read: bool) -> Survey:
@@ -173,12 +174,6 @@ class _Search:
         is_under_way = not self.journal.is_finished and i in self.journal.earlier
         is_moved = self.journal.files[i].action == "move"
         return is_under_way and is_moved and os.path.lexists(self.source(i))
-
-
-def links_of_strangers(journal: Journal) -> set[int]:
-    """Return the numbers of links that another user's steps brought."""
-    brought = [i for step in journal.steps if step.number in journal.strange for i in step.brought]
-    return {i for i in brought if journal.files[i].action == "symlink"}
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
