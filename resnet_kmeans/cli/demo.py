@@ -11,7 +11,7 @@ from resnet_kmeans.exceptions import WeightsNotFoundError
 from resnet_kmeans.export import check_output_folder
 from resnet_kmeans.exports import write_export_report
 from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.network import BACKBONES, NetworkSpec, build_model, imagenet_file
+from resnet_kmeans.network import BACKBONES, NetworkSpec, build_model, imagenet_files
 from resnet_kmeans.sample_pictures import GROUPS, PHOTOS, crop_photos, draw_pictures, group_of
 
 
@@ -43,8 +43,8 @@ def demo(args: argparse.Namespace) -> None:
 def _choose_network() -> tuple[dict[str, Any], str]:
     """Return parameters of the best network available, and a sentence that names it."""
     # Weights on this machine come first, because a download may take minutes, or fail.
-    for backbone in ("resnet50", "efficientnet_lite0"):
-        if imagenet_file(backbone).is_file():
+    for backbone in ("resnet50", "efficientnet_lite"):
+        if all(file.is_file() for file in imagenet_files(backbone)):
             name = BACKBONES[backbone]
             return {"backbone": backbone}, f"Network: {name} with its ImageNet weights."
     try:

@@ -45,5 +45,5 @@ def weights(args: argparse.Namespace) -> None:
     if args.fetch:
         network.build_model(network.NetworkSpec(backbone=args.fetch))
     for backbone in network.BACKBONES:
-        file = network.imagenet_file(backbone)
-        print(f"{backbone}  {'available' if file.is_file() else 'missing'}  {file}")
+        for file in network.imagenet_files(backbone):
+            print(f"{backbone}  {'available' if file.is_file() else 'missing'}  {file}")

@@ -10,6 +10,6 @@ from resnet_kmeans.network.weights import (
     BACKBONES,
     NetworkSpec,
     build_model,
-    imagenet_file,
+    imagenet_files,
     import_imagenet_file,
 )

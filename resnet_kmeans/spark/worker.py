@@ -79,7 +79,8 @@ class Featurize:
         n_cores = task.cpus() if task else 1
         os.environ["LOKY_MAX_CPU_COUNT"] = str(n_cores)  # limits joblib.cpu_count()
         changed = {"cache": None, "n_jobs": None, "verbose": 0}
-        name = self.weights_file if self.compiled_file is None or has_gpu() else self.compiled_file
+        on_gpu = has_gpu() and self.weights_file is not None
+        name = self.weights_file if on_gpu else self.compiled_file or self.weights_file
         if name is not None:
             changed["weights"] = SparkFiles.get(name)
         local: ResNetFeaturizer = clone(self.featurizer).set_params(**changed)
