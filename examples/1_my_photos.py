@@ -23,7 +23,7 @@ from resnet_kmeans import (
 )
 
 photos, *new_photos = sys.argv[1:] or ["photos"]
-featurizer = ResNetFeaturizer(backbone="efficientnet_lite0")
+featurizer = ResNetFeaturizer(backbone="efficientnet_lite")
 clusterer = ImageFolderClusterer(featurizer=featurizer, random_state=0)
 choice = choose_n_clusters(photos, range(2, 16), estimator=clusterer)
 print(f"{choice.n_clusters} clusters: {choice.reason}")

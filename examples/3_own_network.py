@@ -41,4 +41,4 @@ clusterer = ImageFolderClusterer(
     clusterer=BisectingKMeans(random_state=0),
 ).fit(paths)
 print(clusterer.pipeline_)
-print(f"modularity {clusterer.score(paths):.2f}")
+print(f"score {clusterer.score(paths):.2f}")

@@ -16,7 +16,7 @@ from resnet_kmeans.sample_pictures import draw_pictures
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", nargs="?", help="your photos; without it, pictures are drawn")
 parser.add_argument("--weights", default="imagenet", help="or a file, or none (untrained)")
-parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite0 (lite extra)")
+parser.add_argument("--backbone", default="resnet50", help="or efficientnet_lite (lite extra)")
 args = parser.parse_args()
 if args.folder is None:
     args.folder = "pictures"

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans.exceptions import ClusterNameError, list_reasons
 
-# Labels that are not clusters. Unreadable images are not exported. Images that a clusterer such
-# as HDBSCAN labels as noise are exported to the folder `NOISE_NAME`.
-UNREADABLE, NOISE = -1, -2
+# Labels that are not clusters, as in scikit-learn's HDBSCAN: noise, which is exported to the
+# folder `NOISE_NAME`, and missing data, which is what unreadable images are. These are not
+# exported.
+NOISE, UNREADABLE = -1, -3
 NOISE_NAME = "noise"
-# Images that a person took out of all clusters have the label -3 in a report. In an export they
-# have the label -1, like unreadable images, and a reason.
-SET_ASIDE, SET_ASIDE_NAME = -3, "_set_aside"
+# Images that a person took out of all clusters have the label -2 in a report. In an export they
+# have the label -3, like unreadable images, and a reason.
+SET_ASIDE, SET_ASIDE_NAME = -2, "_set_aside"
 # Labels of the images in folders that are not clusters.
 NO_CLUSTER = {SET_ASIDE_NAME: UNREADABLE, NOISE_NAME: NOISE}
 MAX_NAME_BYTES = 255  # the limit of ext4, APFS, NTFS and others

@@ -24,17 +24,26 @@ from resnet_kmeans._folder_names import UNREADABLE, default_cluster_names, renam
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
+    LabelScore,
     NClustersChoice,
     choose,
-    modularity_score,
+    learns_directions,
     new_clusterer,
     new_reducer,
     one_thread_if_small,
+    own_n_clusters,
     prediction,
     rows,
+    select_training_rows,
     takes_n_clusters,
 )
-from resnet_kmeans.exceptions import ConstantFeaturesError, TooFewImagesError, UnreadableImagesError
+from resnet_kmeans.exceptions import (
+    ConstantFeaturesError,
+    IgnoredParameterWarning,
+    TooFewImagesError,
+    UnreadableImagesError,
+    warn_caller,
+)
 from resnet_kmeans.export import Content, ExportedImage, plan_export, write_export
 from resnet_kmeans.featurizer import (
     ResNetFeaturizer,
@@ -46,8 +55,6 @@ from resnet_kmeans.featurizer import (
 )
 from resnet_kmeans.images import images_of, source_name
 
-MAX_CHOSEN = 30  # the default maximum of `choose_n_clusters`
-
 
 class ImageFolderClusterer(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
@@ -55,14 +62,14 @@ class ImageFolderClusterer(
     """Cluster the images of a folder, or of any sequence, by their content.
 
     This meta-estimator fits clones of a featurizer, a reducer and a clusterer, one after the
-    other. Unreadable images get the label -1 and a reason; they do not stop the fit.
+    other. Unreadable images get the label -3 and a reason; they do not stop the fit.
 
     Parameters
     ----------
     n_clusters : int or "auto", default=5
-        Number of clusters. ``"auto"`` lets `choose_n_clusters` choose a number from 2 to 30;
-        without a feature cache, the network then runs twice. Ignored if `clusterer` finds the
-        number itself.
+        Number of clusters. ``"auto"`` lets `choose_n_clusters` choose it; without a feature
+        cache, the network then runs twice. Ignored if `clusterer` finds the number itself. A
+        number that `clusterer` has of its own is ignored too, with a warning.
     featurizer : transformer, default=None
         Transformer from images to rows of features; None uses ``ResNetFeaturizer()``.
     reducer : {"auto", "discriminant", "pca", "umap"}, transformer or None, default="auto"
@@ -70,7 +77,8 @@ class ImageFolderClusterer(
 
         - ``"discriminant"`` learns the directions that separate the clusters, with
           `ClusterDiscriminantAnalysis`.
-        - ``"pca"`` normalizes rows to unit length and reduces them to 64 dimensions.
+        - ``"pca"`` normalizes rows to unit length and reduces them to 64 dimensions, or to 128
+          for more than 32 clusters.
         - ``"umap"`` reduces rows to 10 dimensions; it is slower and needs the `umap` extra.
         - ``"auto"`` uses ``"discriminant"`` if there are at least 100 images and at least 10
           images per cluster (of more than 5,000 images, only 5,000 are counted), otherwise
@@ -87,7 +95,7 @@ class ImageFolderClusterer(
         If a clusterer has no `predict`, a new image gets its label by a vote of the 5 nearest
         images of the fit, weighted by inverse distance.
     unreadable : {"skip", "raise"}, default="skip"
-        ``"skip"`` gives unreadable images the label -1; ``"raise"`` raises one error that
+        ``"skip"`` gives unreadable images the label -3; ``"raise"`` raises one error that
         lists them all.
     random_state : int, RandomState instance or None, default=None
         Random state of the reducer and of the default clusterer. Use an int for reproducible
@@ -101,8 +109,8 @@ class ImageFolderClusterer(
         Paths of the images of the fit. The images of a folder are in the order of
         `find_images`; an image in memory is called ``"X[i]"``.
     labels_ : ndarray of shape (n,), dtype int32
-        Label of each image: -1 for an unreadable image, -2 for noise, that is, an image that a
-        clusterer such as DBSCAN assigns to no cluster.
+        Label of each image, as in scikit-learn's HDBSCAN: -1 for noise, that is, an image that
+        a clusterer such as DBSCAN assigns to no cluster, and -3 for an unreadable image.
     distances_ : ndarray of shape (n,), dtype float32
         Euclidean distance of each image to the center of its cluster, in the reduced space;
         NaN for an image in no cluster.
@@ -114,6 +122,8 @@ class ImageFolderClusterer(
     cluster_names_ : list of str, of length n_clusters
         Names of the clusters: ``"cluster_0"``, ``"cluster_1"``, … unless `set_cluster_names`
         changed them.
+    n_clusters_ : int
+        The number of clusters, given, chosen or found.
     inertia_ : float
         Sum of squared distances of the images to the centers of their clusters.
 
@@ -196,11 +206,15 @@ class ImageFolderClusterer(
             If all images have the same features.
         """
         sources = images_of(X)
+        self._warn_of_ignored()
         n_clusters = self._n_clusters_for(sources)
+        learnt_from = np.empty((0, 1))
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
 
         def reducer_for(features: np.ndarray, reasons: Mapping[int, str]) -> Any:
+            nonlocal learnt_from
             _check_features(features, sources, reasons, n_clusters)
+            learnt_from = select_training_rows(features)
             return self._new_reducer(features.shape, n_clusters)
 
         reducer, reduced, reasons = rows.fit_reducer(
@@ -215,7 +229,19 @@ class ImageFolderClusterer(
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
         self._cluster_names = None
         self._set_results(sources, reduced, reasons)
+        labels = prediction.predict(clusterer, rows.reduce(reducer, learnt_from))
+        self._label_score = LabelScore.of(learnt_from, labels, len(self.cluster_centers_))
         return self
+
+    def _warn_of_ignored(self) -> None:
+        """Warn if one of two numbers of clusters that the user gave is ignored."""
+        own = own_n_clusters(self.clusterer)
+        if own not in (None, self.n_clusters):
+            text = (
+                f"n_clusters={self.n_clusters!r} is used; that of {self.clusterer!r} is ignored. "
+                f"Pass ImageFolderClusterer({own}, ...) to use it."
+            )
+            warn_caller(IgnoredParameterWarning(text))
 
     def _n_clusters_for(self, sources: list[Any]) -> int:
         """Return the number of clusters to look for."""
@@ -223,9 +249,9 @@ class ImageFolderClusterer(
             return self.n_clusters
         if not takes_n_clusters(self.clusterer):
             return 2  # not used, since the clusterer finds the number itself
-        return self._choose(sources, range(2, MAX_CHOSEN + 1)).n_clusters
+        return self._choose(sources, None).n_clusters
 
-    def _choose(self, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
+    def _choose(self, X: Any, n_clusters: Iterable[int] | None) -> NClustersChoice:
         """Choose a number of clusters; see `choose_n_clusters`."""
         sources = images_of(X)
         sampled = sample_of(sources)
@@ -238,7 +264,8 @@ class ImageFolderClusterer(
             reducer = self._new_reducer(features.shape, n_clusters)
             return make_pipeline(reducer, self._new_clusterer(len(features), n_clusters))
 
-        return choose(features, n_clusters, new_steps)
+        learns = self.clusterer is None and learns_directions(self.reducer, len(features), 2)
+        return choose(features, n_clusters, None if learns else new_steps)
 
     def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
         # Without a number of clusters, there are no directions to learn.
@@ -275,7 +302,7 @@ class ImageFolderClusterer(
         Returns
         -------
         ndarray of shape (n,), dtype int32
-            Label of each image; -1 for an unreadable image, -2 for noise.
+            Label of each image; -1 for noise, -3 for an unreadable image.
 
         Raises
         ------
@@ -315,12 +342,14 @@ class ImageFolderClusterer(
         return np.concatenate(blocks), {i: why for block in reasons for i, why in block.items()}
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the modularity of the predicted labels.
+        """Return how much better the clusters explain the images than one cluster would.
 
-        Modularity (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of
-        the 3 nearest neighbors of each image in feature space. GridSearchCV can use it to
-        choose `n_clusters`. The score of KMeans cannot be used for this, as it keeps rising
-        with `n_clusters`. Of more than 10,000 images, a random sample of 10,000 is scored.
+        This is the gain in BIC, the Bayesian information criterion, per image and dimension, of
+        one Gaussian for each cluster over one Gaussian for all images; all Gaussians have the
+        same covariance. It is computed in 32 principal components, for the images of the fit
+        and those of `X` together. GridSearchCV can use it to choose `n_clusters`. The score of
+        KMeans cannot be used for this, as it keeps rising with `n_clusters`. Of more than
+        5,000 images of the fit, or 10,000 of `X`, a random sample is used.
 
         Parameters
         ----------
@@ -332,10 +361,11 @@ class ImageFolderClusterer(
         Returns
         -------
         float
-            A number from -1 to 1; higher is better. It is -1 if there is only one label, or if
-            there are fewer than 3 images.
+            Higher is better; 0 means no better than one cluster. It is -1, the lowest score, if
+            there is only one label, or if no image is readable.
         """
-        return modularity_score(*self._features_and_labels(X))
+        features, labels = self._features_and_labels(X)
+        return self._label_score.score(features, labels)
 
     def _features_and_labels(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the features and labels of readable images, or of a sample of many images."""
@@ -345,6 +375,11 @@ class ImageFolderClusterer(
         labels = prediction.predict(clusterer, rows.reduce(reducer, features))
         readable = labels != UNREADABLE
         return features[readable], labels[readable]
+
+    @property
+    def n_clusters_(self) -> int:
+        """The number of clusters of the fit, also if it was chosen."""
+        return len(self.cluster_centers_)
 
     @property
     def cluster_names_(self) -> list[str]:
@@ -485,7 +520,7 @@ class ImageFolderClusterer(
             "names": self.cluster_names_,
         }
         is_own = not isinstance(featurizer.weights, StrangersPath)
-        saving.save_model(path, header, steps, is_own)
+        saving.save_model(path, header, steps, self._label_score, is_own)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -523,9 +558,12 @@ class ImageFolderClusterer(
             model._cluster_names = renamed(model.cluster_names_, header["names"])
         return model
 
-    def _set_steps(self, featurizer: Any, reducer: Any, clusterer: Any) -> ImageFolderClusterer:
+    def _set_steps(
+        self, featurizer: Any, reducer: Any, clusterer: Any, label_score: LabelScore
+    ) -> ImageFolderClusterer:
         """Set fitted steps, but none of the attributes that have one entry per image."""
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
+        self._label_score = label_score
         self.cluster_centers_, self.inertia_ = clusterer.cluster_centers_, clusterer.inertia_
         return self
 

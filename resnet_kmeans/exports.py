@@ -20,7 +20,7 @@ from resnet_kmeans._folder_names import (
     UNREADABLE,
 )
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import is_readable
+from resnet_kmeans.clustering import Evaluation, evaluate_labels, is_readable
 from resnet_kmeans.exceptions import (
     OutdatedError,
     OutputFolderError,
@@ -297,6 +297,58 @@ def write_export_report(
     )
 
 
+def evaluate_export(
+    folder: str | os.PathLike[str], classes: Mapping[str, str] | None = None
+) -> Evaluation:
+    """Compare the folders of an export with the true classes of its images.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of a finished export. Images that were set aside, or that no folder holds, are
+        not counted; noise counts as a cluster.
+    classes : mapping of str to str, default=None
+        Class of each image by its source path, its path in the folder or its file name; other
+        images are not counted. None uses the name of the folder that each image came from.
+
+    Returns
+    -------
+    Evaluation
+        ``ami``, ``ari``, ``accuracy``, and the table of ``counts`` with the names of its rows
+        (``classes``) and columns (``clusters``).
+
+    Raises
+    ------
+    OutputFolderError
+        If the folder is not a finished export.
+    ValueError
+        If no image has a class.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import evaluate_export
+    >>> evaluate_export("clusters").ami  # doctest: +SKIP
+    0.94
+    """
+    pairs = []
+    for row in read_export(Path(folder)).images:
+        source, path = Path(row.source_path), row.exported_path or ""
+        names = (row.source_path, path, source.name)
+        known = source.parent.name if classes is None else _first_known(classes, names)
+        if known and _folder(row) not in ("", SET_ASIDE_NAME):
+            pairs.append((known, _folder(row)))
+    if not pairs:
+        raise ValueError(
+            f"Expected classes of images in {printable(folder)}, got none. Nothing was computed. "
+            "Check that the paths or file names are those of clusters.csv."
+        )
+    return evaluate_labels(*zip(*pairs))
+
+
+def _first_known(classes: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((classes[name] for name in names if name in classes), None)
+
+
 def _load(
     folder: str | os.PathLike[str], file: Path | None, featurizer_params: Mapping[str, Any]
 ) -> ImageFolderClusterer:
@@ -331,7 +383,8 @@ def _with_parts(
     changed = ImageFolderClusterer(**model.get_params(deep=False))
     changed.set_params(n_clusters=len(centers))
     featurizer, reducer, _ = (step for _, step in model.pipeline_.steps)
-    return changed._set_steps(featurizer, reducer, new_fitted_kmeans(centers, model.inertia_))
+    kmeans = new_fitted_kmeans(centers, model.inertia_)
+    return changed._set_steps(featurizer, reducer, kmeans, model._label_score)
 
 
 def _features_and_facts(

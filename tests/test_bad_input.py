@@ -78,13 +78,13 @@ def test_a_folder_of_awkward_images_is_clustered_whole(hard, tmp_path, network, 
     assert [row["source_path"] for row in table] == found
     told = capsys.readouterr()
     for row in table:
-        if row["cluster"] == "-1":
+        if row["cluster"] == "-3":
             assert row["reason"]
             assert not row["exported_path"]
         else:
             exported = (out / row["exported_path"]).read_bytes()
             assert exported == Path(row["source_path"]).read_bytes()
-    n_bad = sum(row["cluster"] == "-1" for row in table)
+    n_bad = sum(row["cluster"] == "-3" for row in table)
     assert f"{n_bad} images could not be read" in told.err
     named = [f"  {row['source_path']}: {row['reason']}" for row in table if row["reason"]][:10]
     assert "\n".join(named) in told.err
@@ -124,7 +124,7 @@ def test_names_and_files_of_every_kind_pass_through_the_command(
     assert done == 0, told.err
     assert "\x1b" not in told.out + told.err
     table = table_of(out)
-    reasons = {row["source_path"]: row["reason"] for row in table if row["cluster"] == "-1"}
+    reasons = {row["source_path"]: row["reason"] for row in table if row["cluster"] == "-3"}
     assert len(reasons) == 6
     assert sum("no such file" in reason for reason in reasons.values()) == 1
     exported = {path.name: path.read_bytes() for path in out.glob("cluster_*/*")}
@@ -203,5 +203,5 @@ def test_an_image_that_vanishes_after_it_was_listed_is_named(pictures, tmp_path,
     clusterer = ImageFolderClusterer(2, featurizer=featurizer, random_state=0)
     with pytest.warns(UnreadableImagesWarning, match=r"gone\.png: no such file"):
         labels = clusterer.fit_predict(paths)
-    assert (labels == -1).tolist() == [False] * 6 + [True]
+    assert (labels == -3).tolist() == [False] * 6 + [True]
     assert list(clusterer.unreadable_) == [gone]

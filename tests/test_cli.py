@@ -59,7 +59,7 @@ def test_unreadable_images_are_listed_with_their_reason(pictures, tmp_path, netw
     assert "bad\\x1b[31m.png: the file is empty" in printed.err
     assert "\x1b" not in printed.err + printed.out
     with open(tmp_path / "out" / "clusters.csv", newline="") as file:
-        (bad,) = [row for row in csv.DictReader(file) if row["cluster"] == "-1"]
+        (bad,) = [row for row in csv.DictReader(file) if row["cluster"] == "-3"]
     assert (bad["exported_path"], bad["reason"]) == ("", "the file is empty")
 
 
@@ -146,10 +146,11 @@ def test_preparing_a_network_is_reported_once_and_the_cache_shows_it(
 def test_weights_are_listed(capsys):
     assert run("weights") == 0
     lines = capsys.readouterr().out.splitlines()
-    *resnets, lite = lines
+    resnets, lites = lines[:3], lines[3:]
     assert [line.split()[0] for line in resnets] == ["resnet50", "resnet101", "resnet152"]
     assert all("missing" in line for line in resnets)
-    assert lite.startswith("efficientnet_lite0  available")
+    three, one = 3 * ["efficientnet_lite"], [f"efficientnet_lite{n}" for n in range(3)]
+    assert [line.split()[:2] for line in lites] == [[name, "available"] for name in three + one]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +289,7 @@ def test_demo_clusters_with_the_network_of_the_extra_and_says_so(tmp_path, monke
     demo = ["demo", tmp_path / "demo", "--quiet"]
     done = run_apart(*demo, environment=OFFLINE, stdout=subprocess.PIPE, check=True)
     first, *_, last = done.stdout.splitlines()
-    assert first == "Network: EfficientNet-Lite0 with its ImageNet weights."
+    assert first == "Network: EfficientNet-Lite0, 1 and 2 with ImageNet weights."
     agreement = re.fullmatch(r"Agreement with the 6 drawn groups and 2 photos: (\S+) .*", last)
     assert float(agreement[1]) > 0.9
     assert not [line for line in done.stderr.splitlines() if "ownload" not in line]
@@ -575,7 +576,7 @@ def test_a_line_says_that_work_begins(pictures, tmp_path, network, capsys):
     assign = ["assign", model, pictures, tmp_path / "assigned"]
     assert first_line(*assign).startswith("Looking at 24 images with ")
     line = first_line("choose-k", pictures, "--max", 3, *loud)
-    assert re.match("Looking at 24 images with .*, in 2 to 3 clusters", line)
+    assert re.match("Looking at 24 images with .*", line)
     assert first_line("add", out, pictures).startswith(f"Adding the images of {pictures}")
     assert first_line("split", out, 0).startswith("Splitting 0 into 2 clusters")
 
@@ -617,3 +618,16 @@ def test_names_of_a_network_without_classes_are_refused_before_it_runs(
     monkeypatch.setattr(resnet_kmeans.ImageFolderClusterer, "fit", None)
     assert run("cluster", pictures, tmp_path / "out", "--names", *network) == 2
     assert "which has a known ImageNet" in capsys.readouterr().err
+
+
+def test_noise_of_hdbscan_has_a_folder_of_its_own(pictures, tmp_path, network, capsys):
+    options = ["--clusterer", "hdbscan", "--reducer", "pca", *network]
+    assert run("cluster", pictures, tmp_path / "out", *options) == 0
+    with open(tmp_path / "out" / "clusters.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    folders = {row["exported_path"].split("/")[0] for row in rows if row["cluster"] == "-1"}
+    assert folders <= {"noise"}
+    capsys.readouterr()
+    assert run("cluster", pictures, tmp_path / "again", "-k", 3, "--dry-run", *options) == 0
+    assert "-k 3 is ignored" in capsys.readouterr().err

@@ -151,14 +151,14 @@ def test_distances_have_feature_names(clusterer, pictures):
     assert list(frame.columns) == [f"imagefolderclusterer{i}" for i in range(6)]
 
 
-def test_unreadable_images_get_the_label_minus_one_and_a_reason(clusterer, with_broken):
+def test_unreadable_images_get_the_label_minus_three_and_a_reason(clusterer, with_broken):
     folder, broken = with_broken
     with pytest.warns(UnreadableImagesWarning, match=r"(?s)1.*blue_broken\.png"):
         clusterer.fit(folder)
     assert list(clusterer.unreadable_) == [str(broken)]
     assert "Pillow cannot read" in clusterer.unreadable_[str(broken)]
     position = clusterer.image_paths_.index(broken)
-    assert np.flatnonzero(clusterer.labels_ == -1).tolist() == [position]
+    assert np.flatnonzero(clusterer.labels_ == -3).tolist() == [position]
     assert np.flatnonzero(np.isnan(clusterer.distances_)).tolist() == [position]
     good = [path for path in find_images(folder) if path != broken]
     groups = [group_of(path) for path in good]
@@ -170,9 +170,9 @@ def test_unreadable_images_have_neither_cluster_nor_distances_later(clusterer, w
     good = [path for path in find_images(folder) if path != broken]
     labels = clusterer.fit_predict(good)
     with pytest.warns(UnreadableImagesWarning):
-        assert clusterer.predict([good[0], broken, good[1]]).tolist() == [labels[0], -1, labels[1]]
+        assert clusterer.predict([good[0], broken, good[1]]).tolist() == [labels[0], -3, labels[1]]
     with pytest.warns(UnreadableImagesWarning):
-        assert clusterer.predict([broken]).tolist() == [-1]
+        assert clusterer.predict([broken]).tolist() == [-3]
     with pytest.warns(UnreadableImagesWarning):
         distances = clusterer.transform([broken, good[0]])
     assert np.isnan(distances).all(axis=1).tolist() == [True, False]

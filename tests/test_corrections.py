@@ -20,7 +20,7 @@ SHIFT, CONTROL, ENTER, ESCAPE = "\ue008", "\ue009", "\ue007", "\ue00c"
 RIGHT, DOWN = "\ue014", "\ue015"
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 SIZES = {0: 4, 1: 3, 2: 3}
-SET_ASIDE = -3  # label of the images that are in no cluster
+SET_ASIDE = -2  # label of the images that are in no cluster
 
 
 @pytest.fixture(scope="module")

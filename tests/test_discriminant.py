@@ -130,11 +130,11 @@ def test_more_rows_than_max_rows_are_sampled(stretched):
     assert adjusted_mutual_info_score(classes, clustered(fitted.transform(rows), 4)) > 0.9
 
 
-def test_directions_are_one_less_than_clusters_and_at_most_64():
-    rows = np.random.default_rng(0).gamma(1.0, size=(400, 100)).astype(np.float32)
-    for n_clusters, n_directions in ((1, 1), (2, 1), (5, 4), (70, 64)):
+def test_directions_are_one_less_than_clusters_and_at_most_128():
+    rows = np.random.default_rng(0).gamma(1.0, size=(700, 140)).astype(np.float32)
+    for n_clusters, n_directions in ((1, 1), (2, 1), (5, 4), (140, 128)):
         fitted = ClusterDiscriminantAnalysis(n_clusters, random_state=0).fit(rows)
-        assert fitted.components_.shape == (n_directions, 100)
+        assert fitted.components_.shape == (n_directions, 140)
         assert fitted.components_.dtype == np.float32
 
 

@@ -12,8 +12,8 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]_*.py"))
 # What each takes besides a folder, prints, and leaves behind.
 EXPECTED = {
     "1": (["PICTURES"], " -> ", ["clusters/clusters.csv", "clusters/report.html"]),
-    "2": ([], "10 clusters: modularity", ["model.safetensors"]),
-    "3": ([], "modularity", []),
+    "2": ([], "10 clusters: score", ["model.safetensors"]),
+    "3": ([], "score", []),
     "4": (["--backbone", "efficientnet_lite0"], " images in clusters/", ["features"]),
 }
 

@@ -102,7 +102,7 @@ def test_images_move_to_present_or_new_folders_or_are_set_aside(out):
     moves = {"cluster_0/a.png": "cluster_1", "cluster_0/a_2.png": "dogs", "cluster_1/b.png": None}
     rows = apply_curation(out, {"format": 1, "moves": moves})
     assert [(row.cluster, row.exported_path) for row in rows[:3]] == [
-        *((1, "cluster_1/a.png"), (-1, "_set_aside/b.png"), (3, "dogs/a_2.png"))
+        *((1, "cluster_1/a.png"), (-3, "_set_aside/b.png"), (3, "dogs/a_2.png"))
     ]
     assert rows[1].reason == "set aside"
     assert set(images_in(out)) == {row.exported_path for row in rows}

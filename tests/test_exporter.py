@@ -10,17 +10,22 @@ import threading
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from resnet_kmeans import (
     ImageFolderClusterer,
     ResNetFeaturizer,
     add_images,
+    apply_curation,
+    evaluate_export,
     export_clusters,
     find_and_cluster_images,
     find_images,
     finish_export,
     undo_export,
 )
+from resnet_kmeans.cli import main
 from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
 from tests.export_folders import MTIME_NS, contents, make_images, rows_of
 
@@ -57,7 +62,7 @@ def test_each_image_is_in_the_folder_of_its_cluster_with_its_time(images, out, a
 
 def test_the_table_lists_every_image_with_distance_or_reason(images, out):
     reasons = {str(images[1]): "damaged: cut short"}
-    rows = export_clusters(images, [2, -1, 0, 0], out, distances=[0.5, 0, 1, 2], reasons=reasons)
+    rows = export_clusters(images, [2, -3, 0, 0], out, distances=[0.5, 0, 1, 2], reasons=reasons)
     table = rows_of(out)
     columns = ["cluster", "name", "exported_path", "source_path", "distance", "reason"]
     assert list(table[0]) == columns
@@ -70,7 +75,7 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
         "reason": "",
     }
     assert table[1] == {
-        "cluster": "-1",
+        "cluster": "-3",
         "name": "",
         "exported_path": "",
         "source_path": str(images[1]),
@@ -82,11 +87,11 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
 
 
 def test_noise_has_its_own_folder_and_label(images, out):
-    rows = export_clusters(images, [0, -2, -2, -1], out, distances=[1, float("nan"), 1, 1])
+    rows = export_clusters(images, [0, -1, -1, -3], out, distances=[1, float("nan"), 1, 1])
     assert [(row.cluster, row.exported_path) for row in rows] == [
-        *((0, "cluster_0/a.png"), (-2, "noise/b.png"), (-2, "noise/a.png"), (-1, None))
+        *((0, "cluster_0/a.png"), (-1, "noise/b.png"), (-1, "noise/a.png"), (-3, None))
     ]
-    assert [row["cluster"] for row in rows_of(out)] == ["0", "-2", "-2", "-1"]
+    assert [row["cluster"] for row in rows_of(out)] == ["0", "-1", "-1", "-3"]
     assert rows_of(out)[1]["distance"] == rows_of(out)[1]["reason"] == ""
     assert (out / "noise" / "b.png").read_bytes() == images[1].read_bytes()
 
@@ -149,7 +154,7 @@ def test_any_name_is_exported_and_moved_back(tmp_path, out, name, action):
 def test_formulas_are_escaped_in_the_table(tmp_path, out):
     texts = ["=HYPERLINK(1)", "@SUM(1)", "+1", "-1", "\t=1", "\r=1", "\n=1"]
     reasons = {f"{i}.png": text for i, text in enumerate(texts)}
-    export_clusters(list(reasons), [-1] * len(texts), out, reasons=reasons)
+    export_clusters(list(reasons), [-3] * len(texts), out, reasons=reasons)
     assert [row["reason"] for row in rows_of(out)] == [f"'{text}" for text in texts]
 
 
@@ -293,7 +298,7 @@ def test_an_image_deleted_during_the_export_is_listed_and_the_others_are_exporte
     interrupt(images, out)
     images[3].unlink()
     rows = finish_export(out)
-    assert (rows[3].cluster, rows[3].exported_path) == (-1, None)
+    assert (rows[3].cluster, rows[3].exported_path) == (-3, None)
     assert rows_of(out)[3]["reason"] == "deleted before it could be exported"
     assert len(contents(out / "cluster_0") | contents(out / "cluster_1")) == 3
 
@@ -484,3 +489,44 @@ def test_missing_permissions_are_reported_before_anything_is_written(tmp_path):
         assert f"{images[0]}: missing, not a file, or not readable" in done.stdout
         assert "its folder is not writable" in done.stdout
         assert not Path(folder, "out").exists()
+
+
+# Evaluation
+
+
+@pytest.fixture
+def sorted_export(tmp_path):
+    """Three cats and two dogs, of which one dog is among the cats and one cat set aside."""
+    paths = []
+    for name in ("cats/a", "cats/b", "cats/c", "dogs/d", "dogs/e"):
+        path = tmp_path / "in" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (len(paths), 0, 0)).save(path)
+        paths.append(path)
+    export_clusters(paths, [0, 0, 0, 0, 1], tmp_path / "out")
+    apply_curation(tmp_path / "out", {"moves": {"cluster_0/c.png": None}})
+    return tmp_path / "out"
+
+
+def test_an_export_is_compared_with_the_folders_that_its_images_came_from(sorted_export):
+    found = evaluate_export(sorted_export)
+    assert (found.classes, found.clusters) == (["cats", "dogs"], ["cluster_0", "cluster_1"])
+    assert found.counts.tolist() == [[2, 0], [1, 1]]
+    assert found.accuracy == 0.75
+    pair = [0, 0, 1, 1], [0, 0, 0, 1]
+    assert found.ami == pytest.approx(adjusted_mutual_info_score(*pair))
+    assert found.ari == pytest.approx(adjusted_rand_score(*pair))
+
+
+def test_classes_of_a_file_are_compared_and_drawn(sorted_export, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "classes.csv").write_text("file,class\na.png,x\ncluster_1/e.png,y\n", "utf-8")
+    options = ["--classes", tmp_path / "classes.csv", "--plot", tmp_path / "table.png"]
+    assert main(["evaluate", str(sorted_export), *map(str, options)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("2 images of 2 classes in 2 clusters\n")
+    assert "AMI 1.000, ARI 1.000, accuracy 1.000" in out
+    with Image.open(tmp_path / "table.png") as drawn:
+        assert drawn.format == "PNG"
+    with pytest.raises(ValueError, match=r"got none.*clusters\.csv"):
+        evaluate_export(sorted_export, {"gone.png": "x"})

@@ -371,7 +371,7 @@ def test_an_image_deleted_meanwhile_is_listed_and_the_others_are_exported(
     stop_export()
     images[4].unlink()
     rows = finish_export(place["out"])
-    assert (rows[4].cluster, rows[4].exported_path) == (-1, None)
+    assert (rows[4].cluster, rows[4].exported_path) == (-3, None)
     assert "deleted" in rows[4].reason
     assert len(images_in(place["out"])) == 4
 

@@ -197,6 +197,11 @@ def test_a_model_of_100_clusters_takes_less_than_a_megabyte(model, path):
         "normalize": np.array([False]),
         "components": np.ones((64, 2048), dtype=np.float32),  # as wide as features of a ResNet
         "intercept": np.ones(64, dtype=np.float32),
+        "score_axes": np.ones((32, 2048), dtype=np.float32),
+        "score_mean": np.ones(2048, dtype=np.float32),
+        "counts": np.ones(101),
+        "sums": np.ones((101, 32)),
+        "products": np.eye(32),
     }
     rewrite(path, json.dumps({**header, "names": [f"c{i}" for i in range(100)]}), arrays)
     ImageFolderClusterer.load(path).save(path)

@@ -83,7 +83,7 @@ function move(images, into, name) {
 function rename(group, name) { record({ do: "name", group, name, said: "renamed" }, "renamed"); }
 function words() { return $("told").textContent; }
 """
-ASIDE = -3
+ASIDE = -2
 
 
 @pytest.fixture(scope="module")

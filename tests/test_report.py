@@ -71,7 +71,7 @@ def test_without_features_there_are_no_silhouettes_and_no_map(report):
     assert page.points == []
 
 
-@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [-1, -1, -1], [-1, -1, 7]])
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [-3, -3, -3], [-3, -3, 7]])
 def test_a_clustering_without_silhouettes_has_a_report(report, labels):
     page = report(labels, features=np.eye(3, dtype=np.float32))
     n_clustered = sum(label >= 0 for label in labels)
@@ -83,14 +83,14 @@ def test_unreadable_images_are_listed_with_their_reasons(report):
     features = np.array([[1.0], [np.nan], [2.0], [9.0]])
     paths = ["p/a.jpg", "p/b\n.jpg", "p/c.jpg", "p/d.jpg"]
     reasons = {"p/b\n.jpg": "the file is empty"}
-    page = report([0, -1, 0, 1], paths, features=features, reasons=reasons)
+    page = report([0, -3, 0, 1], paths, features=features, reasons=reasons)
     assert ("b\\n.jpg", "the file is empty") in page.terms
     assert sorted(point[3] for point in page.points) == [0, 2, 3]
     assert os.path.abspath("p") in page.text
 
 
 def test_names_are_relative_to_the_common_folder(report):
-    page = report([0, 1, -1], ["out/0/a.jpg", "out/1/b.jpg", "in/c.jpg"], reasons={})
+    page = report([0, 1, -3], ["out/0/a.jpg", "out/1/b.jpg", "in/c.jpg"], reasons={})
     assert [image.name for image in page.images] == ["0/a.jpg", "1/b.jpg"]
     assert os.path.abspath("in/c.jpg") in dict(page.terms)
     assert os.path.abspath("out") in page.text
@@ -111,14 +111,14 @@ def test_names_can_be_given_for_some_labels(report):
 
 
 def test_noise_and_images_set_aside_are_shown_but_not_counted_as_clusters(report):
-    page = report([0, 0, 1, 1, -3, -2], features=line(0, 0.1, 5, 5.1, 90, 3))
+    page = report([0, 0, 1, 1, -2, -1], features=line(0, 0.1, 5, 5.1, 90, 3))
     names = ["cluster_0", "cluster_1", "noise", "_set_aside"]
     assert [cluster.name for cluster in page.clusters] == names
     assert sorted(point[3] for point in page.points) == [0, 1, 2, 3, 4, 5]
     assert [image.silhouette is None for image in page.images] == [False] * 4 + [True] * 2
     assert "4 images in 2 clusters" in page.text
-    assert '<a href="#cluster--2">1 image labeled noise</a>' in page.html
-    assert '<a href="#cluster--3">1 image set aside</a>' in page.html
+    assert '<a href="#cluster--1">1 image labeled noise</a>' in page.html
+    assert '<a href="#cluster--2">1 image set aside</a>' in page.html
 
 
 def test_a_pandas_series_of_paths_is_indexed_by_position(report):

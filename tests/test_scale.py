@@ -86,16 +86,16 @@ def test_unreadable_images_keep_their_places_in_every_block(memory):
         images[i] = f"unreadable {i}"
     model = fit(images, memory)
     expected = [i for i, name in enumerate(images) if not name.isdecimal()]
-    assert np.flatnonzero(model.labels_ == -1).tolist() == expected
+    assert np.flatnonzero(model.labels_ == -3).tolist() == expected
     assert np.flatnonzero(np.isnan(model.distances_)).tolist() == expected
     assert set(model.unreadable_) == {images[i] for i in expected}
-    readable = np.flatnonzero(model.labels_ != -1)
+    readable = np.flatnonzero(model.labels_ != -3)
     groups = groups_of([images[i] for i in readable])
     assert adjusted_rand_score(groups, model.labels_[readable]) == 1
     with config_context(working_memory=SMALL):
         np.testing.assert_array_equal(model.predict(images), model.labels_)
         gaps = model.transform(images)
-    np.testing.assert_array_equal(np.isnan(gaps).all(axis=1), model.labels_ == -1)
+    np.testing.assert_array_equal(np.isnan(gaps).all(axis=1), model.labels_ == -3)
 
 
 def test_an_export_in_blocks_gives_each_image_its_own_row(pictures, stand_in, tmp_path):
@@ -108,7 +108,7 @@ def test_an_export_in_blocks_gives_each_image_its_own_row(pictures, stand_in, tm
     with config_context(working_memory=0.001), pytest.warns(UnreadableImagesWarning):
         exported = model.export(tmp_path / "out", images, dry_run=True)
     assert [Path(row.source_path) for row in exported] == images
-    assert [row.cluster for row in exported] == [-1] * 64 + model.labels_.tolist()
+    assert [row.cluster for row in exported] == [-3] * 64 + model.labels_.tolist()
     gaps = [row.distance for row in exported[64:]]
     np.testing.assert_allclose(gaps, model.distances_, atol=1e-3)
 

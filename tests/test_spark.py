@@ -118,8 +118,8 @@ def predicted(model, folder):
 
 def test_assign_returns_the_labels_of_a_single_machine(fitted, folder):
     rows = rows_by_name(spark.assign(fitted, str(folder)))
-    assert {name: row.reason for name, row in rows.items() if row.cluster == -1} == BAD
-    assert all(row.distance is None for row in rows.values() if row.cluster == -1)
+    assert {name: row.reason for name, row in rows.items() if row.cluster == -3} == BAD
+    assert all(row.distance is None for row in rows.values() if row.cluster == -3)
     good = {name: row for name, row in rows.items() if name not in BAD}
     assert labels_of(good) == predicted(fitted, folder)
     assert {row.reason for row in good.values()} == {None}
@@ -146,8 +146,8 @@ def test_the_fitted_model_saves_loads_and_pickles(fitted, folder, tmp_path):
 
 def test_features_in_parquet_replace_images(session, fitted, folder, featurizer, features_path):
     rows = rows_by_name(spark.assign(fitted, session.read.parquet(features_path)))
-    assert labels_of(rows) == predicted(fitted, folder) | dict.fromkeys(BAD, -1)
-    assert {name: row.reason for name, row in rows.items() if row.cluster == -1} == BAD
+    assert labels_of(rows) == predicted(fitted, folder) | dict.fromkeys(BAD, -3)
+    assert {name: row.reason for name, row in rows.items() if row.cluster == -3} == BAD
     with pytest.raises(OutputFolderError, match=r"(?s)features.*Nothing was comp"):
         spark.extract_features(str(folder), featurizer, features_path)
 
@@ -167,7 +167,7 @@ def test_images_can_be_a_dataframe_in_any_partitions(session, fitted, folder, n_
     known = [(str(path), bytearray(path.read_bytes())) for path in good_images(folder)]
     frame = session.createDataFrame([*known, ("none", None)], "path string, content binary")
     rows = rows_by_name(spark.assign(fitted, frame.repartition(n_partitions)))
-    assert labels_of(rows) == predicted(fitted, folder) | {"none": -1}
+    assert labels_of(rows) == predicted(fitted, folder) | {"none": -3}
     assert rows["none"].reason == "the file is empty"
 
 
@@ -209,7 +209,7 @@ def test_an_executor_killed_in_the_middle_changes_nothing(
     np.testing.assert_array_equal(np.float32(features), featurizer.transform(images))
     assert {name: row.reason for name, row in found.items() if row.reason} == BAD
     rows = rows_by_name(spark.assign(fitted, written))
-    assert labels_of(rows) == predicted(fitted, folder) | dict.fromkeys(BAD, -1)
+    assert labels_of(rows) == predicted(fitted, folder) | dict.fromkeys(BAD, -3)
 
 
 def _fragile(folder: Path):

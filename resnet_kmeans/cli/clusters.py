@@ -8,14 +8,18 @@ from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
+from sklearn.cluster import HDBSCAN
+
 from resnet_kmeans.cli.options import cache_of, run_params, weights_of
 from resnet_kmeans.cli.printing import announce, count, print_clusters
 from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import (
+    IgnoredParameterWarning,
     ModelFileError,
     TooFewImagesError,
     UnreadableImagesWarning,
     printable,
+    warn_caller,
 )
 from resnet_kmeans.export import ExportedImage, check_images, check_output_folder
 from resnet_kmeans.exports import write_export_report
@@ -24,11 +28,18 @@ from resnet_kmeans.images import passed_over, require_images
 from resnet_kmeans.model_selection import choose_n_clusters
 from resnet_kmeans.name_suggestions import folder_names, head_of_featurizer, suggest_cluster_names
 
+DEFAULT_N_CLUSTERS = 5
+
 
 def cluster(args: argparse.Namespace) -> None:
     """Cluster the images of a folder; write one folder per cluster."""
     output = Path(args.output)
     check_output_folder(output)
+    if args.clusterer == "hdbscan" and args.n_clusters is not None:
+        text = f"hdbscan finds the number of clusters itself, so -k {args.n_clusters} is ignored."
+        warn_caller(IgnoredParameterWarning(text))
+    if args.clusterer == "hdbscan" or args.n_clusters is None:
+        args.n_clusters = DEFAULT_N_CLUSTERS
     _check_cluster(args)
     with tempfile.TemporaryDirectory() as own:
         if args.cache == "none" and (args.report or args.names or args.n_clusters == "auto"):
@@ -118,18 +129,18 @@ def assign(args: argparse.Namespace) -> None:
 def choose_k(args: argparse.Namespace) -> None:
     """Score each number of clusters and choose one."""
     clusterer, paths = _clusterer(args), require_images(args.input)
-    announce(args, f"{_looking_at(paths, clusterer.featurizer)}, in 2 to {args.max} clusters")
+    announce(args, _looking_at(paths, clusterer.featurizer))
     with warnings.catch_warnings():
         # Unlike an export, this command writes no table that lists these images.
         warnings.simplefilter("always", UnreadableImagesWarning)
-        choice = choose_n_clusters(paths, range(2, args.max + 1), estimator=clusterer)
-    top = max(score.modularity for score in choice.table)
-    print("  k  modularity  silhouette  smallest")
-    for score in choice.table:
-        bar = "#" * max(0, round(40 * score.modularity / max(top, 1e-9)))
-        mark = "*" if score.n_clusters == choice.n_clusters else " "
-        numbers = f"{score.n_clusters:3d}  {score.modularity:10.3f}  {score.silhouette:10.3f}"
-        print(f"{numbers}  {score.smallest_cluster:8d} {mark}{bar}")
+        numbers = None if args.max is None else range(2, args.max + 1)
+        choice = choose_n_clusters(paths, numbers, estimator=clusterer)
+    top = max(row.score for row in choice.table)
+    print("    k   score  smallest")
+    for row in choice.table:
+        bar = "#" * max(0, round(40 * row.score / max(top, 1e-9)))
+        mark = "*" if row.n_clusters == choice.n_clusters else " "
+        print(f"{row.n_clusters:5d}  {row.score:6.3f}  {row.smallest_cluster:8d} {mark}{bar}")
     print(f"{choice.n_clusters} clusters: {choice.reason}")
 
 
@@ -155,6 +166,7 @@ def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:
     return ImageFolderClusterer(
         2 if args.n_clusters == "auto" else args.n_clusters,
         featurizer=_featurizer(args),
+        clusterer=HDBSCAN(copy=True) if args.clusterer == "hdbscan" else None,
         reducer=None if args.reducer == "none" else args.reducer,
         unreadable=args.unreadable,
         random_state=args.seed,

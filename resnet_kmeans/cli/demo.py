@@ -46,10 +46,10 @@ def _choose_network() -> tuple[dict[str, Any], str]:
     for backbone in ("resnet50", "efficientnet_lite"):
         if all(file.is_file() for file in imagenet_files(backbone)):
             name = BACKBONES[backbone]
-            return {"backbone": backbone}, f"Network: {name} with its ImageNet weights."
+            return {"backbone": backbone}, f"Network: {name} with ImageNet weights."
     try:
         build_model(NetworkSpec())
-        return {}, "Network: ResNet50 with its ImageNet weights."
+        return {}, "Network: ResNet50 with ImageNet weights."
     except WeightsNotFoundError as error:
         return {"weights": None}, (
             f"The ImageNet weights of ResNet50 could not be downloaded ({error.args[1]}).\n"

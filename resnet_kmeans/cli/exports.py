@@ -1,6 +1,7 @@
 """The commands that change or show an export."""
 
 import argparse
+import csv
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from resnet_kmeans.cli.printing import (
     print_some,
     print_unreadable,
 )
+from resnet_kmeans.display import ConfusionDisplay
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export import POOR_FIT, ExportedImage
 from resnet_kmeans.images import require_images
@@ -39,6 +41,21 @@ def split(args: argparse.Namespace) -> None:
     named, dry_run = _folder(args), args.dry_run
     announce(args, f"Splitting {printable(named)} into {count(k, 'cluster')}")
     _correct(args, lambda: exports.split_cluster(args.output, named, k, dry_run=dry_run, **given))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Compare the folders of an export with true classes."""
+    classes = None
+    if args.classes:
+        with open(args.classes, encoding="utf-8-sig", newline="") as file:
+            classes = {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
+    found = exports.evaluate_export(args.output, classes)
+    n_images = count(int(found.counts.sum()), "image")
+    print(f"{n_images} of {len(found.classes)} classes in {len(found.clusters)} clusters")
+    print(f"AMI {found.ami:.3f}, ARI {found.ari:.3f}, accuracy {found.accuracy:.3f}")
+    if args.plot:
+        ConfusionDisplay(found).plot().figure_.savefig(args.plot)
+        print(f"Confusion: {printable(args.plot)}")
 
 
 def _folder(args: argparse.Namespace) -> str:

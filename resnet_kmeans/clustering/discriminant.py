@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -20,13 +23,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from resnet_kmeans.clustering.memory_cache import cached
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
-from resnet_kmeans.clustering.neighbors import cached_nearest, nearest
+from resnet_kmeans.clustering.neighbors import jaccard_graph, nearest
 from resnet_kmeans.clustering.rows import sample
-from resnet_kmeans.clustering.spectral import N_NEIGHBORS, n_vectors, spectral_labels, spectrum
+from resnet_kmeans.clustering.spectral import n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
 MAX_ROWS = 5_000  # maximum number of rows to learn from
-PCA_COMPONENTS = 64  # chosen by measurements on labeled sets
+# Chosen, as the constants of the rounds, by measurements on labeled sets.
+MAX_COMPONENTS = 128
+N_NEIGHBORS = (10, 15, 25)  # of the graphs whose mean is clustered
+REFERENCE = 15  # neighbors on whose graph labels of one round are compared
+N_ROUNDS = 3
+MANY = 32  # with more clusters, all components are whitened, otherwise the first half
+FIRST_SHARE = 0.25  # of the first graph in those of later rounds
 # With fewer rows per dimension, the estimated covariance is mostly noise.
 ROWS_PER_COMPONENT = 5
 BLOCK_ROWS = 4_096  # rows scaled at a time: 32 MiB for 2048 float32 features
@@ -36,11 +45,11 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
     """Linear discriminant analysis with labels found by clustering.
 
     Rows are scaled by the Hellinger map (the square root of each feature, then unit length),
-    and their dimension is reduced by PCA. Labels are then found in two rounds. In the first
-    round, spectral clustering of the nearest-neighbor graph gives initial labels, and a mixture
-    of Gaussians with a shared covariance is fitted to them. The second round repeats both steps
-    on rows whitened by that covariance. `transform` projects rows onto the directions in which
-    the means of the last mixture differ.
+    and their dimension is reduced by PCA. Labels are then found in three rounds. In the first
+    round, spectral clustering of a mean of three nearest-neighbor graphs gives initial labels,
+    and a mixture of Gaussians with a shared covariance is fitted to them. Each further round
+    repeats both steps on rows whitened by that covariance. `transform` projects rows onto the
+    directions in which the means of the last mixture differ.
 
     Parameters
     ----------
@@ -56,7 +65,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features_in_)
-        The directions; n_components is min(n_clusters - 1, 64), or less if there are few rows.
+        The directions; n_components is min(n_clusters - 1, 128), or less if there are few rows.
     intercept_ : ndarray of shape (n_components,)
         Added to the product of scaled rows and directions, so that the projected rows of the
         fit have a mean of zero.
@@ -72,9 +81,9 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     Notes
     -----
-    PCA does not depend on `n_clusters`, and the eigenvectors of the first round depend on it
-    only in their number, which is 32 or 64. Both are cached in memory, so that fits to the same
-    rows in one process share them.
+    PCA and the first graph do not depend on `n_clusters`, and the eigenvectors of the graph
+    depend on it only in their number, which is 32, 64 or 128. All are cached in memory, so that
+    fits to the same rows in one process share them.
 
     References
     ----------
@@ -134,16 +143,10 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         rows = select_training_rows(X, self.max_rows)
         n_clusters = min(self.n_clusters, len(rows))
-        axes, mean, reduced, reference, vectors = first_round(rows, n_clusters)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with one_thread():  # for products with 64 columns, threads cost more than they save
-            labels = spectral_labels(reference, vectors, n_clusters, reference, seed)
-            mixture = fit_tied_mixture(reduced, labels, n_clusters)
-            neighbors = nearest(reduced @ mixture.whitening, N_NEIGHBORS)
-            vectors = spectrum(neighbors, n_vectors(n_clusters))
-            # The reference stays the graph of the first round, because only modularities on the
-            # same graph can be compared.
-            labels = spectral_labels(neighbors, vectors, n_clusters, reference, seed)
+        labels = cluster_in_rounds(rows, lambda into, _: into(n_clusters), n_clusters, seed)
+        axes, mean, reduced = principal_components(rows)
+        with one_thread():
             directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
         self.components_ = components.astype(X.dtype)
@@ -167,7 +170,7 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         projected = np.empty((len(X), len(self.components_)), dtype=X.dtype)
         for block in gen_batches(len(X), BLOCK_ROWS):
-            projected[block] = _scaled(X[block]) @ self.components_.T + self.intercept_
+            projected[block] = scaled(X[block]) @ self.components_.T + self.intercept_
         return projected
 
     @property
@@ -180,20 +183,19 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         return tags
 
 
-def select_training_rows(features: np.ndarray, max_rows: int) -> np.ndarray:
+def select_training_rows(features: np.ndarray, max_rows: int = MAX_ROWS) -> np.ndarray:
     """Return at most `max_rows` rows, a fixed random sample if there are more."""
     if len(features) <= max_rows:
         return features
     return features[sample(len(features), max_rows, random_state=0)]
 
 
-def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
-    """Compute the part of the first round that comes before the labels.
+def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the principal components of rows, cached in memory.
 
     Parameters
     ----------
     rows : ndarray of shape (n, d)
-    n_clusters : int
 
     Returns
     -------
@@ -203,32 +205,93 @@ def first_round(rows: np.ndarray, n_clusters: int) -> tuple[np.ndarray, ...]:
         Mean of the scaled rows.
     reduced : ndarray of shape (n, r), dtype float64
         Scaled rows in the space of the axes.
-    neighbors : ndarray of shape (n, m), dtype int32
-        Result of `nearest` for the rows.
-    vectors : ndarray of shape (n, n_vectors), dtype float32
-        Result of `spectrum` for the neighbors.
     """
-    return cached(_compute_first_round, rows, n_vectors(n_clusters))
+    axes, mean, reduced = cached(_compute_pca, rows)
+    return axes, mean, reduced
 
 
-def _compute_first_round(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, ...]:
+def cluster_in_rounds(
+    rows: np.ndarray,
+    choose: Callable[[Callable[[int], np.ndarray], bool], np.ndarray],
+    max_clusters: int,
+    seed: int,
+) -> np.ndarray:
+    """Cluster rows by the spectrum of a graph that gets better from round to round.
+
+    The graph is the mean of three, of the 10, 15 and 25 nearest neighbors of each row. In the
+    first round, neighbors are those of the features. In each further round, they are those of
+    rows whitened by the covariance within the clusters of the round before, and the first graph
+    is mixed in.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    choose : callable
+        Called once a round with a function from a number of clusters to labels of the rows,
+        and with whether it is the last round; returns the labels to go on with.
+    max_clusters : int
+        Largest number of clusters that `choose` asks for.
+    seed : int
+        Random state of KMeans.
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype int32
+        Labels from 0 on.
+    """
+    width = n_vectors(max_clusters)
+    neighbors, first_graph = _first_graph(rows)
+    (vectors,) = cached(_compute_first_vectors, rows, width)
+    _, _, reduced = principal_components(rows)
+    # Only modularities on the same graph can be compared.
+    reference = neighbors[:, :REFERENCE]
+    with one_thread():  # for products with 128 columns, threads cost more than they save
+        for n_rounds in range(1, N_ROUNDS + 1):
+            into = partial(spectral_labels, neighbors, vectors, reference, seed)
+            labels = choose(into, n_rounds == N_ROUNDS)
+            if n_rounds == N_ROUNDS:
+                break
+            n_clusters = labels.max() + 1
+            some = reduced if n_clusters > MANY else reduced[:, : MAX_COMPONENTS // 2]
+            mixture = fit_tied_mixture(some, labels, n_clusters)
+            neighbors = nearest(some @ mixture.whitening, max(N_NEIGHBORS))
+            graph = FIRST_SHARE * first_graph + (1 - FIRST_SHARE) * _mean_graph(neighbors)
+            vectors = spectrum(graph.tocsr(), width)
+    return labels
+
+
+def _first_graph(rows: np.ndarray) -> tuple[np.ndarray, csr_matrix]:
+    neighbors, *parts = cached(_compute_first_graph, rows)
+    return neighbors, csr_matrix(tuple(parts), shape=(len(rows), len(rows)))
+
+
+def _compute_first_graph(rows: np.ndarray) -> tuple[np.ndarray, ...]:
     with one_thread_if_small(len(rows)):
-        # Cached separately, for fits that differ only in the number of eigenvectors.
-        axes, mean, reduced = cached(_compute_pca, rows)
-        neighbors = cached_nearest(rows, N_NEIGHBORS)
-        return axes, mean, reduced, neighbors, spectrum(neighbors, n_vectors)
+        neighbors = nearest(rows, max(N_NEIGHBORS))
+    graph = _mean_graph(neighbors)
+    return neighbors, graph.data, graph.indices, graph.indptr
+
+
+def _compute_first_vectors(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray, ...]:
+    return (spectrum(_first_graph(rows)[1], n_vectors),)
+
+
+def _mean_graph(neighbors: np.ndarray) -> csr_matrix:
+    graphs = [jaccard_graph(neighbors[:, :n]) for n in N_NEIGHBORS]
+    return (sum(graphs[1:], graphs[0]) / len(graphs)).tocsr()
 
 
 def _compute_pca(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    scaled = _scaled(rows)
-    n_components = max(1, min(PCA_COMPONENTS, rows.shape[1], len(rows) // ROWS_PER_COMPONENT))
-    # "auto" would also mean 7, but 4 if there are fewer than ten rows per component.
-    pca = PCA(n_components, random_state=0, iterated_power=7)
-    reduced = pca.fit_transform(scaled).astype(np.float64)
+    n_components = max(1, min(MAX_COMPONENTS, rows.shape[1], len(rows) // ROWS_PER_COMPONENT))
+    with one_thread_if_small(len(rows)):
+        # "auto" would also mean 7, but 4 if there are fewer than ten rows per component.
+        pca = PCA(n_components, random_state=0, iterated_power=7)
+        reduced = pca.fit_transform(scaled(rows)).astype(np.float64)
     return pca.components_, pca.mean_, reduced
 
 
-def _scaled(rows: np.ndarray) -> np.ndarray:
+def scaled(rows: np.ndarray) -> np.ndarray:
+    """Return the Hellinger map of rows: the square root of each feature, then unit length."""
     # Features after a ReLU are never negative; those of other networks keep their sign.
     return normalize(np.copysign(np.sqrt(np.abs(rows)), rows), copy=False)
 

@@ -1,57 +1,51 @@
-"""Chooses the number of clusters by the modularity of the labels."""
+"""Chooses the number of clusters by how well Gaussians explain them."""
 
-from collections.abc import Callable, Iterable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from resnet_kmeans.clustering.neighbors import cached_nearest
-from resnet_kmeans.clustering.recipe import depends_on_n_clusters, new_reducer
-from resnet_kmeans.clustering.scores import (
-    RESOLUTION,
-    SCORE_NEIGHBORS,
-    modularity,
-    silhouette_sample,
+from resnet_kmeans.clustering.discriminant import (
+    cluster_in_rounds,
+    principal_components,
+    scaled,
+    select_training_rows,
 )
-from resnet_kmeans.clustering.spectral import N_NEIGHBORS
+from resnet_kmeans.clustering.mixture import LOWEST, ClusterStatistics
 from resnet_kmeans.clustering.threads import one_thread_if_small
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError, warn_caller
 
-ROWS_PER_NEIGHBOR = 4  # for fewer than 60 rows, one neighbor per so many rows
-# Silhouettes of noise differed by at most 0.015 to 0.017 between 2 and 30 clusters (600 rows
-# from a normal distribution in 10 and in 64 dimensions).
-FLAT_SILHOUETTES = 0.02
+MAX_ROWS = 10_000  # images to choose from; more are sampled
+COMPONENTS = 32  # principal components in which labels are scored; 24 to 40 are alike
+FALLEN = 2  # the search ends at so many times the best number, at a lower score
+ALL_UP_TO = 16  # all numbers up to this one are tried, and then numbers in growing steps
+# Scores of noise reached 0.0002 (200 rows from a normal distribution in 100 dimensions), those of
+# labeled sets with clear groups 0.03 to 0.6.
+FLAT_SCORE = 0.005
+FINE_STEPS = 8  # candidates between two coarse ones, at most
 
 
 class NClustersScore(NamedTuple):
-    """Scores of one number of clusters.
+    """The score of one number of clusters.
 
     Parameters
     ----------
     n_clusters : int
         Number of clusters.
-    silhouette : float
-        Mean silhouette in the reduced space, from -1 to 1. If the reducer depends on
-        `n_clusters`, the space of ``reducer="pca"`` is used instead, so that the rows of a table
-        can be compared.
-    inertia : float
-        Sum of squared distances to the means of the clusters, in the same space.
+    score : float
+        Gain in BIC over one cluster, per image and dimension; see `choose_n_clusters`.
     smallest_cluster : int
         Number of images in the smallest cluster, out of at most 10,000 images.
-    standard_error : float
-        Standard error of the mean silhouette.
-    modularity : float, default=nan
-        Modularity of the labels on the graph of the 15 nearest neighbors, with resolution 1.5.
     """
 
     n_clusters: int
-    silhouette: float
-    inertia: float
+    score: float
     smallest_cluster: int
-    standard_error: float
-    modularity: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -63,11 +57,12 @@ class NClustersChoice:
     n_clusters : int
         The chosen number.
     reason : str
-        The reason for the choice, such as "the highest modularity, 0.71".
+        The reason for the choice, such as "the highest score, 0.31". It says if the number is
+        the first or the last of those that were tried.
     table : list of NClustersScore
         Scores of each candidate, in ascending order of `n_clusters`.
     is_flat : bool
-        Whether the silhouettes differ as little as those of noise.
+        Whether no number explains the images better than a single cluster would.
     """
 
     n_clusters: int
@@ -76,19 +71,62 @@ class NClustersChoice:
     is_flat: bool
 
 
+class LabelScore(NamedTuple):
+    """Scores the labels of new rows together with those of a fit.
+
+    Parameters
+    ----------
+    axes : ndarray of shape (c, d)
+        Principal axes of the rows of the fit.
+    mean : ndarray of shape (d,)
+    statistics : ClusterStatistics
+        Sums over the rows of the fit. The last of its clusters is noise.
+    """
+
+    axes: np.ndarray
+    mean: np.ndarray
+    statistics: ClusterStatistics
+
+    @classmethod
+    def of(cls, features: np.ndarray, labels: np.ndarray, n_clusters: int) -> LabelScore:
+        """Sum up the rows of a fit (n, d), at most `MAX_ROWS`, with their labels (n,)."""
+        axes, mean, rows = principal_components(features)
+        return cls(axes[:COMPONENTS], mean, _sum_up(rows[:, :COMPONENTS], labels, n_clusters))
+
+    def score(self, features: np.ndarray, labels: np.ndarray) -> float:
+        """Return `ClusterStatistics.score` of the rows of the fit and of `features` together."""
+        if not len(features):
+            return LOWEST
+        rows = (scaled(features) - self.mean) @ self.axes.T
+        return self.statistics.plus(_sum_up(rows, labels, len(self.statistics.counts) - 1)).score()
+
+
+def _sum_up(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> ClusterStatistics:
+    of_noise = np.where(labels < 0, n_clusters, labels)
+    return ClusterStatistics.of(rows.astype(np.float64), of_noise, n_clusters + 1)
+
+
 def choose(
-    features: np.ndarray, n_clusters: Iterable[int], new_steps: Callable[[int], Pipeline]
+    features: np.ndarray,
+    n_clusters: Iterable[int] | None,
+    new_steps: Callable[[int], Pipeline] | None,
+    seed: int = 0,
 ) -> NClustersChoice:
-    """Choose the number of clusters whose labels have the highest modularity.
+    """Choose the number of clusters whose labels have the highest score.
 
     Parameters
     ----------
     features : ndarray of shape (n, d)
         Features of readable images.
-    n_clusters : iterable of int
-        Candidates; those below 2, or not below n, are ignored.
-    new_steps : callable
+    n_clusters : iterable of int or None
+        Candidates; those below 2, or above the number of different rows, are ignored, and so is
+        n. None tries numbers in growing steps until the score has fallen, and then those around
+        the best.
+    new_steps : callable or None
         Called with a number of clusters; returns an unfitted Pipeline of reducer and clusterer.
+        None clusters in the rounds of `ClusterDiscriminantAnalysis`, choosing in each.
+    seed : int, default=0
+        Random state of the rounds.
 
     Returns
     -------
@@ -97,75 +135,134 @@ def choose(
     Raises
     ------
     TooFewImagesError
-        If no candidate is below n.
+        If no candidate is left.
     ValueError
         If no candidate is above 1.
 
     Warns
     -----
     FlatCurveWarning
-        If the silhouettes of three or more candidates differ as little as those of noise.
+        If no candidate explains the rows better than one cluster would.
     """
+    features = select_training_rows(features, MAX_ROWS)
+    candidates, most = _candidates(features, n_clusters)
+    rows = principal_components(features)[2][:, :COMPONENTS]
+    found: dict[int, tuple[NClustersScore, np.ndarray]] = {}
+
+    def choose_labels(into: Callable[[int], np.ndarray], is_last: bool = True) -> np.ndarray:
+        """Score the labels of each candidate; return the best."""
+        found.clear()
+
+        def score(k: int) -> float:
+            labels = np.unique(into(k), return_inverse=True)[1]  # noise becomes a cluster
+            found[k] = _score(k, rows, labels), labels
+            return found[k][0].score
+
+        _scan(score, candidates, most, is_last)
+        return max(found.values(), key=lambda scored: scored[0].score)[1]
+
+    with one_thread_if_small(len(features)):
+        if new_steps is None:
+            cluster_in_rounds(features, choose_labels, most, seed)
+        else:
+            choose_labels(partial(_labels, features, new_steps, {}))
+    return _choice_of(sorted(scored for scored, _ in found.values()))
+
+
+def _score(n_clusters: int, rows: np.ndarray, labels: np.ndarray) -> NClustersScore:
+    statistics = ClusterStatistics.of(rows, labels, labels.max() + 1)
+    return NClustersScore(n_clusters, statistics.score(), int(statistics.counts.min()))
+
+
+def _choice_of(table: list[NClustersScore]) -> NClustersChoice:
+    """Choose the row with the highest score; warn if it is as low as in noise."""
+    best = max(table, key=lambda row: row.score)
+    is_flat = best.score < FLAT_SCORE
+    if is_flat:
+        warn_caller(
+            FlatCurveWarning(
+                "No number of clusters stands out: none explains the images better than a single "
+                f"cluster, as in noise. {best.n_clusters} has the highest score, {best.score:.3f}. "
+                "Choose the number that suits your purpose."
+            )
+        )
+    return NClustersChoice(best.n_clusters, _reason(best, table), table, is_flat)
+
+
+def _candidates(
+    features: np.ndarray, n_clusters: Iterable[int] | None
+) -> tuple[list[int] | None, int]:
+    """Return the candidates, or None for all, and the largest of them."""
+    n_different = len({row.tobytes() for row in features})
+    most = min(n_different, len(features) - 1)
+    if most < 2:
+        raise TooFewImagesError(n_different)
+    if n_clusters is None:
+        return None, most
     given = sorted({int(k) for k in n_clusters if k > 1})
     if not given:
         raise ValueError(
             "Expected numbers of clusters of 2 or more, got none. Nothing was computed. Pass "
-            "range(2, 31), for example."
+            "range(2, 31), for example, or None."
         )
-    candidates = [k for k in given if k < len(features)]
+    candidates = [k for k in given if k <= most]
     if not candidates:
-        raise TooFewImagesError(len(features))
-    # As many neighbors as ClusterDiscriminantAnalysis uses, so that both share the graph. Of few
-    # rows, nearly all would be neighbors, and one row per cluster would have the highest
-    # modularity.
-    n_neighbors = min(N_NEIGHBORS, max(SCORE_NEIGHBORS, len(features) // ROWS_PER_NEIGHBOR))
-    neighbors = cached_nearest(features, n_neighbors)
-    table = []
-    with one_thread_if_small(len(features)):
-        rows = _comparable_rows(features, new_steps(candidates[-1]))
+        raise TooFewImagesError(n_different)
+    return candidates, candidates[-1]
+
+
+def _scan(
+    score: Callable[[int], float], candidates: list[int] | None, most: int, is_fine: bool
+) -> None:
+    """Score the candidates; without any, as many numbers as it takes."""
+    if candidates is not None:
         for k in candidates:
-            labels = _labels(features, rows, new_steps(k))
-            table.append(_score(k, rows, labels, modularity(neighbors, labels, RESOLUTION)))
-    best = max(table, key=lambda score: score.modularity)
-    silhouettes = [score.silhouette for score in table]
-    is_flat = len(table) > 2 and max(silhouettes) - min(silhouettes) < FLAT_SILHOUETTES
-    if is_flat:
-        warn_caller(
-            FlatCurveWarning(
-                f"No number of clusters stands out: all silhouettes are within {FLAT_SILHOUETTES} "
-                f"of each other, as in noise. {best.n_clusters} has the highest modularity, but "
-                "even noise has a maximum. Choose the number that suits your purpose."
-            )
-        )
-    reason = f"the highest modularity, {best.modularity:.2f}"
-    return NClustersChoice(best.n_clusters, reason, table, is_flat)
+            score(k)
+        return
+    found: dict[int, float] = {}
+    best = 2
+    for k in _coarse(most):
+        found[k] = score(k)
+        best = max(found, key=found.__getitem__)
+        if k >= max(FALLEN * best, ALL_UP_TO):
+            break
+    if not is_fine:
+        return
+    below = max((k for k in found if k < best), default=best)
+    above = min((k for k in found if k > best), default=best)
+    for k in range(below, above, max(1, (above - below) // FINE_STEPS)):
+        if k not in found:
+            score(k)
 
 
-def _comparable_rows(features: np.ndarray, steps: Pipeline) -> np.ndarray:
-    """Return rows in a space that is the same for all candidates."""
-    # Silhouettes in different spaces cannot be compared.
-    reducer = steps[:-1]
-    if _differs(reducer):
-        reducer = new_reducer("pca", features.shape, None, 0)
-    return np.asarray(reducer.fit_transform(features))
+def _coarse(most: int) -> Iterator[int]:
+    """Yield 2 to 16, then 23, 32, 45, ..., each 1.4 times the one before, and at last `most`."""
+    k = 2.0
+    while round(k) < most:
+        yield round(k)
+        k = k + 1 if k < ALL_UP_TO else k * 2**0.5
+    yield most
 
 
-def _labels(features: np.ndarray, rows: np.ndarray, steps: Pipeline) -> np.ndarray:
-    reducer, clusterer = steps[:-1], steps[-1]
-    reduced = reducer.fit_transform(features) if _differs(reducer) else rows
-    labels = clusterer.fit(reduced).predict(reduced)
-    return np.unique(labels, return_inverse=True)[1]  # from 0 on; noise becomes a cluster
+def _labels(
+    features: np.ndarray,
+    new_steps: Callable[[int], Pipeline],
+    known: dict[str, np.ndarray],
+    n_clusters: int,
+) -> np.ndarray:
+    """Return the labels of steps; equal reducers are fitted once, their rows kept in `known`."""
+    steps = new_steps(n_clusters)
+    reducers = (step for _, step in steps.steps[:-1])
+    key = repr([step if isinstance(step, str) else step.get_params() for step in reducers])
+    if key not in known:
+        known[key] = np.asarray(steps[:-1].fit_transform(features))
+    return np.asarray(steps[-1].fit(known[key]).predict(known[key]))
 
 
-def _differs(reducer: Pipeline) -> bool:
-    return any(step != "passthrough" and depends_on_n_clusters(step) for _, step in reducer.steps)
-
-
-def _score(n_clusters: int, rows: np.ndarray, labels: np.ndarray, value: float) -> NClustersScore:
-    _, silhouettes = silhouette_sample(rows, labels)
-    sizes = np.bincount(labels, minlength=n_clusters)
-    centers = np.stack([rows[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
-    inertia = float(((rows - centers[labels]) ** 2).sum())
-    mean, error = silhouettes.mean(), silhouettes.std() / np.sqrt(len(silhouettes))
-    smallest = int(sizes.min())
-    return NClustersScore(n_clusters, float(mean), inertia, smallest, float(error), value)
+def _reason(best: NClustersScore, table: list[NClustersScore]) -> str:
+    reason = f"the highest score, {best.score:.2f}"
+    if len(table) > 1 and best.n_clusters == table[-1].n_clusters:
+        return f"{reason}, at the end of the numbers tried: more clusters may be better"
+    if best.n_clusters == table[0].n_clusters > 2:
+        return f"{reason}, at the beginning of the numbers tried: fewer clusters may be better"
+    return reason

@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils import gen_batches
 
-from resnet_kmeans._folder_names import NOISE, UNREADABLE
+from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans.clustering.rows import BLOCK_ROWS, is_readable, select_readable
 
 VOTERS = 5  # nearest neighbors; the default of KNeighborsClassifier
@@ -70,8 +70,7 @@ def labels_of_fit(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
 
 def _spread(found: Any, readable: np.ndarray) -> np.ndarray:
     labels = np.full(len(readable), UNREADABLE, dtype=np.int32)
-    # scikit-learn labels noise -1, which is the label of unreadable images here.
-    labels[readable] = np.where(np.asarray(found) < 0, NOISE, found)
+    labels[readable] = found
     return labels
 
 

@@ -1,5 +1,7 @@
 """Makes the steps between features and labels."""
 
+import logging
+from inspect import signature
 from typing import Any
 
 from sklearn.base import ClusterMixin, clone
@@ -8,12 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from resnet_kmeans.clustering.discriminant import (
-    MAX_ROWS,
-    PCA_COMPONENTS,
-    ClusterDiscriminantAnalysis,
-)
+from resnet_kmeans.clustering.discriminant import MANY, MAX_ROWS, ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.prediction import NearestLabels
+
+logger = logging.getLogger(__name__)
 
 REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
 # With at least so many rows, "auto" means "discriminant". Measured on parts of labeled sets:
@@ -22,6 +22,7 @@ REDUCERS = {"auto", "discriminant", "pca", "umap"}  # reducers with a name
 # belong to other groups.
 LEARNT_FROM = 100
 LEARNT_FROM_PER_CLUSTER = 10
+PCA_COMPONENTS = 64  # chosen by measurements on labeled sets
 N_INIT = 10  # of KMeans; 1 costs 0.01 to 0.02 of adjusted mutual information on average
 MINI_BATCH_FROM = 100_000  # with at least so many rows, MiniBatchKMeans saves minutes
 
@@ -49,18 +50,20 @@ def new_reducer(
     """
     if reducer is None:
         return FunctionTransformer()
-    if reducer == "umap":
+    if reducer == "umap" and shape[0] > 2:  # UMAP needs two neighbors
         return _new_umap(shape[0], random_state)
-    if reducer == "discriminant" or (reducer == "auto" and _can_learn(shape[0], n_clusters)):
+    if learns_directions(reducer, shape[0], n_clusters):
         reducer = ClusterDiscriminantAnalysis(random_state=random_state)
     if not isinstance(reducer, str):
         new = clone(reducer)
         if n_clusters is not None and depends_on_n_clusters(new):
             new.set_params(n_clusters=n_clusters)
         return new
-    if min(shape) <= PCA_COMPONENTS:  # PCA cannot have more components than rows or columns
+    # Directions in fewer dimensions than these cannot separate many clusters.
+    n_components = PCA_COMPONENTS if (n_clusters or 0) <= MANY else 2 * PCA_COMPONENTS
+    if min(shape) <= n_components:  # PCA cannot have more components than rows or columns
         return make_pipeline(Normalizer())
-    return make_pipeline(Normalizer(), PCA(PCA_COMPONENTS, random_state=random_state))
+    return make_pipeline(Normalizer(), PCA(n_components, random_state=random_state))
 
 
 def depends_on_n_clusters(reducer: Any) -> bool:
@@ -70,9 +73,10 @@ def depends_on_n_clusters(reducer: Any) -> bool:
     return "n_clusters" in reducer.get_params(deep=False) and not is_clusterer
 
 
-def _can_learn(n_rows: int, n_clusters: int | None) -> bool:
-    if n_clusters is None:
-        return False
+def learns_directions(reducer: Any, n_rows: int, n_clusters: int | None) -> bool:
+    """Return whether a reducer means `ClusterDiscriminantAnalysis` for so many rows."""
+    if not isinstance(reducer, str) or reducer != "auto" or n_clusters is None:
+        return isinstance(reducer, str) and reducer == "discriminant"
     return min(n_rows, MAX_ROWS) >= max(LEARNT_FROM, LEARNT_FROM_PER_CLUSTER * n_clusters)
 
 
@@ -82,11 +86,12 @@ def _new_umap(n_rows: int, random_state: Any) -> Any:
     except ImportError as error:
         message = "reducer='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
         raise ImportError(message) from error
+    logger.info("Preparing UMAP, which compiles its code.")
     # umap-learn's documentation recommends min_dist=0 for clustering. Its spectral
     # initialization needs n_components + 1 < n_rows. With a seed it uses one thread, and warns
     # unless n_jobs=1.
     return UMAP(
-        n_components=min(10, max(2, n_rows - 2)),
+        n_components=min(10, max(1, n_rows - 2)),
         n_neighbors=min(15, n_rows - 1),
         metric="cosine",
         min_dist=0.0,
@@ -128,6 +133,15 @@ def with_n_clusters(clusterer: Any, n_clusters: int) -> Any:
 def takes_n_clusters(clusterer: Any) -> bool:
     """Return whether a clusterer, or the default one, takes the number of clusters."""
     return clusterer is None or _n_clusters_name(clusterer) is not None
+
+
+def own_n_clusters(clusterer: Any) -> int | None:
+    """Return the number of clusters that a user gave to a clusterer, or None."""
+    name = None if clusterer is None else _n_clusters_name(clusterer)
+    if name is None:
+        return None
+    given = int(clusterer.get_params()[name])
+    return None if given == signature(type(clusterer)).parameters[name].default else given
 
 
 def _n_clusters_name(clusterer: Any) -> str | None:

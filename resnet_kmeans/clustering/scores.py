@@ -1,7 +1,16 @@
-"""Scores clusterings without true labels."""
+"""Scores clusterings, with and without true classes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import silhouette_samples
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    silhouette_samples,
+)
+from sklearn.metrics.cluster import contingency_matrix
 
 from resnet_kmeans.clustering.neighbors import cached_nearest
 from resnet_kmeans.clustering.rows import sample
@@ -14,6 +23,48 @@ RESOLUTION = 1.5
 # neighbors would belong to other clusters.
 SCORE_NEIGHBORS = 3
 LOWEST = -1.0  # returned where modularity is not defined
+
+
+class Evaluation(NamedTuple):
+    """How well clusters agree with true classes.
+
+    Parameters
+    ----------
+    ami : float
+        Adjusted mutual information: 1 is perfect, 0 chance.
+    ari : float
+        Adjusted Rand index, likewise.
+    accuracy : float
+        Share of the images in the right cluster, if each class is matched with at most one
+        cluster in the best way.
+    classes : list of str, of length m
+    clusters : list of str, of length k
+        Matched clusters in the order of their classes, then the others.
+    counts : ndarray of shape (m, k)
+        Number of images of each class in each cluster.
+    """
+
+    ami: float
+    ari: float
+    accuracy: float
+    classes: list[str]
+    clusters: list[str]
+    counts: np.ndarray
+
+
+def evaluate_labels(classes: Sequence[str], labels: Sequence[str]) -> Evaluation:
+    """Compare the classes of n images with the names of their clusters."""
+    counts = contingency_matrix(classes, labels)
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    order = [*columns, *np.setdiff1d(np.arange(counts.shape[1]), columns)]
+    return Evaluation(
+        float(adjusted_mutual_info_score(classes, labels)),
+        float(adjusted_rand_score(classes, labels)),
+        float(counts[rows, columns].sum() / len(classes)),
+        np.unique(classes).tolist(),
+        np.unique(labels)[order].tolist(),
+        counts[:, order],
+    )
 
 
 def silhouette_sample(

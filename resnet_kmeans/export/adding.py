@@ -51,7 +51,7 @@ class NewImages(NamedTuple):
     ----------
     paths : sequence of str, of length n
     centers : sequence of int, of length n
-        Position of the nearest center in the saved model; -1 for an unreadable image.
+        Position of the nearest center in the saved model; -3 for an unreadable image.
     distances : sequence of float, of length n
         Distance to that center.
     reasons : mapping of str to str

@@ -57,8 +57,8 @@ def export_clusters(
     image_paths : sequence of path-like, of length n
         Paths of the images.
     labels : sequence of int, of length n
-        The cluster of each image, from 0. Images with the label -1 are unreadable: they are
-        listed in ``clusters.csv`` but not exported. Images with the label -2 are noise and go
+        The cluster of each image, from 0. Images with the label -3 are unreadable: they are
+        listed in ``clusters.csv`` but not exported. Images with the label -1 are noise and go
         to the folder ``noise``.
     output_folder : str or path-like
         The output folder; it must not exist yet, or be empty.
@@ -89,7 +89,7 @@ def export_clusters(
     list of ExportedImage, of length n
         The images with their new paths: named tuples of ``cluster``, ``name``,
         ``exported_path``, ``source_path``, ``distance`` and ``reason``. An image that was
-        deleted during the export has the label -1.
+        deleted during the export has the label -3.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_kmeans._files import HIDDEN_PREFIX, replacing, sync
-from resnet_kmeans._folder_names import JOURNAL, SET_ASIDE, folder_of
+from resnet_kmeans._folder_names import JOURNAL, UNREADABLE, folder_of
 from resnet_kmeans._marks import is_marked, mark_of
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import ACTIONS, Content, Identity
@@ -363,7 +363,7 @@ def _check_rows(changes: list[Change], n_files: int, n_labels: int = 10**6) -> N
     rows = [row for _, *pair in changes for row in pair if row]
     _check_paths([row.path for row in rows if row.path is not None])
     for row in rows:
-        is_valid = type(row.cluster) is int and SET_ASIDE <= row.cluster < n_labels
+        is_valid = type(row.cluster) is int and UNREADABLE <= row.cluster < n_labels
         is_valid &= type(row.distance) in (int, float, type(None)) and isinstance(row.reason, str)
         if not is_valid:
             raise ValueError(f"with the row {row!r}")

@@ -15,7 +15,7 @@ class ExportedImage(NamedTuple):
     Attributes
     ----------
     cluster : int
-        The label. -1 for an image that could not be read or was set aside, -2 for noise.
+        The label. -1 for noise, -3 for an image that could not be read or was set aside.
     name : str
         The name of the cluster and of its folder; empty for an unreadable image.
     exported_path : str or None

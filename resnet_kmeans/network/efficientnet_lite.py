@@ -136,7 +136,8 @@ def build_lites(
     if len(models) == 1:
         return models[0][0]
     inputs = keras.Input((*shape, 3))
-    maps = [model(inputs) for model, _ in models]
+    # The output of a model within a model is not in the outer graph, but that of a layer is.
+    maps = [keras.layers.Identity(name=f"{m.name}_maps")(m(inputs)) for m, _ in models]
     return keras.Model(inputs, keras.layers.Concatenate(name="maps")(maps), name=backbone)
 
 

@@ -20,7 +20,7 @@ class ClusterSummary:
     Attributes
     ----------
     label : int
-        The label; -2 for noise, -3 for images that were set aside.
+        The label; -1 for noise, -2 for images that were set aside.
     size : int
         Number of images.
     name : str

@@ -3,7 +3,7 @@
 // needs no inverse steps. A group is a cluster, identified by the label of its section; a new
 // group gets the next free label.
 const exported = JSON.parse($("corrections").textContent);
-const ASIDE = -3, NOISE = -2;
+const ASIDE = -2, NOISE = -1;
 const folders = new Map(exported.groups.map((group) => [group.label, group.folder]));
 const names = new Map(exported.groups.map((group) => [group.label, nameOf(group.label)])); // printable
 const sizes = new Map(exported.groups.map((group) => [group.label, group.size]));

@@ -71,7 +71,7 @@ class ClusteringDisplay:
         images : sequence of length n
             Paths, bytes, PIL images or uint8 arrays.
         labels : array-like of int, of shape (n,)
-            Label of each image; -1 for an unreadable image, -2 for noise.
+            Label of each image; -1 for noise, -3 for an unreadable image.
         features : ndarray of shape (n, d), default=None
             The rows that were clustered. Only a contact sheet can be drawn without them.
         distances : array-like of shape (n,), default=None

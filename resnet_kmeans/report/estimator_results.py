@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans._folder_names import NOISE, UNREADABLE
+from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans._versions import library_versions
 
 BLOCK = 4096  # images whose unreduced features are in memory at a time
@@ -50,9 +50,6 @@ def read_clusterer(clusterer: Any, images: Any = None, features: Any = None) -> 
         "names": "cluster_names_",
     }
     known = {n: getattr(clusterer, name) for n, name in names.items() if hasattr(clusterer, name)}
-    if "reasons" not in known:
-        # scikit-learn labels noise -1, which is the label of unreadable images here.
-        known["labels"] = np.where(np.asarray(known["labels"]) < 0, NOISE, known["labels"])
     if images is not None:
         known["images"] = images
     images = known.get("images")

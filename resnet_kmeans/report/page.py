@@ -42,7 +42,7 @@ def write_report(
     ----------
     clustering : fitted ImageFolderClusterer, or array-like of int, of shape (n,)
         A fitted clusterer, whose results are used unless other parameters replace them; or the
-        label of each image, -1 for an unreadable image and -2 for noise. A fitted scikit-learn
+        label of each image, -1 for noise and -3 for an unreadable image. A fitted scikit-learn
         clusterer such as DBSCAN is accepted too; its label -1 means noise.
     path : str or path-like
         The file to write, such as ``report.html``. An older report is replaced; any other

@@ -35,7 +35,7 @@ class ClusteringSummary:
     folder : str
         The folder that contains all images, printable; empty for images in memory.
     labels : ndarray of shape (n,)
-        Label of each image; -1 for an unreadable image, -2 for noise, -3 for one set aside.
+        Label of each image; -1 for noise, -2 for one set aside, -3 for an unreadable image.
     silhouettes : ndarray of shape (n,)
         Silhouette of each image; NaN if unknown. Of more than 10,000 images, only those of a
         random sample are known.
@@ -106,7 +106,7 @@ def summarize(
     images : sequence of length n
         Paths, bytes, PIL images or uint8 arrays.
     labels : array-like of int, of shape (n,)
-        Label of each image; -1 for an unreadable image, -2 for noise, -3 for one set aside.
+        Label of each image; -1 for noise, -2 for one set aside, -3 for an unreadable image.
     features : ndarray of shape (n, d), default=None
         The rows that were clustered; without them, there are no silhouettes and no map.
     distances : array-like of shape (n,), default=None
@@ -169,7 +169,7 @@ def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray
         raise ValueError(
             "Expected equal numbers of images, integer labels, features and distances, at least "
             f"one each, got {lengths}, labels of {labels.dtype}. Nothing was computed. Pass one "
-            "of each per image, in one order, with the label -1 for an unreadable image."
+            "of each per image, in one order, with the label -3 for an unreadable image."
         )
     return labels
 

@@ -12,7 +12,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from resnet_kmeans._versions import library_versions
-from resnet_kmeans.clustering import ClusterDiscriminantAnalysis, NearestLabels
+from resnet_kmeans.clustering import (
+    ClusterDiscriminantAnalysis,
+    ClusterStatistics,
+    LabelScore,
+    NearestLabels,
+)
 from resnet_kmeans.exceptions import ModelFileError, printable
 from resnet_kmeans.saving.file_format import write_model
 
@@ -25,7 +30,11 @@ KNOWN_REDUCERS = (  # the reducers that can be saved as arrays, by the types of 
 
 
 def save_model(
-    path: str | os.PathLike[str], header: Mapping[str, Any], steps: Sequence[Any], is_own: bool
+    path: str | os.PathLike[str],
+    header: Mapping[str, Any],
+    steps: Sequence[Any],
+    label_score: LabelScore,
+    is_own: bool,
 ) -> None:
     """Write a fitted clusterer to a file.
 
@@ -37,6 +46,7 @@ def save_model(
         the clusters under ``names``. JSON must be able to represent all values.
     steps : (reducer, clusterer)
         The fitted steps.
+    label_score : LabelScore
     is_own : bool
         Whether the file gets the mark of this user, by whose word it may name a weights file.
 
@@ -46,7 +56,9 @@ def save_model(
         If a step cannot be saved as arrays, or the file cannot be written.
     """
     header = {"versions": library_versions(), **header}
-    write_model(path, header, to_arrays(*steps), is_own=is_own)
+    axes, mean, statistics = label_score
+    score = {"score_axes": axes, "score_mean": mean, **statistics._asdict()}
+    write_model(path, header, to_arrays(*steps) | score, is_own=is_own)
 
 
 @contextmanager
@@ -107,8 +119,8 @@ def _is_default(step: Any) -> bool:
     return all(parameters.get(name, value) == value for name, value in settings.items())
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
-    """Return the fitted reducer and clusterer whose arrays `to_arrays` returned.
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any, LabelScore]:
+    """Return the fitted reducer and clusterer whose arrays were saved, and their score.
 
     Raises
     ------
@@ -120,10 +132,22 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
     centers = _checked(arrays, "cluster_centers", (None, None))
     width = centers.shape[1]
     clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
+    return _reducer_of(arrays, width), clusterer, _label_score_of(arrays)
+
+
+def _label_score_of(arrays: Mapping[str, np.ndarray]) -> LabelScore:
+    axes, counts = _checked(arrays, "score_axes", (None, None)), _checked(arrays, "counts", (None,))
+    n_axes, n_features = axes.shape
+    sums = _checked(arrays, "sums", (len(counts), n_axes))
+    products = _checked(arrays, "products", (n_axes, n_axes))
+    statistics = ClusterStatistics(*(a.astype(np.float64) for a in (counts, sums, products)))
+    return LabelScore(axes, _checked(arrays, "score_mean", (n_features,)), statistics)
+
+
+def _reducer_of(arrays: Mapping[str, np.ndarray], width: int) -> Any:
     if "components" in arrays:
         components = _checked(arrays, "components", (width, None))
-        intercept = _checked(arrays, "intercept", (width,))
-        return _new_fitted_discriminant(components, intercept), clusterer
+        return _new_fitted_discriminant(components, _checked(arrays, "intercept", (width,)))
     if arrays["normalize"][0] and "pca_components" in arrays:
         components = _checked(arrays, "pca_components", (width, None))
         stand_in = np.eye(2, components.shape[1], dtype=np.float32)
@@ -131,11 +155,10 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
         pca = reducer.steps[-1][1].set_params(n_components=width)
         pca.components_, pca.n_components_ = components, width
         pca.mean_ = _checked(arrays, "pca_mean", components.shape[1:])
-        return reducer, clusterer
+        return reducer
     is_normalized = bool(arrays["normalize"][0])
-    return (make_pipeline(Normalizer()) if is_normalized else FunctionTransformer()).fit(
-        centers[:1]
-    ), clusterer
+    reducer = make_pipeline(Normalizer()) if is_normalized else FunctionTransformer()
+    return reducer.fit(np.ones((1, width)))
 
 
 def _checked(

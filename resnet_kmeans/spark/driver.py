@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import new_clusterer, new_reducer
+from resnet_kmeans.clustering import LabelScore, new_clusterer, new_reducer, select_training_rows
 from resnet_kmeans.exceptions import NoImagesError, OutputFolderError, TooFewImagesError
 from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS
@@ -124,7 +125,10 @@ def fit(
         if is_persisted:
             features.unpersist()
     model = ImageFolderClusterer(n_clusters, featurizer=featurizer, random_state=random_state)
-    return model._set_steps(fitted, reducer, clusterer)
+    sample = select_training_rows(sample)
+    labels = clusterer.predict(reducer.transform(sample))
+    score = LabelScore.of(sample, labels, n_clusters)
+    return model._set_steps(fitted, reducer, clusterer, score)
 
 
 def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
@@ -141,7 +145,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     -------
     pyspark.sql.DataFrame
         One row per image, with the columns ``path``, ``cluster`` (the label that `predict`
-        would return; -1 for an unreadable image), ``distance`` (to the center of the cluster;
+        would return; -3 for an unreadable image), ``distance`` (to the center of the cluster;
         null for an image in no cluster) and ``reason`` (why an image is unreadable, else null).
         It is computed lazily.
     """
@@ -155,7 +159,12 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     if listing is None:
         return rows
     # A file that Spark skipped has no row, so one is added from the listing.
-    filled = "path", "coalesce(cluster, -1) cluster", "distance", reason_where("cluster is null")
+    filled = (
+        "path",
+        f"coalesce(cluster, {UNREADABLE}) cluster",
+        "distance",
+        reason_where("cluster is null"),
+    )
     return listing.join(rows, "path", "left").selectExpr(*filled)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans.clustering import features_of, own_distances, predict
 from resnet_kmeans.exceptions import UnreadableImagesWarning
 from resnet_kmeans.featurizer import ResNetFeaturizer
@@ -138,7 +139,7 @@ def assign_batches(reducer: Any, clusterer: Any, centers: np.ndarray, batches: B
 
     for batch in batches:
         valid = batch.column("features").is_valid().to_numpy(zero_copy_only=False)
-        labels = np.full(len(valid), -1, dtype=np.int32)
+        labels = np.full(len(valid), UNREADABLE, dtype=np.int32)
         distances = np.full(len(valid), np.nan, dtype=np.float32)
         if valid.any():
             rows = np.asarray(reducer.transform(matrix(batch.column("features"))), np.float32)
