@@ -524,7 +524,9 @@ def test_classes_of_a_file_are_compared_and_drawn(sorted_export, tmp_path, capsy
     options = ["--classes", tmp_path / "classes.csv", "--plot", tmp_path / "table.png"]
     assert main(["evaluate", str(sorted_export), *map(str, options)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("2 images of 2 classes in 2 clusters\n")
+    assert main(["evaluate", str(sorted_export), *map(str, options)]) == 2
+    assert "table.png" in capsys.readouterr().err
+    assert out.startswith("Images: 2, classes: 2, clusters: 2\n")
     assert "AMI 1.000, ARI 1.000, accuracy 1.000" in out
     with Image.open(tmp_path / "table.png") as drawn:
         assert drawn.format == "PNG"

@@ -333,7 +333,9 @@ def test_two_featurizers_side_by_side_are_a_feature_union(tmp_path):
         suggest_cluster_names(model)
 
 
-@pytest.mark.parametrize("given", [KMeans(n_init=1), KMeans(4, n_init=1), DBSCAN(eps=0.4), Birch()])
+@pytest.mark.parametrize(
+    "given", [KMeans(n_init=1), KMeans(4, n_init=1), DBSCAN(eps=0.4), Birch(n_clusters=KMeans(9))]
+)
 def test_a_number_that_nobody_gave_twice_is_not_warned_of(given):
     fitted(NAMES, clusterer=given)
 

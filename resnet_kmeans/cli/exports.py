@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -50,11 +51,14 @@ def evaluate(args: argparse.Namespace) -> None:
         with open(args.classes, encoding="utf-8-sig", newline="") as file:
             classes = {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
     found = exports.evaluate_export(args.output, classes)
-    n_images = count(int(found.counts.sum()), "image")
-    print(f"{n_images} of {len(found.classes)} classes in {len(found.clusters)} clusters")
+    sizes = found.counts.sum(), len(found.classes), len(found.clusters)
+    print("Images: {}, classes: {}, clusters: {}".format(*sizes))
     print(f"AMI {found.ami:.3f}, ARI {found.ari:.3f}, accuracy {found.accuracy:.3f}")
     if args.plot:
-        ConfusionDisplay(found).plot().figure_.savefig(args.plot)
+        drawn = io.BytesIO()
+        ConfusionDisplay(found).plot().figure_.savefig(drawn, format=Path(args.plot).suffix[1:])
+        with open(args.plot, "xb") as file:  # nothing is overwritten
+            file.write(drawn.getvalue())
         print(f"Confusion: {printable(args.plot)}")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from inspect import signature
+from numbers import Integral
 from typing import Any
 
 from sklearn.base import ClusterMixin, clone
@@ -140,8 +141,9 @@ def own_n_clusters(clusterer: Any) -> int | None:
     name = None if clusterer is None else _n_clusters_name(clusterer)
     if name is None:
         return None
-    given = int(clusterer.get_params()[name])
-    return None if given == signature(type(clusterer)).parameters[name].default else given
+    given = clusterer.get_params()[name]
+    default = signature(type(clusterer)).parameters[name].default
+    return int(given) if isinstance(given, Integral) and given != default else None
 
 
 def _n_clusters_name(clusterer: Any) -> str | None:
