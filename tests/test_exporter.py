@@ -520,13 +520,15 @@ def test_an_export_is_compared_with_the_folders_that_its_images_came_from(sorted
 
 def test_classes_of_a_file_are_compared_and_drawn(sorted_export, tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    (tmp_path / "classes.csv").write_text("file,class\na.png,x\ncluster_1/e.png,y\n", "utf-8")
+    (tmp_path / "classes.csv").write_text(
+        "file,class\na.png,x\nb.png,x\ncluster_1/e.png,y\n", "utf-8"
+    )
     options = ["--classes", tmp_path / "classes.csv", "--plot", tmp_path / "table.png"]
     assert main(["evaluate", str(sorted_export), *map(str, options)]) == 0
     out = capsys.readouterr().out
     assert main(["evaluate", str(sorted_export), *map(str, options)]) == 2
     assert "table.png" in capsys.readouterr().err
-    assert out.startswith("Images: 2, classes: 2, clusters: 2\n")
+    assert out.startswith("Images: 3, classes: 2, clusters: 2\n")
     assert "AMI 1.000, ARI 1.000, accuracy 1.000" in out
     with Image.open(tmp_path / "table.png") as drawn:
         assert drawn.format == "PNG"
