@@ -27,7 +27,6 @@ from resnet_kmeans.clustering import (
     LabelScore,
     NClustersChoice,
     choose,
-    learns_directions,
     new_clusterer,
     new_reducer,
     one_thread_if_small,
@@ -54,6 +53,11 @@ from resnet_kmeans.featurizer import (
     restore_featurizer,
 )
 from resnet_kmeans.images import images_of, source_name
+
+# From so many images on, the rounds of ClusterDiscriminantAnalysis choose the number of clusters
+# better than K-Means in the space of PCA, although it labels up to 99 images. Fewer images are
+# nearly all neighbors.
+ROUNDS_FROM = 30
 
 
 class ImageFolderClusterer(
@@ -264,8 +268,9 @@ class ImageFolderClusterer(
             reducer = self._new_reducer(features.shape, n_clusters)
             return make_pipeline(reducer, self._new_clusterer(len(features), n_clusters))
 
-        learns = self.clusterer is None and learns_directions(self.reducer, len(features), 2)
-        return choose(features, n_clusters, None if learns else new_steps)
+        is_learnt = isinstance(self.reducer, str) and self.reducer in ("auto", "discriminant")
+        rounds = is_learnt and self.clusterer is None and len(features) >= ROUNDS_FROM
+        return choose(features, n_clusters, None if rounds else new_steps)
 
     def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
         # Without a number of clusters, there are no directions to learn.

@@ -16,7 +16,6 @@ from resnet_kmeans.clustering.prediction import NearestLabels, own_distances, pr
 from resnet_kmeans.clustering.recipe import (
     REDUCERS,
     depends_on_n_clusters,
-    learns_directions,
     new_clusterer,
     new_reducer,
     own_n_clusters,

@@ -53,7 +53,7 @@ def new_reducer(
         return FunctionTransformer()
     if reducer == "umap" and shape[0] > 2:  # UMAP needs two neighbors
         return _new_umap(shape[0], random_state)
-    if learns_directions(reducer, shape[0], n_clusters):
+    if _learns_directions(reducer, shape[0], n_clusters):
         reducer = ClusterDiscriminantAnalysis(random_state=random_state)
     if not isinstance(reducer, str):
         new = clone(reducer)
@@ -74,7 +74,7 @@ def depends_on_n_clusters(reducer: Any) -> bool:
     return "n_clusters" in reducer.get_params(deep=False) and not is_clusterer
 
 
-def learns_directions(reducer: Any, n_rows: int, n_clusters: int | None) -> bool:
+def _learns_directions(reducer: Any, n_rows: int, n_clusters: int | None) -> bool:
     """Return whether a reducer means `ClusterDiscriminantAnalysis` for so many rows."""
     if not isinstance(reducer, str) or reducer != "auto" or n_clusters is None:
         return isinstance(reducer, str) and reducer == "discriminant"
