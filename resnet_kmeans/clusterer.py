@@ -268,8 +268,8 @@ class ImageFolderClusterer(
             reducer = self._new_reducer(features.shape, n_clusters)
             return make_pipeline(reducer, self._new_clusterer(len(features), n_clusters))
 
-        is_learnt = isinstance(self.reducer, str) and self.reducer in ("auto", "discriminant")
-        rounds = is_learnt and self.clusterer is None and len(features) >= ROUNDS_FROM
+        is_learnt = self.clusterer is None and self.reducer in ("auto", "discriminant")
+        rounds = is_learnt and len(features) >= ROUNDS_FROM
         return choose(features, n_clusters, None if rounds else new_steps)
 
     def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:

@@ -6,7 +6,6 @@ from resnet_kmeans.clustering.discriminant import (
 )
 from resnet_kmeans.clustering.mixture import ClusterStatistics
 from resnet_kmeans.clustering.n_clusters_choice import (
-    MAX_ROWS,
     LabelScore,
     NClustersChoice,
     NClustersScore,
@@ -29,6 +28,7 @@ from resnet_kmeans.clustering.rows import (
     reduce_blocks,
 )
 from resnet_kmeans.clustering.scores import (
+    MAX_ROWS,
     Evaluation,
     evaluate_labels,
     mean_silhouette,

@@ -144,8 +144,10 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         rows = select_training_rows(X, self.max_rows)
         n_clusters = min(self.n_clusters, len(rows))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        labels = cluster_in_rounds(rows, lambda into, _: into(n_clusters), n_clusters, seed)
         axes, mean, reduced = principal_components(rows)
+        labels = cluster_in_rounds(
+            rows, reduced, lambda into, _: into(n_clusters), n_clusters, seed
+        )
         with one_thread():
             directions = _directions(fit_tied_mixture(reduced, labels, n_clusters))
         components = directions.T @ axes
@@ -212,6 +214,7 @@ def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 def cluster_in_rounds(
     rows: np.ndarray,
+    reduced: np.ndarray,
     choose: Callable[[Callable[[int], np.ndarray], bool], np.ndarray],
     max_clusters: int,
     seed: int,
@@ -226,6 +229,8 @@ def cluster_in_rounds(
     Parameters
     ----------
     rows : ndarray of shape (n, d)
+    reduced : ndarray of shape (n, r)
+        Their `principal_components`, which are whitened.
     choose : callable
         Called once a round with a function from a number of clusters to labels of the rows,
         and with whether it is the last round; returns the labels to go on with.
@@ -242,7 +247,6 @@ def cluster_in_rounds(
     width = n_vectors(max_clusters)
     neighbors, first_graph = _first_graph(rows)
     (vectors,) = cached(_compute_first_vectors, rows, width)
-    _, _, reduced = principal_components(rows)
     # Only modularities on the same graph can be compared.
     reference = neighbors[:, :REFERENCE]
     with one_thread():  # for products with 128 columns, threads cost more than they save

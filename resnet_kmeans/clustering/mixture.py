@@ -8,6 +8,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
+from resnet_kmeans.clustering.scores import LOWEST
+
 # Share of the mean variance that is added to the diagonal of the covariance. Chosen by
 # measurements on labeled sets; 0.1 gives similar results.
 RIDGE = 0.03
@@ -19,7 +21,6 @@ TOL = 1e-3  # likewise; smallest change of the mean log-likelihood to go on
 # follow their noise, so twice as many clusters would be chosen.
 PENALTY = 2.0
 SCORE_RIDGE = 1e-3  # share of the mean variance; keeps the logarithm finite for equal rows
-LOWEST = -1.0  # score where there is nothing to compare
 
 
 class ClusterStatistics(NamedTuple):

@@ -14,13 +14,12 @@ from resnet_kmeans.clustering.discriminant import (
     cluster_in_rounds,
     principal_components,
     scaled,
-    select_training_rows,
 )
-from resnet_kmeans.clustering.mixture import LOWEST, ClusterStatistics
+from resnet_kmeans.clustering.mixture import ClusterStatistics
+from resnet_kmeans.clustering.scores import LOWEST
 from resnet_kmeans.clustering.threads import one_thread_if_small
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError, warn_caller
 
-MAX_ROWS = 10_000  # images to choose from; more are sampled
 COMPONENTS = 32  # principal components in which labels are scored; 24 to 40 are alike
 FALLEN = 2  # the search ends at so many times the best number, at a lower score
 ALL_UP_TO = 16  # all numbers up to this one are tried, and then numbers in growing steps
@@ -89,7 +88,7 @@ class LabelScore(NamedTuple):
 
     @classmethod
     def of(cls, features: np.ndarray, labels: np.ndarray, n_clusters: int) -> LabelScore:
-        """Sum up the rows of a fit (n, d), at most `MAX_ROWS`, with their labels (n,)."""
+        """Sum up the rows of a fit (n, d), or a sample of them, with their labels (n,)."""
         axes, mean, rows = principal_components(features)
         return cls(axes[:COMPONENTS], mean, _sum_up(rows[:, :COMPONENTS], labels, n_clusters))
 
@@ -110,7 +109,6 @@ def choose(
     features: np.ndarray,
     n_clusters: Iterable[int] | None,
     new_steps: Callable[[int], Pipeline] | None,
-    seed: int = 0,
 ) -> NClustersChoice:
     """Choose the number of clusters whose labels have the highest score.
 
@@ -125,8 +123,6 @@ def choose(
     new_steps : callable or None
         Called with a number of clusters; returns an unfitted Pipeline of reducer and clusterer.
         None clusters in the rounds of `ClusterDiscriminantAnalysis`, choosing in each.
-    seed : int, default=0
-        Random state of the rounds.
 
     Returns
     -------
@@ -144,9 +140,9 @@ def choose(
     FlatCurveWarning
         If no candidate explains the rows better than one cluster would.
     """
-    features = select_training_rows(features, MAX_ROWS)
     candidates, most = _candidates(features, n_clusters)
-    rows = principal_components(features)[2][:, :COMPONENTS]
+    _, _, reduced = principal_components(features)
+    rows = reduced[:, :COMPONENTS]
     found: dict[int, tuple[NClustersScore, np.ndarray]] = {}
 
     def choose_labels(into: Callable[[int], np.ndarray], is_last: bool = True) -> np.ndarray:
@@ -163,7 +159,7 @@ def choose(
 
     with one_thread_if_small(len(features)):
         if new_steps is None:
-            cluster_in_rounds(features, choose_labels, most, seed)
+            cluster_in_rounds(features, reduced, choose_labels, most, seed=0)
         else:
             choose_labels(partial(_labels, features, new_steps, {}))
     return _choice_of(sorted(scored for scored, _ in found.values()))

@@ -76,8 +76,8 @@ def depends_on_n_clusters(reducer: Any) -> bool:
 
 def _learns_directions(reducer: Any, n_rows: int, n_clusters: int | None) -> bool:
     """Return whether a reducer means `ClusterDiscriminantAnalysis` for so many rows."""
-    if not isinstance(reducer, str) or reducer != "auto" or n_clusters is None:
-        return isinstance(reducer, str) and reducer == "discriminant"
+    if reducer != "auto" or n_clusters is None:
+        return bool(reducer == "discriminant")
     return min(n_rows, MAX_ROWS) >= max(LEARNT_FROM, LEARNT_FROM_PER_CLUSTER * n_clusters)
 
 

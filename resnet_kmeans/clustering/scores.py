@@ -22,7 +22,7 @@ RESOLUTION = 1.5
 # For the folds of a cross-validation: a fold has few images of each cluster, so most of 15
 # neighbors would belong to other clusters.
 SCORE_NEIGHBORS = 3
-LOWEST = -1.0  # returned where modularity is not defined
+LOWEST = -1.0  # returned where a score is not defined
 
 
 class Evaluation(NamedTuple):
