@@ -35,9 +35,12 @@ for label, suggestion in enumerate(suggest_cluster_names(clusterer)):
         print(f"cluster {label} is a {suggestion[0]} ({suggestion[1]:.2f})")
         clusterer.set_cluster_names({label: suggestion[0]})
 
-clusterer.export("clusters")  # with the model, so that images can be added later
-print(f"open {write_export_report('clusters', model=clusterer)}")
+clusterer.export("clusters")  # correct the folders as you like: they decide from now on
+print(f"open {write_export_report('clusters')}")
 
 for folder in new_photos:  # those that came later
     for image in add_images("clusters", folder):
-        print(f"{image.source_path} -> {image.exported_path}")
+        print(f"{image.source_path} -> {image.exported_path}, doubt {image.doubt}")
+
+# The folders as they are, corrected or not, are a classifier for other photos.
+ImageFolderClusterer.from_export("clusters").save("folders.safetensors")

@@ -5,6 +5,7 @@ from .clusterer import ImageFolderClusterer as ImageFolderClusterer
 from .clustering import ClusterDiscriminantAnalysis as ClusterDiscriminantAnalysis
 from .exports import add_images as add_images
 from .exports import apply_curation as apply_curation
+from .exports import confirm_images as confirm_images
 from .exports import evaluate_export as evaluate_export
 from .exports import export_clusters as export_clusters
 from .exports import export_log as export_log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral
 from typing import Any
 
@@ -15,35 +16,52 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from resnet_kmeans import saving
-from resnet_kmeans._folder_names import UNREADABLE, default_cluster_names, renamed
+from resnet_kmeans._folder_names import (
+    UNREADABLE,
+    check_cluster_names,
+    default_cluster_names,
+    renamed,
+)
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
+    HellingerPCA,
     LabelScore,
     NClustersChoice,
     choose,
+    describe_fit,
     new_clusterer,
     new_reducer,
     one_thread_if_small,
     own_n_clusters,
     prediction,
     rows,
-    select_training_rows,
     takes_n_clusters,
 )
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
     IgnoredParameterWarning,
+    ModelFileError,
+    OutputFolderError,
     TooFewImagesError,
     UnreadableImagesError,
+    printable,
     warn_caller,
 )
-from resnet_kmeans.export import Content, ExportedImage, plan_export, write_export
+from resnet_kmeans.export import (
+    Content,
+    ExportedImage,
+    KeptNetwork,
+    plan_export,
+    read_export,
+    write_export,
+)
 from resnet_kmeans.featurizer import (
     ResNetFeaturizer,
     StrangersPath,
@@ -118,6 +136,9 @@ class ImageFolderClusterer(
     distances_ : ndarray of shape (n,), dtype float32
         Euclidean distance of each image to the center of its cluster, in the reduced space;
         NaN for an image in no cluster.
+    image_features_ : ndarray of shape (n, c), dtype float16
+        Principal components of the features of each image, by which it is judged in an export
+        and in a report: 64, or fewer for fewer than 320 images. NaN for an unreadable image.
     unreadable_ : dict of str to str
         Reason for each unreadable image, by path.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
@@ -212,18 +233,15 @@ class ImageFolderClusterer(
         sources = images_of(X)
         self._warn_of_ignored()
         n_clusters = self._n_clusters_for(sources)
-        learnt_from = np.empty((0, 1))
         featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
 
         def reducer_for(features: np.ndarray, reasons: Mapping[int, str]) -> Any:
-            nonlocal learnt_from
             _check_features(features, sources, reasons, n_clusters)
-            learnt_from = select_training_rows(features)
-            return self._new_reducer(features.shape, n_clusters)
+            return _both(self._new_reducer(features.shape, n_clusters), HellingerPCA())
 
-        reducer, reduced, reasons = rows.fit_reducer(
-            sources, featurizer, reducer_for, self.random_state
-        )
+        both, found, reasons = rows.fit_reducer(sources, featurizer, reducer_for, self.random_state)
+        (_, reducer), (_, projection) = both.transformer_list
+        reduced, self.image_features_ = _split(found, projection)
         readable = rows.drop_unreadable(reduced)
         clusterer = self._new_clusterer(len(readable), n_clusters)
         if takes_n_clusters(clusterer) and len(readable) < n_clusters:
@@ -233,8 +251,10 @@ class ImageFolderClusterer(
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
         self._cluster_names = None
         self._set_results(sources, reduced, reasons)
-        labels = prediction.predict(clusterer, rows.reduce(reducer, learnt_from))
-        self._label_score = LabelScore.of(learnt_from, labels, len(self.cluster_centers_))
+        known = self.labels_ != UNREADABLE
+        self._label_score = LabelScore.of(
+            projection, self.image_features_[known], self.labels_[known], self.n_clusters_
+        )
         return self
 
     def _warn_of_ignored(self) -> None:
@@ -336,15 +356,32 @@ class ImageFolderClusterer(
         centers, blocks = self.cluster_centers_, self._reduced(images_of(X))
         return np.concatenate([prediction.distances(block, centers) for block, _ in blocks])
 
-    def _reduced(self, sources: list[Any]) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
-        """Yield reduced rows in blocks, with the reasons for unreadable images by position."""
-        featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
-        return rows.reduce_blocks(sources, featurizer, reducer, self.cluster_centers_.shape[1])
+    def _reduced(
+        self, sources: list[Any], reducer: Any = None, width: int | None = None
+    ) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
+        """Yield reduced rows in blocks, with the reasons for unreadable images by position.
 
-    def _reduce(self, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
+        Another `reducer` than that of the pipeline returns rows of this `width`.
+        """
+        featurizer, own, _ = (step for _, step in self.pipeline_.steps)
+        width = width or self.cluster_centers_.shape[1]
+        return rows.reduce_blocks(sources, featurizer, reducer or own, width)
+
+    def _reduce(
+        self, sources: list[Any], reducer: Any = None, width: int | None = None
+    ) -> tuple[np.ndarray, dict[int, str]]:
         """Return reduced rows, with the reasons for unreadable images by position."""
-        blocks, reasons = zip(*self._reduced(sources))
+        blocks, reasons = zip(*self._reduced(sources, reducer, width))
         return np.concatenate(blocks), {i: why for block in reasons for i, why in block.items()}
+
+    def _seen(self, sources: list[Any]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        """Return features as exports keep them, whether they are foreign, and reasons by path."""
+        projection = self._label_score.projection
+        residuals = FunctionTransformer(lambda X: projection.residuals(X)[:, None])
+        both, width = _both(projection, residuals), len(projection.components_) + 1
+        found, reasons = self._reduce(sources, both, width)
+        is_foreign = found[:, -1] > projection.residual_limit_
+        return found[:, :-1], is_foreign, _by_name(sources, reasons)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return how much better the clusters explain the images than one cluster would.
@@ -427,10 +464,12 @@ class ImageFolderClusterer(
         companions: bool | None = None,
         skip_copies: bool = False,
     ) -> list[ExportedImage]:
-        """Write images to one folder per cluster, and save the model there.
+        """Write images to one folder per cluster, which also keeps what it needs to learn.
 
-        With the model, images can be added to the export and clusters can be split later: see
-        `add_images` and `split_cluster`. A model with a step that `save` refuses is left out.
+        These are reduced features of each image (64 numbers, 128 bytes) and the parameters of
+        the featurizer, if it is a `ResNetFeaturizer`. With them, images can be added, clusters
+        can be split, and each image is judged by what the folders contain: see `add_images`,
+        `split_cluster` and `from_export`.
 
         Parameters
         ----------
@@ -467,33 +506,51 @@ class ImageFolderClusterer(
         undo_export : Take back the last step of an export, or all of them.
         """
         check_is_fitted(self)
-        planned = plan_export(*self._labelled(X), names=self.cluster_names_)
+        paths, labels, distances, reasons, features = self._labelled(X)
+        planned = plan_export(paths, labels, distances, reasons, names=self.cluster_names_ or None)
         # What was read for its features is not read again before it is exported.
         known = known_digests(self.pipeline_["featurizer"], [i.source_path for i in planned[0]])
         return write_export(
             *(planned, folder),
             action=action,
-            model=self,
+            features=features,
+            network=self._network(),
             contents={path: Content(*found) for path, found in known.items()},
             dry_run=dry_run,
             companions=companions,
             skip_copies=skip_copies,
         )
 
-    def _labelled(self, X: Any) -> tuple[Sequence[Any], np.ndarray, np.ndarray, dict[str, str]]:
-        """Return the paths, labels, distances and reasons of X, or of the images of the fit."""
+    def _network(self) -> KeptNetwork:
+        """Return what an export needs to compute features like those that it keeps."""
+        featurizer, projection = self.pipeline_["featurizer"], self._label_score.projection
+        header = {"facts": describe_fit(self)}
+        with suppress(ModelFileError):  # a featurizer that needs code of its own
+            header |= describe_featurizer(featurizer)
+        is_own = not isinstance(getattr(featurizer, "weights", None), StrangersPath)
+        return KeptNetwork(header, saving.projection_to_arrays(projection), is_own)
+
+    def _labelled(
+        self, X: Any
+    ) -> tuple[Sequence[Any], np.ndarray, np.ndarray, dict[str, str], np.ndarray]:
+        """Return paths, labels, distances, reasons and features of X, or of the images of fit."""
         if X is not None:
             paths = images_of(X)
-            reduced, reasons = self._reduce(paths)
-            labels = prediction.predict(self.pipeline_["clusterer"], reduced)
+            _, reducer, clusterer = (step for _, step in self.pipeline_.steps)
+            projection = self._label_score.projection
+            width = self.cluster_centers_.shape[1] + len(projection.components_)
+            found, reasons = self._reduce(paths, _both(reducer, projection), width)
+            reduced, features = _split(found, projection)
+            labels = prediction.predict(clusterer, reduced)
             gaps = prediction.own_distances(reduced, self.cluster_centers_, labels)
-            return paths, labels, gaps, _by_name(paths, reasons)
+            return paths, labels, gaps, _by_name(paths, reasons), features
         if not hasattr(self, "labels_"):
             raise ValueError(
                 "The clusterer was loaded from a file, which does not contain the images of its "
                 "fit. Nothing was written. Pass the images as X."
             )
-        return self.image_paths_, self.labels_, self.distances_, self.unreadable_
+        known = self.image_paths_, self.labels_, self.distances_, self.unreadable_
+        return *known, self.image_features_
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the fitted model to a file that contains no code.
@@ -515,6 +572,7 @@ class ImageFolderClusterer(
             If a step cannot be saved without code, or the file cannot be written.
         """
         check_is_fitted(self)
+        check_cluster_names(self.cluster_names_)  # of folders that a person named
         featurizer, *steps = (step for _, step in self.pipeline_.steps)
         # JSON cannot represent a RandomState, and predictions do not need it.
         seed = int(self.random_state) if isinstance(self.random_state, Integral) else None
@@ -563,6 +621,71 @@ class ImageFolderClusterer(
             model._cluster_names = renamed(model.cluster_names_, header["names"])
         return model
 
+    @classmethod
+    def from_export(
+        cls, folder: str | os.PathLike[str], **featurizer_params: Any
+    ) -> ImageFolderClusterer:
+        """Return the folders of an export, as they are now, as a fitted clusterer.
+
+        Its clusters are the folders that hold images, with their names, however a person has
+        corrected them. It predicts as `add_images` does: by a Gaussian for each folder, with a
+        shared covariance, in up to 64 principal components. So a corrected album becomes a
+        classifier, which can be saved and pickled.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            The folder of a finished export that `export` wrote.
+        **featurizer_params
+            Parameters of `ResNetFeaturizer` that replace those that the export keeps, as in
+            `load`.
+
+        Returns
+        -------
+        ImageFolderClusterer
+            The fitted clusterer. The images of its fit are those in the folders.
+
+        Raises
+        ------
+        OutputFolderError
+            If the folder is not an export, keeps no network, or has no images in folders.
+
+        Examples
+        --------
+        >>> from resnet_kmeans import ImageFolderClusterer
+        >>> clusterer = ImageFolderClusterer.from_export("clusters")  # doctest: +SKIP
+        >>> [clusterer.cluster_names_[i] for i in clusterer.predict("new")]  # doctest: +SKIP
+        ['cats', 'dogs', 'cats']
+        """
+        ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the export
+        state = read_export(folder)
+        (header, arrays, is_own), found = state.network(), state.model
+        if found.gaussians is None:
+            raise OutputFolderError(
+                f"Expected an export with images in folders, got none in {printable(folder)}. "
+                "Nothing was done. Put images back into folders."
+            )
+        with saving.explain_model_errors(folder):
+            featurizer, fitted = restore_featurizer(header, featurizer_params, is_own)
+            projection = saving.projection_from_arrays(arrays)
+            shape = found.features.shape[1], fitted["n_features_out_"]
+            if projection.components_.shape != shape:
+                raise ValueError(f"Expected axes of shape {shape}")
+        model = cls(len(found.names), featurizer=featurizer)
+        prepared = prepare_featurizer(featurizer, model.unreadable)
+        vars(prepared).update(fitted)
+        features, labels = found.of_folders
+        score = LabelScore.of(projection, features, labels, len(found.names))
+        model._set_steps(prepared, projection, found.gaussians, score)
+        model._cluster_names = found.names
+        inside, place = np.flatnonzero(found.own[state.positions] >= 0), os.path.abspath(folder)
+        images, numbers = [state.images[i] for i in inside], np.array(state.positions)[inside]
+        model.image_paths_ = [os.path.join(place, str(row.exported_path)) for row in images]
+        model.labels_ = found.own[numbers].astype(np.int32)
+        model.distances_ = np.array([row.distance for row in images], np.float32)
+        model.unreadable_, model.image_features_ = {}, found.features[numbers]
+        return model
+
     def _set_steps(
         self, featurizer: Any, reducer: Any, clusterer: Any, label_score: LabelScore
     ) -> ImageFolderClusterer:
@@ -599,6 +722,18 @@ def _check_features(
 
 def _pipeline(featurizer: Any, reducer: Any, clusterer: Any) -> Pipeline:
     return Pipeline([("featurizer", featurizer), ("reducer", reducer), ("clusterer", clusterer)])
+
+
+def _both(first: Any, then: Any) -> FeatureUnion:
+    """Return a transformer with the columns of two."""
+    return FeatureUnion([("first", first), ("then", then)])
+
+
+def _split(found: np.ndarray, projection: HellingerPCA) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reduced rows and the projected rows that `_both` put side by side."""
+    width = len(projection.components_)
+    # An export keeps the latter; half the precision is enough.
+    return np.ascontiguousarray(found[:, :-width]), found[:, -width:].astype(np.float16)
 
 
 def _by_name(sources: Sequence[Any], reasons: Mapping[int, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from resnet_kmeans.clustering import silhouette_sample
 from resnet_kmeans.report import TILE, ClusteringDisplay, color, make_tile, pin, take_axes
 
 GAP = 4  # pixels between the images of a contact sheet
@@ -57,7 +58,7 @@ class ContactSheetDisplay(ClusteringDisplay):
         side = TILE + GAP
         sheet = Image.new("RGB", (side * n_images, side * len(clusters)), "white")
         for row, cluster in enumerate(clusters):
-            # After the typical images, `shown` lists the least certain ones.
+            # After the typical images, `shown` lists the most doubtful ones.
             for column, i in enumerate(cluster.shown[: min(n_images, cluster.n_typical)]):
                 tile = make_tile(self.summary.images[i], TILE)
                 sheet.paste(tile, (side * column + GAP // 2, side * row + GAP // 2))
@@ -102,23 +103,36 @@ class SilhouetteDisplay(ClusteringDisplay):
         SilhouetteDisplay
             The display itself.
         """
-        self._check_features(self.summary.mean_silhouette is not None)
+        silhouettes = self._silhouettes()
+        self._check_features(len(silhouettes) > 0)
+        mean = float(np.nanmean(silhouettes))
         ax = take_axes(self, ax, (6.4, 4.8))
         start, ticks = 0, []
         clusters = [cluster for cluster in self.summary.clusters if cluster.label >= 0]
         for number, cluster in enumerate(clusters):
-            values = self.summary.silhouettes[self.summary.labels == cluster.label]
+            values = silhouettes[self.summary.labels == cluster.label]
             values = np.sort(values[~np.isnan(values)])
             rows = np.arange(start, start + len(values))
             ax.fill_betweenx(rows, 0, values, step="mid", color=color(number), linewidth=0)
             ticks.append(start + len(values) / 2)
             # The gap between clusters is 1% of the height, however many images there are.
             start += len(values) + max(2, len(self.summary.labels) // 100)
-        ax.axvline(self.summary.mean_silhouette, color="0.4", linestyle="--", linewidth=1)
+        ax.axvline(mean, color="0.4", linestyle="--", linewidth=1)
         ax.set_yticks(ticks, [cluster.name for cluster in clusters])
-        ax.set(xlabel="silhouette", title=f"mean {self.summary.mean_silhouette:.2f}")
+        ax.set(xlabel="silhouette", title=f"mean {mean:.2f}")
         ax.invert_yaxis()
         return self
+
+    def _silhouettes(self) -> np.ndarray:
+        """Return the silhouette of each image, NaN where it is not known; empty without any."""
+        features, labels = self.summary.features, self.summary.labels
+        rows = np.flatnonzero(labels >= 0)
+        if features is None or not 1 < len(np.unique(labels[rows])) < len(rows):
+            return np.empty(0)
+        silhouettes = np.full(len(labels), np.nan)
+        drawn, values = silhouette_sample(features[rows], labels[rows])
+        silhouettes[rows[drawn]] = values
+        return silhouettes
 
 
 class ClusterMapDisplay(ClusteringDisplay):

@@ -243,16 +243,6 @@ class OutputFolderError(ResNetKMeansError, ValueError):
     """Clusters cannot be written to this folder; raised with a full message."""
 
 
-class OutdatedError(OutputFolderError):
-    """An export was changed by another command meanwhile; its argument is the folder."""
-
-    def __str__(self) -> str:
-        return (
-            f"Another command changed {printable(self.args[0])} meanwhile. Nothing was done. Run "
-            "the command again."
-        )
-
-
 class ClusterNameError(ResNetKMeansError, ValueError):
     """A name is not valid for a cluster; raised with a full message."""
 

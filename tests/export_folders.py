@@ -24,12 +24,17 @@ def make_images(folder: Path, names=NAMES) -> list[Path]:
 
 
 def draw(folder: Path, shades, prefix="") -> list[Path]:
-    """Draw grey images, each called by its shade."""
+    """Draw pictures, each called by its shade."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{prefix}{shade}.png" for shade in shades]
     for path, shade in zip(paths, shades):
-        Image.new("L", (3, 3), shade).save(path)
+        paint(path, shade)
     return paths
+
+
+def paint(path: Path, shade: int) -> None:
+    """Paint a small picture, from blue green (0) to reddish (255)."""
+    Image.new("RGB", (3, 3), (shade, 128, 128)).save(path)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -19,9 +19,9 @@ class ShownImage:
     """An image of a cluster: its position among all images, and what is told of it."""
 
     name: str
-    is_uncertain: bool
-    silhouette: float | None
-    rival: int | None
+    is_doubtful: bool
+    doubt: float | None
+    suggestion: int | None
     position: int = -1
     link: str = ""
     thumbnail: str = ""  # its source
@@ -77,15 +77,13 @@ class ReportPage(HTMLParser):
             label = int(given["id"].removeprefix("cluster-"))
             self.clusters.append(ShownCluster(label, int(given["data-size"])))
         elif tag == "li" and "data-name" in given:
-            silhouette = given.get("data-silhouette")
+            doubt = given.get("data-doubt")
             self.clusters[-1].images.append(
                 ShownImage(
                     given["data-name"],
                     given.get("class") == "unsure",
-                    None
-                    if silhouette is None
-                    else float(silhouette.replace("\N{MINUS SIGN}", "-")),
-                    int(given["data-rival"]) if "data-rival" in given else None,
+                    None if doubt is None else float(doubt),
+                    int(given["data-suggestion"]) if "data-suggestion" in given else None,
                 )
             )
         elif tag == "a" and given.get("id", "").startswith("image-"):

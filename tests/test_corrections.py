@@ -655,7 +655,7 @@ def test_undo_after_corrections_a_split_and_additions_restores_every_source(
     printed = run("apply", out, desk.downloads / "curation.json")
     assert "cluster_2  16 images\nfirst  8 images\n" in printed
 
-    assert "first_1  " in run("split", out, "first", "--quiet")
+    assert "first_1  " in run("split", out, "first")
     assert "50 images added to" in run("add", out, more, "--quiet")
     assert "50 images were skipped" in run("add", out, more, "--quiet")
     folders = {path.name: len(list(path.iterdir())) for path in out.glob("[!.]*/")}

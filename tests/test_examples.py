@@ -11,7 +11,7 @@ from resnet_kmeans import ResNetFeaturizer
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]_*.py"))
 # What each takes besides a folder, prints, and leaves behind.
 EXPECTED = {
-    "1": (["PICTURES"], " -> ", ["clusters/clusters.csv", "clusters/report.html"]),
+    "1": (["PICTURES"], " -> ", ["clusters/clusters.csv", "folders.safetensors"]),
     "2": ([], "10 clusters: score", ["model.safetensors"]),
     "3": ([], "score", []),
     "4": (["--backbone", "efficientnet_lite0"], " images in clusters/", ["features"]),

@@ -107,7 +107,7 @@ def test_images_move_to_present_or_new_folders_or_are_set_aside(out):
     assert rows[1].reason == "set aside"
     assert set(images_in(out)) == {row.exported_path for row in rows}
     rows = apply_curation(out, {"moves": {"_set_aside/b.png": "cluster_1"}})
-    assert (rows[1].cluster, rows[1].reason) == (1, "")
+    assert (rows[1].cluster, rows[1].reason) == (1, "confirmed")
 
 
 def test_folders_that_swap_names_keep_the_names_of_their_images(tmp_path):

@@ -65,7 +65,7 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
     rows = export_clusters(images, [2, -3, 0, 0], out, distances=[0.5, 0, 1, 2], reasons=reasons)
     table = rows_of(out)
     columns = ["cluster", "name", "exported_path", "source_path", "distance", "reason"]
-    assert list(table[0]) == columns
+    assert list(table[0]) == [*columns, "doubt", "suggestion"]
     assert table[0] == {
         "cluster": "2",
         "name": "cluster_2",
@@ -73,6 +73,8 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
         "source_path": str(images[0]),
         "distance": "0.5",
         "reason": "",
+        "doubt": "",
+        "suggestion": "",
     }
     assert table[1] == {
         "cluster": "-3",
@@ -81,6 +83,8 @@ def test_the_table_lists_every_image_with_distance_or_reason(images, out):
         "source_path": str(images[1]),
         "distance": "",
         "reason": "damaged: cut short",
+        "doubt": "",
+        "suggestion": "",
     }
     assert rows[1].exported_path is None
     assert len(table) == len(images)

@@ -503,7 +503,7 @@ def test_after_ctrl_c_every_other_command_is_refused_and_names_the_way_out(
         ["assign", model, place["in"], out, "--quiet"],
         ["report", out],
         ["rename", out, 0, "cats"],
-        ["split", out, 0, "--quiet"],
+        ["split", out, 0],
         ["add", out, place["more"], "--quiet"],
     ]
     for other in others:
@@ -599,7 +599,7 @@ class Story:
             return ["apply", out, file]
         if kind == "rename":
             return ["rename", out, rng.choice(folders), rng.choice("abc")]
-        return [*kind.split(), out, *([rng.choice(folders), "--quiet"] if kind == "split" else [])]
+        return [*kind.split(), out, *([rng.choice(folders)] if kind == "split" else [])]
 
     def do(self, n, argv):
         code, text = self.run(n, self.place["out"].parent, "main", *argv)

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.pipeline import Pipeline
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
+from resnet_kmeans import (
+    ImageFolderClusterer,
+    ResNetFeaturizer,
+    add_images,
+    apply_curation,
+    confirm_images,
+    find_images,
+)
 from resnet_kmeans.cli import main
 
 pytestmark = pytest.mark.slow
@@ -73,6 +81,20 @@ def test_a_whole_network_finds_classes_and_labels_new_photos_in_another_process(
     run = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "model"), *new]
     printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     assert printed.split() == [str(label) for label in clusterer.predict(new)]
+
+
+def test_new_photos_find_the_folders_that_a_person_corrected(photos, tmp_path):
+    paths, out = np.random.default_rng(0).permutation(find_images(photos / "trashnet6")), tmp_path
+    new, old = paths[:108], paths[108:]
+    featurizer = ResNetFeaturizer(backbone="efficientnet_lite0")
+    ImageFolderClusterer(6, featurizer=featurizer, random_state=0).fit(old).export(out / "out")
+    rows = confirm_images(out / "out", [], dry_run=True)
+    right = {row.exported_path: Path(row.source_path).parent.name for row in rows}
+    apply_curation(out / "out", {"moves": right})
+    added = add_images(out / "out", new)
+    assert np.mean([row.name == Path(row.source_path).parent.name for row in added]) > 0.7
+    again = ImageFolderClusterer.from_export(out / "out").predict(new)
+    assert len(np.unique(again)) == 6
 
 
 def test_precisions_agree_on_the_labels_of_real_photos(photos, densenet):

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.cluster import DBSCAN
-from sklearn.metrics import silhouette_samples
 
 from resnet_kmeans import ImageFolderClusterer, write_report
 from tests.report_page import HOSTILE, ReportPage, cluster_hostile
@@ -49,34 +48,35 @@ def test_given_distances_decide_what_is_typical(report):
     assert cluster.positions == [1, 2, 0]
 
 
-def test_an_image_nearer_to_another_cluster_is_uncertain(report):
-    features = line(0, 1, 10, 11, 30, 31, 11.5)
-    labels = [0, 0, 1, 1, 2, 2, 2]
-    page = report(labels, features=features)
-    assert [image.is_uncertain for image in page.images] == [False] * 6 + [True]
-    assert [image.rival for image in page.images] == [1, 1, 0, 0, 1, 1, 1]
-    silhouettes = silhouette_samples(features, labels)
-    shown = [image.silhouette for image in page.images]
-    np.testing.assert_allclose(shown, silhouettes, atol=0.006)
-    assert f"Mean silhouette {silhouettes.mean():.2f}" in page.text
-    assert ["1 uncertain" in cluster.text for cluster in page.clusters] == [False, False, True]
-    assert f"silhouette {silhouettes[:2].mean():.2f}" in page.clusters[0].text
+def test_an_image_that_another_cluster_would_rather_have_is_doubtful(report):
+    features = line(0, 1, 10, 11, 30, 31, 12)
+    page = report([0, 0, 1, 1, 2, 2, 2], features=features)
+    assert [image.is_doubtful for image in page.images] == [False] * 6 + [True]
+    assert [image.suggestion for image in page.images] == [1, 1, 0, 0, 1, 1, 1]
+    assert [image.doubt > 0.5 for image in page.images] == [False] * 6 + [True]
+    assert "1 image may be in the wrong cluster" in page.text
+    assert ["1 doubtful" in cluster.text for cluster in page.clusters] == [False, False, True]
 
 
-def test_without_features_there_are_no_silhouettes_and_no_map(report):
+def test_given_doubts_and_suggestions_are_shown(report):
+    page = report([0, 0, 1], doubts=[0.25, 0.75, np.nan], suggestions=[1, 1, -1])
+    shown = [(image.doubt, image.suggestion, image.is_doubtful) for image in page.images]
+    assert shown == [(0.25, 1, False), (0.75, 1, True), (None, None, False)]
+
+
+def test_without_features_there_are_no_doubts_and_no_map(report):
     page = report([0, 1])
-    assert "silhouette 0" not in page.html
-    assert "Mean silhouette" not in page.text
+    assert "wrong cluster" not in page.text
     assert not page.has_map
     assert page.points == []
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [-3, -3, -3], [-3, -3, 7]])
-def test_a_clustering_without_silhouettes_has_a_report(report, labels):
+def test_a_clustering_without_doubts_has_a_report(report, labels):
     page = report(labels, features=np.eye(3, dtype=np.float32))
     n_clustered = sum(label >= 0 for label in labels)
     assert sum(cluster.size for cluster in page.clusters) == n_clustered
-    assert "Mean silhouette" not in page.text
+    assert "wrong cluster" not in page.text
 
 
 def test_unreadable_images_are_listed_with_their_reasons(report):
@@ -115,7 +115,7 @@ def test_noise_and_images_set_aside_are_shown_but_not_counted_as_clusters(report
     names = ["cluster_0", "cluster_1", "noise", "_set_aside"]
     assert [cluster.name for cluster in page.clusters] == names
     assert sorted(point[3] for point in page.points) == [0, 1, 2, 3, 4, 5]
-    assert [image.silhouette is None for image in page.images] == [False] * 4 + [True] * 2
+    assert [image.doubt is None for image in page.images] == [False] * 4 + [True] * 2
     assert "4 images in 2 clusters" in page.text
     assert '<a href="#cluster--1">1 image labeled noise</a>' in page.html
     assert '<a href="#cluster--2">1 image set aside</a>' in page.html
@@ -135,11 +135,10 @@ def test_above_a_thousand_images_each_cluster_shows_a_sample(report):
     page = report(labels, paths, features=features, projection="pca")
     assert [len(cluster.images) for cluster in page.clusters] == [800, 180, 20]
     large = page.clusters[0]
-    uncertain = [image.silhouette for image in large.images[600:]]
-    hidden = np.setdiff1d(np.arange(2800), large.positions)
-    silhouettes = silhouette_samples(features, labels)
-    assert max(uncertain) <= silhouettes[hidden].min() + 0.006
-    assert "The 200 least certain" in page.text
+    doubtful = [image.doubt for image in large.images[600:]]
+    assert doubtful == sorted(doubtful, reverse=True)
+    assert doubtful[0] > 0.2
+    assert "The 200 most doubtful" in page.text
     assert "1,000 of 3,000 images are shown" in page.text
     assert len(page.points) == 2500
     assert set(large.positions) <= {point[3] for point in page.points}
@@ -170,6 +169,11 @@ def test_a_map_can_be_made_of_any_number_of_rows(report, n_rows, n_columns):
     assert points[:, 3].astype(int).tolist() == list(range(n_rows))
     assert points[:, :2].astype(float).min() >= 0
     assert points[:, :2].astype(float).max() <= 1
+
+
+def test_equal_rows_are_in_the_middle_of_the_map(report):
+    points = report([0] * 12, features=np.ones((12, 4), dtype=np.float32)).points
+    assert [point[:2] for point in points] == [[0.5, 0.5]] * 12
 
 
 @pytest.mark.parametrize("projection", ["auto", "pca", "tsne"])
@@ -290,13 +294,17 @@ def test_a_clusterer_without_labels_raises_an_error(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_silhouettes_of_a_clusterer_are_those_of_the_rows_it_clustered(page, clusterer):
+def test_a_clusterer_is_judged_by_the_features_that_it_kept(page, clusterer):
     readable = np.flatnonzero(clusterer.labels_ >= 0)
-    paths = [clusterer.image_paths_[i] for i in readable]
-    rows = clusterer.pipeline_[:-1].transform(paths)
-    expected = silhouette_samples(rows, clusterer.labels_[readable])
-    shown = {image.position: image.silhouette for image in ReportPage(page).images}
-    np.testing.assert_allclose([shown[i] for i in readable], expected, atol=0.006)
+    judged = ReportPage(page).images
+    again = write_report(
+        clusterer.labels_,
+        page.with_name("again.html"),
+        images=clusterer.image_paths_,
+        features=clusterer.image_features_,
+    )
+    assert [im.doubt for im in judged] == [im.doubt for im in ReportPage(again).images]
+    assert len(judged) == len(readable)
 
 
 def test_a_thousand_thumbnails_of_noise_stay_under_20_mb(report):

@@ -141,7 +141,7 @@ def test_a_path_that_leads_out_on_any_system_is_refused(images, out, as_stranger
     elif key == "others":
         step["others"] = [["cluster_0/notes.txt", path]]
     else:
-        step["clusters"][1][0][0] = path
+        step["folders"][1][0] = path
     (out / JOURNAL).write_text("".join(json.dumps(x) + "\n" for x in (header, step, done)))
     check_refused(out)
 
@@ -169,20 +169,12 @@ def check_refused(out):
         lambda step: step["changes"][0][2].__setitem__(1, "0"),
         lambda step: step["changes"][0][2].__setitem__(1, 10**30),
         lambda step: step["changes"][0][2].__setitem__(3, 5),
-        lambda step: step["clusters"][1].__setitem__(0, "ab"),
-        lambda step: step["clusters"][1].__setitem__(0, None),
-        lambda step: step["clusters"][1].__setitem__(1, "cluster_0"),
-        lambda step: step["clusters"][1].__setitem__(1, "../model.safetensors"),
-        lambda step: step["clusters"][1].__setitem__(2, [7]),
-        lambda step: step["clusters"][1].__setitem__(3, "x"),
-        lambda step: step.__setitem__("of", [1]),
-        lambda step: step.__setitem__("of", ["x"]),
-        lambda step: step.__setitem__("command", "format"),
-        lambda step: step.__setitem__("mark", "../x"),
-        lambda step: step.__setitem__("mark", None),
-        lambda step: step.__setitem__("step", 2),
-        lambda step: step.__setitem__("more", 2),
-        lambda step: step.pop("files"),
+        lambda step: step["changes"][0][2].__setitem__(4, "yes"),
+        lambda step: step["folders"].__setitem__(1, "ab"),
+        lambda step: step["folders"].__setitem__(1, None),
+        lambda step: step["folders"].pop(),
+        lambda step: step.__setitem__("folders", [[], []]),
+        lambda step: step.__setitem__("folders", 5),
     ],
 )
 def test_a_crafted_step_is_refused(images, out, change):

@@ -42,7 +42,7 @@ def cluster(args: argparse.Namespace) -> None:
         args.n_clusters = DEFAULT_N_CLUSTERS
     _check_cluster(args)
     with tempfile.TemporaryDirectory() as own:
-        if args.cache == "none" and (args.report or args.names or args.n_clusters == "auto"):
+        if args.cache == "none" and (args.names or args.n_clusters == "auto"):
             # Features are needed twice; with a temporary cache, the network runs only once.
             args.cache = own
         clusterer = _clusterer(args)
@@ -117,13 +117,10 @@ def print_names(names: list[str], found: list[tuple[str, float] | None]) -> None
 def assign(args: argparse.Namespace) -> None:
     """Assign new images to the clusters of a saved model."""
     check_output_folder(Path(args.output))
-    with tempfile.TemporaryDirectory() as own:
-        if args.cache == "none" and args.report:
-            args.cache = own  # as in `cluster`
-        model = ImageFolderClusterer.load(args.model, **run_params(args))
-        paths = require_images(args.input)
-        announce(args, _looking_at(paths, model.pipeline_["featurizer"]))
-        _export(args, model, paths)
+    model = ImageFolderClusterer.load(args.model, **run_params(args))
+    paths = require_images(args.input)
+    announce(args, _looking_at(paths, model.pipeline_["featurizer"]))
+    _export(args, model, paths)
 
 
 def choose_k(args: argparse.Namespace) -> None:
@@ -159,7 +156,7 @@ def _export(args: argparse.Namespace, model: ImageFolderClusterer, paths: Any = 
         kinds = ", ".join(f"{n} {extension}" for extension, n in others.items())
         print(f"{count(sum(others.values()), 'file', 'was')} passed over: {printable(kinds)}")
     if args.report and not dry_run:
-        print(f"Report: {printable(write_export_report(output, model=model))}")
+        print(f"Report: {printable(write_export_report(output))}")
 
 
 def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:

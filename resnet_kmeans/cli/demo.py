@@ -32,7 +32,7 @@ def demo(args: argparse.Namespace) -> None:
             len(GROUPS) + len(PHOTOS), featurizer=featurizer, random_state=0
         ).fit(paths)
     print_clusters(clusterer.export(output / "clusters"), output / "clusters")
-    print(f"Report: {write_export_report(output / 'clusters', model=clusterer)}")
+    print(f"Report: {write_export_report(output / 'clusters')}")
     agreement = adjusted_rand_score(groups, clusterer.labels_)
     print(
         f"Agreement with the {len(GROUPS)} drawn groups and {len(PHOTOS)} photos: "

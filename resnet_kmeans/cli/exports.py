@@ -21,7 +21,7 @@ from resnet_kmeans.cli.printing import (
 )
 from resnet_kmeans.display import ConfusionDisplay
 from resnet_kmeans.exceptions import OutputFolderError, printable
-from resnet_kmeans.export import POOR_FIT, ExportedImage
+from resnet_kmeans.export import UNCLAIMED, ExportedImage
 from resnet_kmeans.images import require_images
 
 
@@ -38,10 +38,20 @@ def rename(args: argparse.Namespace) -> None:
 
 def split(args: argparse.Namespace) -> None:
     """Split a cluster into parts by clustering its images."""
-    given, k = run_params(args), args.n_clusters
-    named, dry_run = _folder(args), args.dry_run
-    announce(args, f"Splitting {printable(named)} into {count(k, 'cluster')}")
-    _correct(args, lambda: exports.split_cluster(args.output, named, k, dry_run=dry_run, **given))
+    named, k, dry_run = _folder(args), args.n_clusters, args.dry_run
+    _correct(args, lambda: exports.split_cluster(args.output, named, k, dry_run=dry_run))
+
+
+def confirm(args: argparse.Namespace) -> None:
+    """Confirm that images, or all images of folders, are where they belong."""
+    asked = [_inside(Path(args.output), path) for path in args.paths]
+    images = exports.read_export(args.output).images
+    before = {row.source_path for row in images if row.is_confirmed}
+    rows = exports.confirm_images(args.output, asked, dry_run=args.dry_run)
+    n_new = len({row.source_path for row in rows if row.is_confirmed} - before)
+    n_doubtful = sum((row.doubt or 0) > 0.5 for row in rows)
+    confirmed = "would be confirmed" if args.dry_run else "confirmed"
+    print(f"{count(n_new, 'image')} {confirmed}; {count(n_doubtful, 'image', 'is')} doubtful now")
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -64,9 +74,15 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def _folder(args: argparse.Namespace) -> str:
     """Return the cluster that the user named, even if the shell completed it to a path."""
-    path = Path(args.cluster)
-    is_inside = path.is_dir() and path.resolve().parent == Path(args.output).resolve()
-    return path.name if is_inside else str(args.cluster).rstrip("/")
+    return _inside(Path(args.output), args.cluster)
+
+
+def _inside(output: Path, named: str) -> str:
+    """Return a path in an export, even if the shell completed it from the working folder."""
+    folder, name = os.path.split(os.path.abspath(named))
+    path, root = Path(os.path.realpath(folder), name), Path(os.path.realpath(output))
+    is_inside = os.path.lexists(path) and root in path.parents
+    return path.relative_to(root).as_posix() if is_inside else str(named).rstrip("/")
 
 
 def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
@@ -100,12 +116,13 @@ def add(args: argparse.Namespace) -> None:
         **run_params(args),
     )
     print_unreadable(rows)
+    if args.dry_run:
+        print_some(f"{row.source_path} -> {row.exported_path}" for row in rows if row.exported_path)
     n_placed = print_sizes(rows, "+").total()
-    n_far = sum(row.reason == POOR_FIT for row in rows)
+    n_far = sum(row.reason == UNCLAIMED for row in rows)
     if n_far:
         aside = f"; see {SET_ASIDE_NAME}" if args.set_aside else ""
-        fit = "fits" if n_far == 1 else "fit"
-        print(f"{count(n_far, 'image')} {fit} badly: {POOR_FIT}{aside}")
+        print(f"{count(n_far, 'image', 'is')} claimed by no folder{aside}")
     if n_skipped := len(paths) - len(rows):
         print(f"{count(n_skipped, 'image', 'was')} skipped: already in the export")
     done = "would be added" if args.dry_run else "added"
@@ -140,7 +157,11 @@ def undo(args: argparse.Namespace) -> None:
 def redo(args: argparse.Namespace) -> None:
     """Repeat the step of an export that was taken back last."""
     again = exports.redo_export(args.output, dry_run=args.dry_run, trust=args.trust)
-    done = "would be exported or moved again" if args.dry_run else "exported or moved again"
+    done = (
+        "would be exported, moved or confirmed again"
+        if args.dry_run
+        else "exported, moved or confirmed again"
+    )
     print(f"{count(len(again), 'image')} {done}")
 
 
@@ -169,7 +190,7 @@ def report(args: argparse.Namespace) -> None:
             "replace it with --force."
         )
     differences = exports.describe_differences(exports.read_export(output))
-    page = exports.write_export_report(output, **run_params(args))
+    page = exports.write_export_report(output)
     if differences:
         print(f"The folder was changed by hand: {count(len(differences), 'difference')}.")
         print_some(differences, "; the page lists all of them")

@@ -86,7 +86,6 @@ def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     report = command(exports.report)
     add_path(report)
     report.add_argument("--force", action="store_true", help="replace an existing report")
-    add_run_options(report, with_weights=True)
 
     show = command(demo.demo)
     add_path(show, help="new or empty folder")
@@ -171,7 +170,13 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
         "-k", "--n-clusters", type=at_least(2), default=2, help="number of parts (default 2)"
     )
     add_dry_run(split)
-    add_run_options(split, with_weights=True)
+
+    confirm = command(exports.confirm)
+    add_path(confirm)
+    confirm.add_argument(
+        "paths", nargs="+", metavar="PATH", help="image or folder in the export, such as cats"
+    )
+    add_dry_run(confirm)
 
     add = command(exports.add)
     add_path(add)
@@ -180,7 +185,7 @@ def _add_corrections(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     add.add_argument(
         "--set-aside",
         action="store_true",
-        help="put images that fit no cluster well into _set_aside",
+        help="put images that no folder claims into _set_aside",
     )
     add_dry_run(add)
     add_run_options(add, with_weights=True)

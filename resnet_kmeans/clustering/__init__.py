@@ -1,10 +1,9 @@
 """Reduces features, clusters them, and scores the labels."""
 
-from resnet_kmeans.clustering.discriminant import (
-    ClusterDiscriminantAnalysis,
-    select_training_rows,
-)
-from resnet_kmeans.clustering.mixture import ClusterStatistics
+from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
+from resnet_kmeans.clustering.folder_model import FolderGaussians, Judgment
+from resnet_kmeans.clustering.hellinger import MAX_COMPONENTS, HellingerPCA
+from resnet_kmeans.clustering.mixture import ClusterStatistics, TiedMixture
 from resnet_kmeans.clustering.n_clusters_choice import (
     LabelScore,
     NClustersChoice,
@@ -15,6 +14,7 @@ from resnet_kmeans.clustering.prediction import NearestLabels, own_distances, pr
 from resnet_kmeans.clustering.recipe import (
     REDUCERS,
     depends_on_n_clusters,
+    describe_fit,
     new_clusterer,
     new_reducer,
     own_n_clusters,

@@ -15,29 +15,29 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from resnet_kmeans.clustering.hellinger import (
+    MAX_COMPONENTS,
+    MAX_ROWS,
+    principal_components,
+    scaled,
+    select_training_rows,
+)
 from resnet_kmeans.clustering.memory_cache import cached
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
 from resnet_kmeans.clustering.neighbors import jaccard_graph, nearest
-from resnet_kmeans.clustering.rows import sample
 from resnet_kmeans.clustering.spectral import n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 
-MAX_ROWS = 5_000  # maximum number of rows to learn from
 # Chosen, as the constants of the rounds, by measurements on labeled sets.
-MAX_COMPONENTS = 128
 N_NEIGHBORS = (10, 15, 25)  # of the graphs whose mean is clustered
 REFERENCE = 15  # neighbors on whose graph labels of one round are compared
 N_ROUNDS = 3
 MANY = 32  # with more clusters, all components are whitened, otherwise the first half
 FIRST_SHARE = 0.25  # of the first graph in those of later rounds
-# With fewer rows per dimension, the estimated covariance is mostly noise.
-ROWS_PER_COMPONENT = 5
 BLOCK_ROWS = 4_096  # rows scaled at a time: 32 MiB for 2048 float32 features
 
 
@@ -185,33 +185,6 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
         return tags
 
 
-def select_training_rows(features: np.ndarray, max_rows: int = MAX_ROWS) -> np.ndarray:
-    """Return at most `max_rows` rows, a fixed random sample if there are more."""
-    if len(features) <= max_rows:
-        return features
-    return features[sample(len(features), max_rows, random_state=0)]
-
-
-def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the principal components of rows, cached in memory.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d)
-
-    Returns
-    -------
-    axes : ndarray of shape (r, d)
-        Principal axes of the scaled rows.
-    mean : ndarray of shape (d,)
-        Mean of the scaled rows.
-    reduced : ndarray of shape (n, r), dtype float64
-        Scaled rows in the space of the axes.
-    """
-    axes, mean, reduced = cached(_compute_pca, rows)
-    return axes, mean, reduced
-
-
 def cluster_in_rounds(
     rows: np.ndarray,
     reduced: np.ndarray,
@@ -283,21 +256,6 @@ def _compute_first_vectors(rows: np.ndarray, n_vectors: int) -> tuple[np.ndarray
 def _mean_graph(neighbors: np.ndarray) -> csr_matrix:
     graphs = [jaccard_graph(neighbors[:, :n]) for n in N_NEIGHBORS]
     return (sum(graphs[1:], graphs[0]) / len(graphs)).tocsr()
-
-
-def _compute_pca(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    n_components = max(1, min(MAX_COMPONENTS, rows.shape[1], len(rows) // ROWS_PER_COMPONENT))
-    with one_thread_if_small(len(rows)):
-        # "auto" would also mean 7, but 4 if there are fewer than ten rows per component.
-        pca = PCA(n_components, random_state=0, iterated_power=7)
-        reduced = pca.fit_transform(scaled(rows)).astype(np.float64)
-    return pca.components_, pca.mean_, reduced
-
-
-def scaled(rows: np.ndarray) -> np.ndarray:
-    """Return the Hellinger map of rows: the square root of each feature, then unit length."""
-    # Features after a ReLU are never negative; those of other networks keep their sign.
-    return normalize(np.copysign(np.sqrt(np.abs(rows)), rows), copy=False)
 
 
 def _directions(mixture: TiedMixture) -> np.ndarray:

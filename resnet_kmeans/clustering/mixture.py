@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.sparse import csr_matrix
 from scipy.special import logsumexp
 
 from resnet_kmeans.clustering.scores import LOWEST
@@ -42,8 +43,8 @@ class ClusterStatistics(NamedTuple):
     @classmethod
     def of(cls, rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> ClusterStatistics:
         """Return the sums over rows (n, d) with labels (n,) from 0 to `n_clusters` - 1."""
-        members = np.eye(n_clusters)[labels]  # one column for each cluster
-        return cls(members.sum(axis=0), members.T @ rows, rows.T @ rows)
+        members = _members(labels, n_clusters, np.ones(len(rows)))
+        return cls(members.sum(axis=1).A1, members @ rows, rows.T @ rows)
 
     def plus(self, other: ClusterStatistics) -> ClusterStatistics:
         """Return the sums over the rows of both."""
@@ -82,6 +83,12 @@ class ClusterStatistics(NamedTuple):
         return max(LOWEST, 0.5 * float(ratio / width - penalty))
 
 
+def _members(labels: np.ndarray, n_clusters: int, weights: np.ndarray) -> csr_matrix:
+    """Return a row for each cluster, with the weights of its members."""
+    shape = n_clusters, len(labels)
+    return csr_matrix((weights, (labels, np.arange(len(labels)))), shape=shape)
+
+
 def _log_det(scatter: np.ndarray, least: float) -> float:
     return float(np.linalg.slogdet(scatter + least * np.eye(len(scatter)))[1])
 
@@ -101,6 +108,20 @@ class TiedMixture(NamedTuple):
     weights: np.ndarray
     means: np.ndarray
     whitening: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, labels: np.ndarray, row_weights: np.ndarray) -> TiedMixture:
+        """Return the mixture of rows (n, d) with known labels (n,), each from 0 to k - 1.
+
+        Means and covariance are weighted by `row_weights` (n,); the weights of the components
+        are their shares of the rows.
+        """
+        counts = np.bincount(labels)
+        members = _members(labels, len(counts), row_weights)
+        means = members @ rows / members.sum(axis=1).A1[:, None]
+        centered = (rows - means[labels]) * np.sqrt(row_weights / row_weights.sum())[:, None]
+        whitening, _ = _whitening(centered.T @ centered + _ridge(rows))
+        return cls(counts / len(rows), means, whitening)
 
 
 def fit_tied_mixture(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> TiedMixture:
@@ -122,11 +143,10 @@ def fit_tied_mixture(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> T
     sklearn.mixture.GaussianMixture : The same model with ``covariance_type="tied"``; its
         `reg_covar` is absolute, not relative to the variance.
     """
-    n_rows, width = rows.shape
+    n_rows = len(rows)
     shares = np.eye(n_clusters)[labels]
     total = rows.T @ rows / n_rows
-    # The lower bound keeps the covariance positive definite if all rows are equal.
-    ridge = max(RIDGE * rows.var(), np.finfo(float).tiny ** 0.5) * np.eye(width)
+    ridge = _ridge(rows)
     before = -np.inf
     for _ in range(MAX_ITER):
         weights = np.maximum(shares.mean(axis=0), 1e-9)  # a cluster may have lost its rows
@@ -139,6 +159,12 @@ def fit_tied_mixture(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> T
             break
         before = log_likelihood + log_det
     return TiedMixture(weights, means, whitening)
+
+
+def _ridge(rows: np.ndarray) -> np.ndarray:
+    # The lower bound keeps the covariance positive definite if all rows are equal.
+    least = float(np.finfo(np.float32).eps ** 2)
+    return max(RIDGE * float(rows.var()), least) * np.eye(rows.shape[1])
 
 
 def _whitening(covariance: np.ndarray) -> tuple[np.ndarray, float]:

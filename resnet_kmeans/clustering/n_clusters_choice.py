@@ -10,11 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from resnet_kmeans.clustering.discriminant import (
-    cluster_in_rounds,
-    principal_components,
-    scaled,
-)
+from resnet_kmeans.clustering.discriminant import cluster_in_rounds
+from resnet_kmeans.clustering.hellinger import HellingerPCA, principal_components
 from resnet_kmeans.clustering.mixture import ClusterStatistics
 from resnet_kmeans.clustering.scores import LOWEST
 from resnet_kmeans.clustering.threads import one_thread_if_small
@@ -75,34 +72,34 @@ class LabelScore(NamedTuple):
 
     Parameters
     ----------
-    axes : ndarray of shape (c, d)
-        Principal axes of the rows of the fit.
-    mean : ndarray of shape (d,)
+    projection : HellingerPCA
+        Fitted to the features of the fit.
     statistics : ClusterStatistics
         Sums over the rows of the fit. The last of its clusters is noise.
     """
 
-    axes: np.ndarray
-    mean: np.ndarray
+    projection: HellingerPCA
     statistics: ClusterStatistics
 
     @classmethod
-    def of(cls, features: np.ndarray, labels: np.ndarray, n_clusters: int) -> LabelScore:
-        """Sum up the rows of a fit (n, d), or a sample of them, with their labels (n,)."""
-        axes, mean, rows = principal_components(features)
-        return cls(axes[:COMPONENTS], mean, _sum_up(rows[:, :COMPONENTS], labels, n_clusters))
+    def of(
+        cls, projection: HellingerPCA, rows: np.ndarray, labels: np.ndarray, n_clusters: int
+    ) -> LabelScore:
+        """Sum up the projected rows of a fit (n, c), or a sample of them, with labels (n,)."""
+        return cls(projection, _sum_up(rows, labels, n_clusters))
 
     def score(self, features: np.ndarray, labels: np.ndarray) -> float:
         """Return `ClusterStatistics.score` of the rows of the fit and of `features` together."""
         if not len(features):
             return LOWEST
-        rows = (scaled(features) - self.mean) @ self.axes.T
-        return self.statistics.plus(_sum_up(rows, labels, len(self.statistics.counts) - 1)).score()
+        rows, n_clusters = self.projection.transform(features), len(self.statistics.counts) - 1
+        return self.statistics.plus(_sum_up(rows, labels, n_clusters)).score()
 
 
 def _sum_up(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> ClusterStatistics:
     of_noise = np.where(labels < 0, n_clusters, labels)
-    return ClusterStatistics.of(rows.astype(np.float64), of_noise, n_clusters + 1)
+    scored = rows[:, :COMPONENTS].astype(np.float64)
+    return ClusterStatistics.of(scored, of_noise, n_clusters + 1)
 
 
 def choose(

@@ -11,7 +11,9 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from resnet_kmeans.clustering.discriminant import MANY, MAX_ROWS, ClusterDiscriminantAnalysis
+from resnet_kmeans._versions import library_versions
+from resnet_kmeans.clustering.discriminant import MANY, ClusterDiscriminantAnalysis
+from resnet_kmeans.clustering.hellinger import MAX_ROWS
 from resnet_kmeans.clustering.prediction import NearestLabels
 
 logger = logging.getLogger(__name__)
@@ -157,3 +159,17 @@ def _n_clusters_name(clusterer: Any) -> str | None:
     # SpectralClustering has both parameters; its n_components is the embedding's dimension.
     names = [inner + name for name in ("n_clusters", "n_components") if inner + name in parameters]
     return names[0] if names and parameters[names[0]] is not None else None
+
+
+def describe_fit(clusterer: Any) -> dict[str, str]:
+    """Return a description of a clustering: parameters, fitted steps, network, versions."""
+    facts: dict[str, Any] = {"Clusters": len(getattr(clusterer, "cluster_centers_", [])) or None}
+    if hasattr(clusterer, "pipeline_"):
+        featurizer, *steps = (step for _, step in clusterer.pipeline_.steps)
+        facts["Weights"] = getattr(featurizer, "weights", type(featurizer).__name__)
+        facts["Network"] = getattr(featurizer, "fingerprint_", None)
+        facts["Recipe"] = "\n".join(repr(step) for step in steps)
+    facts["Seed"] = getattr(clusterer, "random_state", None)
+    facts["Clusterer"] = repr(clusterer)
+    facts["Versions"] = ", ".join(f"{name} {number}" for name, number in library_versions().items())
+    return {name: str(value) for name, value in facts.items()}

@@ -1,11 +1,11 @@
 """Writes images to one folder per cluster; corrects, extends and takes back such an export."""
 
 from resnet_kmeans._folder_names import JOURNAL, folder_of
-from resnet_kmeans.export.adding import POOR_FIT, NewImages, add_to_export, select_new
+from resnet_kmeans.export.adding import UNCLAIMED, NewImages, add_to_export, select_new
 from resnet_kmeans.export.corrections import (
     apply_curation,
+    confirm_images,
     rename_cluster,
-    require_folder,
     split_folder,
 )
 from resnet_kmeans.export.editing import ExportState, read_export
@@ -18,5 +18,6 @@ from resnet_kmeans.export.history import (
     redo_export,
     undo_export,
 )
+from resnet_kmeans.export.kept import KeptNetwork
 from resnet_kmeans.export.plan import check_action, check_images, plan_export
 from resnet_kmeans.export.table import ExportedImage

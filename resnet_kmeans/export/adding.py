@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from resnet_kmeans._folder_names import SET_ASIDE_NAME, UNREADABLE, name_key
-from resnet_kmeans.exceptions import SHOWN, OutdatedError, list_reasons
+from resnet_kmeans.clustering import is_readable
+from resnet_kmeans.exceptions import SHOWN, OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.editing import Export, editing
 from resnet_kmeans.export.exporter import SAME, new_files, read_contents, row_of
 from resnet_kmeans.export.files import Content, contents_of
 from resnet_kmeans.export.journal import Row
+from resnet_kmeans.export.kept import judged
 from resnet_kmeans.export.plan import (
     ask_file_system,
     check_images,
@@ -23,59 +27,46 @@ from resnet_kmeans.export.table import ExportedImage
 
 logger = logging.getLogger(__name__)
 
-POOR_FIT = "farther from the center than 99% of the images of the fit"
-
-
-class Selection(NamedTuple):
-    """What is to be added to an export, and the state in which that was found out.
-
-    Attributes
-    ----------
-    revision : int
-        Number of steps of the export.
-    model : Path or None
-        The file of the kept model.
-    contents : dict of str to (Content or None)
-        The new images by path, with their contents; None for what cannot be read.
-    """
-
-    revision: int
-    model: Path | None
-    contents: dict[str, Content | None]
+UNCLAIMED = "more unusual than 95% of the images in folders"
 
 
 class NewImages(NamedTuple):
-    """New images with their nearest centers.
+    """New images and what is known about them.
 
     Attributes
     ----------
-    paths : sequence of str, of length n
-    centers : sequence of int, of length n
-        Position of the nearest center in the saved model; -3 for an unreadable image.
-    distances : sequence of float, of length n
-        Distance to that center.
+    export : str
+        The id of the export for which they were selected.
+    contents : dict of str to (Content or None)
+        The contents by path; None for what cannot be read. There are n images.
+    features : ndarray of shape (n, c)
+        Their features, reduced like those that the export keeps; NaN if unreadable.
+    is_foreign : ndarray of shape (n,), dtype bool
+        Whether they are of another kind than all images of the export.
     reasons : mapping of str to str
         Why images are unreadable, by path.
     """
 
-    paths: Sequence[str]
-    centers: Sequence[int]
-    distances: Sequence[float]
+    export: str
+    contents: dict[str, Content | None]
+    features: np.ndarray
+    is_foreign: np.ndarray
     reasons: Mapping[str, str]
 
 
-def select_new(output_folder: str | os.PathLike[str], paths: Sequence[str]) -> Selection:
-    """Return the images whose content neither an export nor an image before them has."""
+def select_new(
+    output_folder: str | os.PathLike[str], paths: Sequence[str]
+) -> tuple[str, dict[str, Content | None]]:
+    """Return the id of an export, and the images whose content it does not have yet."""
     with editing(output_folder) as export:
         root = os.path.realpath(export.folder)
         absolute = dict.fromkeys(map(os.path.abspath, paths))
         # The files of the export itself are not new, wherever it is.
         outside = [p for p in absolute if not Path(os.path.realpath(p)).is_relative_to(root)]
-        contents = dict(zip(outside, contents_of(outside)))
-        fresh, already = _without_present(export, contents)
+        fresh, already = _without_present(export, dict(zip(outside, contents_of(outside))))
         if already:
             logger.info("already in the export:\n%s", list_reasons(already, SHOWN))
-        return Selection(len(export.journal.steps), export.model, fresh)
+        return export.journal.id, fresh
 
 
 def _without_present(
@@ -108,23 +99,21 @@ def _without_present(
 def add_to_export(
     output_folder: str | os.PathLike[str],
     new: NewImages,
-    selected: Selection,
     *,
     action: str,
     set_aside: bool,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Put new images into the folders of their nearest centers.
+    """Put new images into the folders in which they are most probable.
 
     Parameters
     ----------
     output_folder : str or path-like
         The folder of a finished export.
     new : NewImages
-    selected : Selection
     action : {"copy", "hardlink", "symlink", "move"}
     set_aside : bool
-        If True, images that fit badly go to ``_set_aside``.
+        If True, images that no folder claims go to ``_set_aside``.
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -135,32 +124,44 @@ def add_to_export(
 
     Raises
     ------
-    OutdatedError
-        If the export was changed after the images were selected; in this case, nothing is done.
     OutputFolderError
-        If images or disk space are missing; in this case, nothing is done. Also if the command
-        stops midway, for example because the disk is full.
+        If no folder has images with features, or images or disk space are missing; in these
+        cases, nothing is done. Also if the command stops midway, for example because the disk
+        is full.
     """
     with editing(output_folder) as export:
-        if len(export.journal.steps) != selected.revision:
-            raise OutdatedError(output_folder)
+        if export.journal.id != new.export:
+            raise OutputFolderError(
+                f"Another export was made in {printable(export.folder)} meanwhile. Nothing was "
+                "done. Run the command again."
+            )
+        # Another command may have added some of them since they were selected.
+        fresh, _ = _without_present(export, new.contents)
+        if not fresh:
+            return []
+        position = {path: i for i, path in enumerate(new.contents)}
+        kept = [position[path] for path in fresh]
+        new = new._replace(
+            contents=fresh, features=new.features[kept], is_foreign=new.is_foreign[kept]
+        )
         images = _plan(export, new, set_aside)
         extra = find_companions(images, _taken(export)) if action == "move" else []
         plan = [*images, *(companion for _, companion in extra)]
         check_images(plan, export.folder, action)
-        if dry_run or not images:
+        if dry_run:
             return images
         ask_file_system(plan, export.folder, action)
         start = len(export.journal.files)
         owners = [*[None] * len(images), *(start + i for i, _ in extra)]
-        known = {path: content for path, content in selected.contents.items() if content}
+        known = {path: content for path, content in fresh.items() if content}
         contents = read_contents(plan, known)
         rows: dict[int, Row | None] = {start + i: row_of(image) for i, image in enumerate(plan)}
         rows |= dict.fromkeys(_listed_before(export, images))
         files = new_files(plan, action, contents, owners)
-        export.do(export.new_step("add", files=files, rows=rows))
-        numbers = range(start, start + len(images))
-        return [export.journal.image(i, row) for i in numbers if (row := export.journal.rows[i])]
+        step = export.new_step("add", files=files, rows=rows)
+        export.do(step, features=new.features.astype(np.float16))
+        now, numbers = export.journal.rows, export.listed(export.journal.rows)[1]
+        return [image for i, image in zip(numbers, export.images(now)) if i >= start]
 
 
 def _listed_before(export: Export, images: Sequence[ExportedImage]) -> list[int]:
@@ -179,18 +180,33 @@ def _taken(export: Export) -> dict[str, int]:
 
 def _plan(export: Export, new: NewImages, set_aside: bool) -> list[ExportedImage]:
     """Plan the path of each image; nothing on the disk is changed."""
-    clusters, taken, images = export.clusters, _taken(export), []
-    limit = clusters.distance_limit
-    for path, center, distance in zip(new.paths, new.centers, new.distances):
-        if center < 0:
+    model, taken = export.folder_model, _taken(export)
+    if model.gaussians is None:
+        raise OutputFolderError(
+            f"No folder of the export in {printable(export.folder)} has images whose features are "
+            "known, so none can take new ones. Nothing was done. Put images back into folders."
+        )
+    own = np.full(len(new.contents), -1)
+    is_unclaimed = np.zeros(len(own), bool)
+    known = np.flatnonzero(is_readable(new.features))
+    own[known] = model.gaussians.predict(new.features[known])
+    is_unclaimed[known] = new.is_foreign[known] | model.gaussians.is_unusual(
+        new.features[known], own[known], model.of_folders
+    )
+    clusters = model.gaussians.judge(new.features[known], own[known], False).clusters
+    cluster_of = dict(zip(known.tolist(), clusters.tolist()))
+    images = []
+    for i, path in enumerate(new.contents):
+        if i not in cluster_of:
             reason = new.reasons.get(path, "")
             images.append(ExportedImage(UNREADABLE, "", None, path, None, reason))
             continue
-        is_far = limit is not None and distance > limit
-        label = clusters.centers[center]
-        name = SET_ASIDE_NAME if is_far and set_aside else clusters.folders[label]
+        is_aside = bool(is_unclaimed[i] and set_aside)
+        name = SET_ASIDE_NAME if is_aside else model.names[own[i]]
+        cluster = UNREADABLE if is_aside else cluster_of[i]
         target = free_name(f"{name}/", portable(os.path.basename(path)), taken)
-        cluster = UNREADABLE if name == SET_ASIDE_NAME else label
-        reason = POOR_FIT if is_far else ""
-        images.append(ExportedImage(cluster, name, target, path, float(distance), reason))
-    return images
+        reason = UNCLAIMED if is_unclaimed[i] else ""
+        images.append(ExportedImage(cluster, name, target, path, None, reason))
+    placed = np.where(is_unclaimed & set_aside, -1, own)
+    model = model._replace(features=new.features, own=placed)
+    return judged(model, images, range(len(images)), are_members=False)

@@ -1,16 +1,23 @@
 """Corrects an export: renames, merges and splits folders, moves images."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from resnet_kmeans._folder_names import UNREADABLE, label_of, name_key
-from resnet_kmeans.exceptions import CurationError, OutdatedError, printable
-from resnet_kmeans.export.curation import Curation, read_curation
+import numpy as np
+
+from resnet_kmeans._folder_names import NO_CLUSTER, check_folders, folder_of, name_key
+from resnet_kmeans.clustering import is_readable
+from resnet_kmeans.exceptions import CurationError, OutputFolderError, printable
+from resnet_kmeans.export.curation import (
+    Curation,
+    Plan,
+    plan_curation,
+    plan_moves,
+    read_curation,
+)
 from resnet_kmeans.export.editing import Export, editing
-from resnet_kmeans.export.exporter import keep_model
-from resnet_kmeans.export.move_plan import Plan, plan_curation, plan_moves
 from resnet_kmeans.export.table import ExportedImage
 
 
@@ -103,14 +110,81 @@ def rename_cluster(
     >>> images = rename_cluster("clusters", 0, "cats")  # doctest: +SKIP
     """
     with editing(output_folder) as export:
-        present = require_folder(export.images(), export.clusters.folders, cluster)
+        present = require_folder(export, cluster)
         plan = plan_curation(export, Curation(None, None, {present: name}, {}))
         return _move(export, "rename", plan, dry_run)
 
 
-def require_folder(
-    images: Iterable[ExportedImage], folders: Sequence[str], cluster: int | str
-) -> str:
+def confirm_images(
+    output_folder: str | os.PathLike[str], images: Iterable[str], *, dry_run: bool = False
+) -> list[ExportedImage]:
+    """Confirm that images of an export are in the right folder.
+
+    Confirmed images are never called doubtful again, and weigh more when the folders judge
+    other images, as do images that were moved to another folder.
+
+    Parameters
+    ----------
+    output_folder : str or path-like
+        The folder of a finished export.
+    images : iterable of str
+        Present paths of images, relative to `output_folder`, or folders or labels, which stand
+        for all images in them.
+    dry_run : bool, default=False
+        If True, only check and return what would be done.
+
+    Returns
+    -------
+    list of ExportedImage
+        All images of the export, as they are, or would be, afterwards.
+
+    Raises
+    ------
+    CurationError
+        If the export has no such image or folder. In this case, nothing is done.
+    OutputFolderError
+        If the folder is not an export, or another command on it was interrupted.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import confirm_images
+    >>> images = confirm_images("clusters", ["cats", "dogs/b.jpg"])  # doctest: +SKIP
+    """
+    asked = [os.fspath(images)] if isinstance(images, (str, os.PathLike)) else [*images]
+    with editing(output_folder) as export:
+        present = [p for p in _places(export) if folder_of(p) not in ("", *NO_CLUSTER)]
+        moves: dict[str, str | None] = {}
+        for named in asked:
+            path = _named_folder(export, named) or str(named).rstrip("/")
+            inside = [p for p in present if p == path or p.startswith(f"{path}/")]
+            if not inside:
+                raise CurationError(
+                    f"Expected images or folders of clusters in {printable(export.folder)}, got "
+                    f"{printable(named)}. Nothing was done. See clusters.csv for their paths."
+                )
+            moves |= {p: folder_of(p) for p in inside}
+        plan = plan_curation(export, Curation(None, None, {}, moves))
+        return _move(export, "confirm", plan, dry_run)
+
+
+def _places(export: Export) -> list[str]:
+    """Return the present paths of the images of an export."""
+    pairs = zip(export.journal.files, export.found.places)
+    return [place for file, place in pairs if place and file.owner is None]
+
+
+def _named_folder(export: Export, cluster: int | str) -> str:
+    """Return the present folder with this name or label, or ''."""
+    present = {folder_of(place) for place in _places(export)} - {""}
+    label = int(cluster) if str(cluster).isdecimal() else -1
+    # A folder may be called "3": its name comes before the label 3.
+    if str(cluster) in present:
+        return str(cluster)
+    is_known = 0 <= label < len(export.folders) and export.folders[label] in present
+    return export.folders[label] if is_known else ""
+
+
+def require_folder(export: Export, cluster: int | str) -> str:
     """Return the folder of an export with this label or name.
 
     Raises
@@ -118,15 +192,11 @@ def require_folder(
     CurationError
         If there is no such folder.
     """
-    present = {image.name for image in images if image.name}
-    label = int(cluster) if str(cluster).isdecimal() else -1
-    # A folder may be called "3": its name comes before the label 3.
-    if str(cluster) in present:
-        return str(cluster)
-    if 0 <= label < len(folders) and folders[label] in present:
-        return folders[label]
+    if named := _named_folder(export, cluster):
+        return named
+    present = sorted({folder_of(place) for place in _places(export)} - {""}) or ["(none is left)"]
     raise CurationError(
-        f"Expected a label or one of the folders {', '.join(map(printable, sorted(present)))}, "
+        f"Expected a label or one of the folders {', '.join(map(printable, present))}, "
         f"got {printable(cluster)}. Nothing was done. Choose one of these."
     )
 
@@ -139,36 +209,28 @@ def _correct(folder: Path, command: str, asked: Curation, dry_run: bool) -> list
 def _move(export: Export, command: str, plan: Plan, dry_run: bool) -> list[ExportedImage]:
     """Carry out a plan of moves; return all images."""
     rows = [plan.rows.get(i, row) for i, row in enumerate(export.rows)]
-    step = export.new_step(command, rows=plan.rows, others=plan.others, clusters=plan.clusters)
-    export.do(step, dry_run=dry_run)
+    step = export.new_step(command, rows=plan.rows, others=plan.others, folders=plan.folders)
+    if step.changes or step.others or step.folders:  # else, a redo stays possible
+        export.do(step, dry_run=dry_run)
     return export.images(rows if dry_run else export.journal.rows)
 
 
 def split_folder(
     output_folder: str | os.PathLike[str],
-    named: str,
-    parts: Mapping[str, tuple[int, float]],
+    cluster: int | str,
+    parts_of: Callable[[np.ndarray], np.ndarray],
     *,
-    model: Any,
-    centers: Sequence[int],
-    revision: int,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Move the images of one folder to several new ones, and keep another model.
+    """Move the images of one folder to several new ones.
 
     Parameters
     ----------
     output_folder : str or path-like
-    named : str
-        The folder to split.
-    parts : mapping of str to (int, float)
-        Part (0, 1, …) and distance to the center of the part, by present path of the image.
-    model : fitted ImageFolderClusterer
-        The new model of the export. Its last centers are those of the parts.
-    centers : sequence of int
-        Positions of the centers that remain from the previous model.
-    revision : int
-        Number of steps of the export when it was read.
+    cluster : int or str
+        The label or folder to split.
+    parts_of : callable
+        Returns the part (0, 1, …) of each image, given their kept features (n, c).
     dry_run : bool, default=False
         If True, only check and return what would be done.
 
@@ -179,26 +241,27 @@ def split_folder(
 
     Raises
     ------
-    OutdatedError
-        If the export was changed meanwhile.
+    OutputFolderError
+        If the export keeps no features of images in this folder.
     """
     with editing(output_folder) as export:
-        if len(export.journal.steps) != revision:
-            raise OutdatedError(output_folder)
-        clusters = export.clusters
-        names = part_names(named, len({part for part, _ in parts.values()}), clusters.folders)
-        clusters = clusters._replace(folders=[*clusters.folders, *names])
-        found = enumerate(export.found.places)
-        numbers = {i: parts[place] for i, place in found if place and place in parts}
-        plan = plan_moves(export, clusters, {i: names[part] for i, (part, _) in numbers.items()})
-        for i, (_, distance) in numbers.items():
-            plan.rows[i] = plan.rows[i]._replace(distance=distance)
-        labels = [label_of(name, plan.clusters.folders, UNREADABLE) for name in names]
-        kept = [clusters.centers[i] for i in centers] + labels
-        clusters = plan.clusters._replace(centers=kept)
-        if not dry_run:
-            clusters = clusters._replace(model=keep_model(export, model))
-        return _move(export, "split", plan._replace(clusters=clusters), dry_run)
+        named = require_folder(export, cluster)
+        features = export.folder_model.features
+        readable = is_readable(features).tolist()
+        known = [i for i, p in enumerate(export.found.places) if p and folder_of(p) == named]
+        known = [i for i in known if readable[i]]
+        if not known or not features.shape[1]:
+            raise OutputFolderError(
+                f"The export in {printable(export.folder)} keeps no features of the images in "
+                f"{printable(named)}: it was made from labels alone. Nothing was done. Export "
+                "again with ImageFolderClusterer.export."
+            )
+        parts = parts_of(features[known]).tolist()
+        names = part_names(named.lstrip("_"), max(parts) + 1, export.folders)
+        check_folders(names)
+        folders = {i: names[part] for i, part in zip(known, parts)}
+        plan = plan_moves(export, [*export.folders, *names], folders)
+        return _move(export, "split", plan, dry_run)
 
 
 def part_names(named: str, n_parts: int, taken: Iterable[str]) -> list[str]:

@@ -9,12 +9,13 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
+import numpy as np
 
 from resnet_kmeans._files import HIDDEN_PREFIX, replacing
 from resnet_kmeans._folder_names import GENERATOR, JOURNAL, REPORT, TABLE, folder_of, label_of
@@ -31,7 +32,6 @@ from resnet_kmeans.export.files import remove_empty
 from resnet_kmeans.export.journal import (
     RESERVE,
     Change,
-    Clusters,
     ExportedFile,
     Journal,
     Row,
@@ -40,6 +40,15 @@ from resnet_kmeans.export.journal import (
     append_step,
     not_an_export,
     read_journal,
+)
+from resnet_kmeans.export.kept import (
+    FolderModel,
+    KeptNetwork,
+    judged,
+    keep,
+    name_of_kept,
+    read_folder_model,
+    read_network,
 )
 from resnet_kmeans.export.survey import STAGE, Survey, survey
 from resnet_kmeans.export.table import ExportedImage, write_table
@@ -157,10 +166,6 @@ class ExportState:
         Number of steps.
     folders : list of str
         The present folder of each label.
-    centers : list of int
-        The label of each center of the saved model.
-    model : Path or None
-        The file of that model, if there is one.
     images : list of ExportedImage
         The images with their present paths, including unreadable images but not missing ones.
     moved : dict of str to str
@@ -169,17 +174,24 @@ class ExportState:
         Recorded path and source of each image that is not in the folder.
     added : list of str
         Files that were added by hand.
+    model : FolderModel
+        The folders as they are.
+    positions : list of int
+        Position of each of `images` in the model.
+    network : callable
+        Returns the `KeptNetwork`, or raises an OutputFolderError.
     """
 
     id: str
     revision: int
     folders: list[str]
-    centers: list[int]
-    model: Path | None
     images: list[ExportedImage]
     moved: dict[str, str]
     missing: dict[str, str]
     added: list[str]
+    model: FolderModel
+    positions: list[int]
+    network: Callable[[], KeptNetwork]
 
 
 def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
@@ -207,16 +219,18 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
             row if row and (places[i] or not row.path) else None
             for i, row in enumerate(export.rows)
         ]
+        model = export.folder_model
         return ExportState(
             id=journal.id,
             revision=len(journal.steps),
-            folders=export.clusters.folders,
-            centers=journal.clusters.centers,
-            model=export.model,
-            images=export.images(present),
+            folders=export.folders,
+            images=judged(model, *export.listed(present)),
             moved={p: now for i, p in recorded.items() if (now := places[i]) and now != p},
             missing={p: journal.files[i].source for i, p in recorded.items() if not places[i]},
             added=export.found.added,
+            model=model,
+            positions=export.listed(present)[1],
+            network=functools.partial(read_network, export.folder, journal),
         )
 
 
@@ -276,8 +290,7 @@ def put_aside(folder: Path) -> None:
     place = aside(folder)
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.rmtree(place, ignore_errors=True)
-        _copy_records(folder, place)
+        _copy_records(folder, place)  # after a kill, part of them is there alone
         oldest_first = sorted(place.parent.iterdir(), key=os.path.getmtime)
         for old in oldest_first[:-MAX_ASIDE]:
             shutil.rmtree(old, ignore_errors=True)
@@ -297,18 +310,20 @@ def forget(folder: Path) -> None:
 def bring_back(folder: Path) -> None:
     """Return the records of an export that was taken back to its folder."""
     place = aside(folder)
-    if (place / JOURNAL).exists() and not os.path.lexists(folder / JOURNAL):
+    if (place / JOURNAL).exists():
         with explain_disk_errors(folder):
-            _copy_records(place, folder)
+            _copy_records(place, folder, with_journal=not os.path.lexists(folder / JOURNAL))
         forget(folder)
 
 
-def _copy_records(source: Path, target: Path) -> None:
-    """Copy the journal of an export, which comes last, and its models."""
+def _copy_records(source: Path, target: Path, with_journal: bool = True) -> None:
+    """Copy what the steps of an export keep, and then its journal."""
     target.mkdir(parents=True, exist_ok=True)
-    for file in [*source.glob(f"{HIDDEN_PREFIX}*.safetensors"), source / JOURNAL]:
-        with replacing(target / file.name) as part:
-            shutil.copyfile(file, part)
+    kept = source.glob(f"{HIDDEN_PREFIX}*.safetensors")
+    for file in [*kept, *([source / JOURNAL] if with_journal else [])]:
+        if file.is_file() and not file.is_symlink():
+            with replacing(target / file.name) as part:
+                shutil.copyfile(file, part)
 
 
 class Export:
@@ -322,13 +337,15 @@ class Export:
         Where its files are now; looked for once.
     rows : list of (Row or None)
         The present row of each file of the journal; None if it is not in the export any more.
-    clusters : Clusters
-        With the present folders, even if they were renamed by hand.
+    folders : list of str
+        The present folder of each label, even if it was renamed by hand.
     """
 
     def __init__(self, folder: Path, journal: Journal, trust: bool):
         self.folder, self.journal, self.trust = folder, journal, trust
         self._found: Survey | None = None
+        self._places: list[str | None] | None = None  # after a step was carried out
+        self._judged: tuple[list[Row | None], list[ExportedImage]] | None = None
 
     def survey(self, read: bool = False) -> Survey:
         """Look where the files are now, and read them if `read` is true."""
@@ -344,25 +361,36 @@ class Export:
         return self._now[0]
 
     @property
-    def clusters(self) -> Clusters:
+    def folders(self) -> list[str]:
         return self._now[1]
 
     @functools.cached_property
-    def _now(self) -> tuple[list[Row | None], Clusters]:
+    def _now(self) -> tuple[list[Row | None], list[str]]:
         return present_rows(self.folder, self.journal, self.found)
 
-    @property
-    def model(self) -> Path | None:
-        """The file of the kept model, if there is one."""
-        name = self.journal.clusters.model
-        file = self.folder / str(name)
-        return file if name and file.is_file() and not file.is_symlink() else None
-
-    def images(self, rows: Sequence[Row | None] | None = None) -> list[ExportedImage]:
-        """Return the rows of ``clusters.csv``, by default the present ones."""
+    def listed(
+        self, rows: Sequence[Row | None] | None = None
+    ) -> tuple[list[ExportedImage], list[int]]:
+        """Return the images with given or else their present rows, and their numbers."""
         pairs = zip(self.journal.files, enumerate(self.rows if rows is None else rows))
         shown = [(i, row) for file, (i, row) in pairs if row and file.owner is None]
-        return [self.journal.image(i, row) for i, row in shown]
+        return [self.journal.image(i, row) for i, row in shown], [i for i, _ in shown]
+
+    @property
+    def folder_model(self) -> FolderModel:
+        """The folders as they are, as a model."""
+        return self._model_of(self.rows)
+
+    def _model_of(self, rows: Sequence[Row | None]) -> FolderModel:
+        places = self._places or self.found.places
+        present = [row if place else None for row, place in zip(rows, places)]
+        return read_folder_model(self.folder, self.journal, present, self.found.edited)
+
+    def images(self, rows: Sequence[Row | None]) -> list[ExportedImage]:
+        """Return the rows of ``clusters.csv``, judged by what the folders contain."""
+        if self._judged is None or self._judged[0] != rows:
+            self._judged = [*rows], judged(self._model_of(rows), *self.listed(rows))
+        return self._judged[1]
 
     def require_finished(self) -> None:
         """Check that no command was interrupted.
@@ -392,7 +420,7 @@ class Export:
         files: Sequence[ExportedFile] = (),
         rows: Mapping[int, Row | None] | None = None,
         others: Sequence[tuple[str, str, int, int, int]] = (),
-        clusters: Clusters | None = None,
+        folders: list[str] | None = None,
     ) -> Step:
         """Return a step that gives files other rows than they have; nothing is written yet.
 
@@ -408,8 +436,7 @@ class Export:
                 after = rows.get(i, now)
                 if not now == before == after:
                     changes.append(Change(i, now, after))
-        given = clusters or (self.clusters if journal.steps and not of else journal.clusters)
-        pair = None if given == journal.clusters else (journal.clusters, given)
+        given = folders or (self.folders if journal.steps and not of else journal.folders)
         return Step(
             number=len(journal.steps) + 1,
             command=command,
@@ -418,12 +445,18 @@ class Export:
             files=[*files],
             changes=changes,
             others=[*others],
-            clusters=pair,
+            folders=None if given == journal.folders else (journal.folders, given),
         )
 
-    def do(self, step: Step, dry_run: bool = False) -> Work:
-        """Record a step, then carry it out; or only check it if `dry_run` is true."""
-        found = self.found if self.journal.steps else Survey([])
+    def do(
+        self,
+        step: Step,
+        dry_run: bool = False,
+        features: np.ndarray | None = None,
+        network: KeptNetwork | None = None,
+    ) -> Work:
+        """Record a step and what it keeps, then carry it out; only check it for a dry run."""
+        self._found = found = self.found if self.journal.steps else Survey([])
         found.places += [None] * len(step.files)
         planned = self.journal.with_step(step)
         work = Work(self.folder, planned, found, is_first=not step.of)
@@ -431,14 +464,15 @@ class Export:
         if dry_run:
             work.stuck = work.reasons()
             return work
+        keep(self.folder, planned, features, network)
         append_step(self.folder, planned)
         self.journal = planned
         return self.carry_out(work)
 
     def sweep(self) -> None:
-        """Remove what killed commands left: temporary files, and models that nothing names."""
-        models = [step.clusters[1].model for step in self.journal.steps if step.clusters]
-        _sweep(self.folder, JOURNAL, LOCK, RESERVE, *models)
+        """Remove what killed commands left: temporary files, and rows of no step."""
+        kept = [name_of_kept(step.number) for step in self.journal.steps if step.files]
+        _sweep(self.folder, JOURNAL, LOCK, RESERVE, *kept)
 
     def resume(self) -> Work:
         """Carry out the last step, which was interrupted."""
@@ -468,6 +502,10 @@ class Export:
             hand = {i: row for i, row in enumerate(now) if i not in work.rows}
             after |= {i: row for i, row in hand.items() if row != journal.rows[i]}
         rows = [after.get(i, row) for i, row in enumerate(journal.rows)]
+        self._places = [
+            (row and row.path) if i in work.rows else place
+            for i, (row, place) in enumerate(zip(rows, found.places))
+        ]
         if any(rows):
             write_table(self.folder, self.images(rows))
         else:
@@ -506,8 +544,8 @@ def require_folders(folder: Path, paths: Iterable[str]) -> None:
 
 def present_rows(
     folder: Path, journal: Journal, found: Survey
-) -> tuple[list[Row | None], Clusters]:
-    """Return the row of each file with its present place, and the clusters with their folders."""
+) -> tuple[list[Row | None], list[str]]:
+    """Return the row of each file with its present place, and the present folder of each label."""
     folders = _present_folders(folder, journal, found)
     rows = [
         # A new folder gets a new label.
@@ -516,13 +554,13 @@ def present_rows(
         else row_at(row, place, label_of(folder_of(place), folders, row.cluster))
         for row, place in zip(journal.rows, found.places)
     ]
-    return rows, journal.clusters._replace(folders=folders)
+    return rows, folders
 
 
 def _present_folders(root: Path, journal: Journal, found: Survey) -> list[str]:
     """Return the present folder of each label, even if it was renamed by hand."""
     # A missing folder is taken to be renamed to the folder that has most of its images.
-    folders = list(journal.clusters.folders)
+    folders = list(journal.folders)
     for label, folder in enumerate(folders):
         if (root / folder).is_dir():
             continue

@@ -55,7 +55,8 @@ def row_at(row: Row, place: str, label: int) -> Row:
     """Return the row of a file that a person moved to another place, which has this label."""
     if label == row.cluster:
         return row._replace(path=place)
-    return Row(place, label)  # the distance and reason of another cluster would be wrong here
+    # The distance and reason of another cluster would be wrong here.
+    return Row(place, label, is_confirmed=True)
 
 
 class Work:
@@ -101,7 +102,7 @@ class Work:
         if place in (row.path, before):
             return row
         if folder_of(place) not in (folder_of(row.path), folder_of(before)):
-            folders = self.journal.clusters.folders
+            folders = self.journal.folders
             label = label_of(folder_of(place), [*folders], row.cluster)
             return row_at(row, place, label if label < len(folders) else row.cluster)
         return row._replace(path=f"{os.path.dirname(row.path)}/{os.path.basename(place)}")
@@ -158,6 +159,12 @@ class Work:
         changed = [i for i, row in self.rows.items() if (row and row.path) != places[i]]
         there = [i for i in changed if places[i] or i in self.placed]
         return [i for i in there if not {places[i], self.journal.files[i].source} & held]
+
+    @property
+    def judged(self) -> list[int]:
+        """The files of which a person's word for their folder is given, or taken back."""
+        pairs = [(i, self.journal.earlier[i], row) for i, row in self.rows.items()]
+        return [i for i, a, b in pairs if a and b and a.is_confirmed != b.is_confirmed]
 
     @property
     def targets(self) -> list[str]:

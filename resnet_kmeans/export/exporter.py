@@ -4,14 +4,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from resnet_kmeans._files import HIDDEN_PREFIX
+import numpy as np
+
 from resnet_kmeans._folder_names import JOURNAL
-from resnet_kmeans.exceptions import ModelFileError
 from resnet_kmeans.export.editing import Export, creating, forget
 from resnet_kmeans.export.files import Content, contents_of
-from resnet_kmeans.export.journal import Clusters, ExportedFile, Row, read_journal
+from resnet_kmeans.export.journal import ExportedFile, Row, read_journal
+from resnet_kmeans.export.kept import KeptNetwork
 from resnet_kmeans.export.plan import (
     ask_file_system,
     check_action,
@@ -49,8 +49,8 @@ def export_clusters(
     first keeps it, and the others become ``name_2.jpg``, ``name_3.jpg``, …; a colon or backslash
     in a name becomes ``_``. Modification times are kept. Everything is checked before the first
     file is written.
-    `ImageFolderClusterer.export` also saves the model in the folder, so that images can be
-    added and clusters can be split later.
+    `ImageFolderClusterer.export` also keeps reduced features in the folder, so that its images
+    can be judged, clusters can be split and images can be added later.
 
     Parameters
     ----------
@@ -88,7 +88,8 @@ def export_clusters(
     -------
     list of ExportedImage, of length n
         The images with their new paths: named tuples of ``cluster``, ``name``,
-        ``exported_path``, ``source_path``, ``distance`` and ``reason``. An image that was
+        ``exported_path``, ``source_path``, ``distance``, ``reason``, ``doubt`` and
+        ``suggestion``. An image that was
         deleted during the export has the label -3.
 
     Raises
@@ -104,10 +105,9 @@ def export_clusters(
 
     Notes
     -----
-    ``clusters.csv`` lists every image in the columns ``cluster``, ``name``, ``exported_path``,
-    ``source_path``, ``distance`` and ``reason``; a text that a spreadsheet would run as a
-    formula, because it begins with ``=``, ``+``, ``-`` or ``@``, has an apostrophe in front,
-    which spreadsheets hide and pandas reads as part of the value.
+    ``clusters.csv`` lists every image in columns of these names; a text that a spreadsheet
+    would run as a formula, because it begins with ``=``, ``+``, ``-`` or ``@``, has an
+    apostrophe in front, which spreadsheets hide and pandas reads as part of the value.
 
     ``sklearn.datasets.load_files`` and ``torchvision.datasets.ImageFolder`` read the folder
     as a labeled data set, in which ``noise`` and ``_set_aside`` are labels like any other.
@@ -143,7 +143,8 @@ def write_export(
     output_folder: str | os.PathLike[str],
     *,
     action: str,
-    model: Any = None,
+    features: np.ndarray | None = None,
+    network: KeptNetwork | None = None,
     contents: Mapping[str, Content] | None = None,
     dry_run: bool = False,
     companions: bool | None = None,
@@ -157,8 +158,10 @@ def write_export(
         Result of `plan_export`.
     output_folder : str or path-like
     action : {"copy", "hardlink", "symlink", "move"}
-    model : fitted ImageFolderClusterer, default=None
-        Saved in the folder, unless it has a step that cannot be saved without code.
+    features : ndarray of shape (n, c), default=None
+        Reduced features of the images, kept so that the folders can judge them.
+    network : KeptNetwork, default=None
+        What these come from, kept so that images can be added.
     contents : mapping of str to Content, default=None
         The contents of sources that are known already; the others are read.
     dry_run, companions, skip_copies : bool
@@ -181,14 +184,11 @@ def write_export(
     with creating(folder) as export:
         check_output_folder(folder)  # again: another process may have written there meanwhile
         ask_file_system(plan, folder, action)
-        clusters = Clusters(
-            folders, keep_model(export, model), [*range(len(folders))], distance_limit_of(images)
-        )
         owners = [*[None] * len(images), *(i for i, _ in extra)]
         files = new_files(plan, action, {**known, **read_contents(plan[len(images) :])}, owners)
         rows = {i: row_of(image) for i, image in enumerate(plan)}
-        step = export.new_step("export", files=files, rows=rows, clusters=clusters)
-        export.do(step)
+        step = export.new_step("export", files=files, rows=rows, folders=folders)
+        export.do(step, features=features, network=network)
         forget(folder)
         return export.images(export.journal.rows)
 
@@ -251,25 +251,3 @@ def check_output_folder(folder: Path) -> None:
         journal = read_journal(folder)
         Export(folder, journal, trust=False).require_finished()
     check_empty(folder)
-
-
-def distance_limit_of(images: Sequence[ExportedImage]) -> float | None:
-    """Return the distance that 99% of the images do not exceed, or None if none is known."""
-    known = sorted(i.distance for i in images if i.distance is not None)
-    rank = -(-99 * len(known) // 100)  # rounded up, in integers: 0.99 * n may be inexact
-    return known[max(0, rank - 1)] if known else None
-
-
-def keep_model(export: Export, model: Any) -> str | None:
-    """Save a fitted model in an export; return its file name, or None if it is not saved."""
-    if model is None:
-        return None
-    # The models of earlier steps stay, for `undo`.
-    name = f"{HIDDEN_PREFIX}{len(export.journal.steps) + 1}.safetensors"
-    try:
-        model.save(export.folder / name)
-    except ModelFileError as error:
-        if isinstance(error.__cause__, OSError):  # a full disk, for example
-            raise error.__cause__ from error
-        return None  # a custom step, which only pickle could save
-    return name

@@ -25,9 +25,9 @@ class LoggedStep(NamedTuple):
     time : str
         When it began, in ISO 8601 with the offset from UTC.
     command : str
-        "export", "apply", "rename", "split", "add", "undo" or "redo".
+        "export", "apply", "rename", "split", "confirm", "add", "undo" or "redo".
     n_images : int
-        Number of images that it brought, moved or took back.
+        Number of images that it brought, moved, confirmed or took back.
     state : {"done", "undone", "interrupted"}
     of : list of int
         The steps that "undo" or "redo" concerns.
@@ -72,11 +72,15 @@ def export_log(folder: str | os.PathLike[str]) -> list[LoggedStep]:
     images = {i for i, file in enumerate(journal.files) if file.owner is None}
     logged = []
     for step in journal.steps:
-        moved = {i for i, b, a in journal.changes_of(step) if (b and b.path) != (a and a.path)}
+        changed = {
+            i
+            for i, b, a in journal.changes_of(step)
+            if b != a and any(row and row.path for row in (b, a))
+        }
         is_under_way = step is journal.last and not journal.is_finished
-        state = "undone" if step.number in journal.undone else "done"
+        state = "done" if step.of or step.number in journal.applied else "undone"
         state = "interrupted" if is_under_way else state
-        n_images = len(moved & images)
+        n_images = len(changed & images)
         entry = LoggedStep(step.number, step.time, step.command, n_images, state, step.of)
         logged.append(entry)
     return logged
@@ -176,6 +180,7 @@ def _log_counts(work: Work, n_back: int, is_dry_run: bool) -> None:
     was_there = [(row := work.journal.earlier[i]) and row.path for i in leaving]
     counts = {
         "moved back": n_back,
+        "not confirmed any more": len({*work.judged} - {*work.moved}),
         "copies or links removed": len(there) - len(edited),
         "edited copies kept": len(edited),
         "not in the folder any more": sum(map(bool, was_there)) - len(there),
@@ -246,8 +251,8 @@ def redo_export(
             f"{list_reasons(work.stuck)}\nAll others were. Add the new images to the export if "
             "you want them there."
         )
-    files = work.journal.files
-    return [files[i].source for i in work.moved if files[i].owner is None]
+    again = sorted({*work.moved, *work.judged})
+    return [work.journal.files[i].source for i in again if work.journal.files[i].owner is None]
 
 
 def _repeat(export: Export, dry_run: bool) -> Work:

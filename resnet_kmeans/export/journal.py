@@ -19,13 +19,12 @@ from resnet_kmeans._folder_names import JOURNAL, UNREADABLE, folder_of
 from resnet_kmeans._marks import is_marked, mark_of
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export.files import ACTIONS, Content, Identity
-from resnet_kmeans.export.table import ExportedImage
+from resnet_kmeans.export.table import CONFIRMED, ExportedImage
 
-FORMAT = 4
-COMMANDS = ("export", "apply", "rename", "split", "add", "undo", "redo")
+FORMAT = 5
+COMMANDS = ("export", "apply", "rename", "split", "confirm", "add", "undo", "redo")
 # A full disk has no room to record that something is taken back, so a little is kept.
 RESERVE, RESERVE_BYTES = f"{HIDDEN_PREFIX}reserve", 2**14
-MODEL_NAME = re.escape(HIDDEN_PREFIX) + r"\d{1,9}\.safetensors"
 # Names joined by "/", none of them "." or "..". Without a colon or backslash, which are ordinary
 # characters on POSIX, no path is a drive, a stream, a share or a folder on Windows either.
 _NAME = r"(?!\.{1,2}(?:/|\Z))[^/\\:\0]+"
@@ -49,15 +48,7 @@ class Row(NamedTuple):
     cluster: int
     distance: float | None = None
     reason: str = ""
-
-
-class Clusters(NamedTuple):
-    """What an export knows about its clusters."""
-
-    folders: list[str]  # by label; labels never change, folders do
-    model: str | None = None  # file name of the kept model
-    centers: list[int] = []
-    distance_limit: float | None = None  # 99% of the images of the fit are within it
+    is_confirmed: bool = False  # a person said that it belongs there
 
 
 class Change(NamedTuple):
@@ -79,7 +70,8 @@ class Step(NamedTuple):
     changes: list[Change]  # empty for "undo" and "redo", which have those of `of`
     # Files of other people that move along: paths before and after, and `identity`.
     others: list[tuple[str, str, int, int, int]]
-    clusters: tuple[Clusters, Clusters] | None  # before and after, if they change
+    # The folder of each label before and after, if they change; labels never do.
+    folders: tuple[list[str], list[str]] | None
 
     @property
     def brought(self) -> list[int]:
@@ -100,7 +92,7 @@ class Journal:
     earlier: dict[int, Row | None] = field(default_factory=dict)
     # The `identity` of files that were compared with their content.
     known: dict[int, Identity] = field(default_factory=dict)
-    clusters: Clusters = Clusters([])  # noqa: RUF009 - never changed
+    folders: list[str] = field(default_factory=list)  # of each label; never changed in place
     applied: list[int] = field(default_factory=list)  # the steps that the state consists of
     undone: list[int] = field(default_factory=list)  # the steps that `redo` would carry out
     strange: set[int] = field(default_factory=set)  # steps without this user's mark
@@ -121,7 +113,8 @@ class Journal:
         """Return the row of ``clusters.csv`` of a file."""
         name = folder_of(row.path) if row.path else ""
         source = self.files[number].source
-        return ExportedImage(row.cluster, name, row.path, source, row.distance, row.reason)
+        reason = row.reason or (CONFIRMED if row.is_confirmed else "")
+        return ExportedImage(row.cluster, name, row.path, source, row.distance, reason)
 
     def changes_of(self, step: Step) -> list[Change]:
         """Return the changes of a step, also of one that takes others back or repeats them."""
@@ -149,9 +142,9 @@ class Journal:
         """Take a step into account, as if it had been carried out as planned."""
         if not self.is_finished:  # an interrupted step, which this one takes back
             self._apply_last()
-        self.clusters = step.clusters[1] if step.clusters else self.clusters
-        for pair in (self.steps[number - 1].clusters for number in step.of):
-            self.clusters = pair[step.command != "undo"] if pair else self.clusters
+        self.folders = step.folders[1] if step.folders else self.folders
+        for pair in (self.steps[number - 1].folders for number in step.of):
+            self.folders = pair[step.command != "undo"] if pair else self.folders
         self.files += step.files
         self.rows += [None] * len(step.files)
         self.earlier = {}
@@ -309,7 +302,7 @@ def _take(journal: Journal, line: dict[str, Any], raw: bytes) -> None:
         if step.number != len(journal.steps) + 1 or not takes_back:
             raise ValueError(f"with step {step.number} out of order")
         if not is_own:  # what we marked is as we wrote it
-            _check(step, n_files, journal.clusters)
+            _check(step, n_files, len(journal.folders))
         journal.add(step)
     elif "done" in line:
         if journal.is_finished or line["done"] != journal.last.number:
@@ -324,17 +317,16 @@ def _take(journal: Journal, line: dict[str, Any], raw: bytes) -> None:
 
 def _step_from(line: dict[str, Any]) -> Step:
     # In place, since there may be lists by the hundred thousand.
-    files, changes, pair = line["files"], line["changes"], line["clusters"]
+    files, changes = line["files"], line["changes"]
     for k, (source, action, content, *more) in enumerate(files):
         files[k] = ExportedFile(source, action, content and Content(*content), *more)
     for k, (i, before, after) in enumerate(changes):
         changes[k] = Change(i, before and Row(*before), after and Row(*after))
     line["others"] = [(b, a, ino, size, time) for b, a, ino, size, time in line["others"]]
-    line["clusters"] = pair and (Clusters(*pair[0]), Clusters(*pair[1]))
     return Step(line.pop("step"), **line)
 
 
-def _check(step: Step, n_files: int, clusters: Clusters) -> None:
+def _check(step: Step, n_files: int, n_labels: int) -> None:
     """Check a step that a stranger wrote: exports are shared, and it must do no harm."""
     if step.command not in COMMANDS or any(not 0 < n < step.number for n in step.of):
         raise ValueError(f"of a newer format, with the command {step.command}")
@@ -346,16 +338,11 @@ def _check(step: Step, n_files: int, clusters: Clusters) -> None:
             raise ValueError(f"with the owner {file.owner!r}")
     for before, after, *_ in step.others:
         _check_paths([before, after])
-    for known in step.clusters or ():
-        _check_paths(known.folders)
-        is_list = isinstance(known.folders, list)
-        if not is_list or any(not 0 <= i < len(known.folders) for i in known.centers):
+    for folders in step.folders or ():
+        if not isinstance(folders, list):
             raise ValueError("with clusters that have no folder")
-        if known.model is not None and not re.fullmatch(MODEL_NAME, known.model):
-            raise ValueError(f"with the model {known.model!r}")
-        if type(known.distance_limit) not in (int, float, type(None)):
-            raise ValueError(f"with the distance {known.distance_limit!r}")
-    n_labels = len((step.clusters[1] if step.clusters else clusters).folders)
+        _check_paths(folders)
+        n_labels = len(folders)
     _check_rows(step.changes, n_files + len(step.files), n_labels)
 
 
@@ -365,6 +352,7 @@ def _check_rows(changes: list[Change], n_files: int, n_labels: int = 10**6) -> N
     for row in rows:
         is_valid = type(row.cluster) is int and UNREADABLE <= row.cluster < n_labels
         is_valid &= type(row.distance) in (int, float, type(None)) and isinstance(row.reason, str)
+        is_valid &= isinstance(row.is_confirmed, bool)
         if not is_valid:
             raise ValueError(f"with the row {row!r}")
     if any(type(i) is not int or not 0 <= i < n_files for i, *_ in changes):

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from resnet_kmeans._files import replacing
 from resnet_kmeans._folder_names import TABLE
 
+CONFIRMED = "confirmed"
+
 
 class ExportedImage(NamedTuple):
     """One row of ``clusters.csv``.
@@ -24,9 +26,17 @@ class ExportedImage(NamedTuple):
     source_path : str
         Absolute path of the original.
     distance : float or None
-        Distance to the center of the cluster, if known.
+        How unusual the image is for its folder, if known: the Mahalanobis distance to the mean
+        of the folder, or the distance that was given to `export_clusters`.
     reason : str
-        Why the image could not be read, was set aside or fits badly; otherwise empty.
+        Why the image could not be read or was set aside, that no folder claims it (see
+        `add_images`), or that it was confirmed;
+        otherwise empty.
+    doubt : float or None
+        Probability that the image belongs to another folder, by what the folders contain now; 0
+        if it was confirmed. None without the features of the image.
+    suggestion : str
+        The most probable other folder.
     """
 
     cluster: int
@@ -35,6 +45,13 @@ class ExportedImage(NamedTuple):
     source_path: str
     distance: float | None = None
     reason: str = ""
+    doubt: float | None = None
+    suggestion: str = ""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a person said that the image belongs to its folder."""
+        return self.reason == CONFIRMED
 
 
 def write_table(folder: Path, images: Iterable[ExportedImage]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from resnet_kmeans._folder_names import NOISE, NOISE_NAME, SET_ASIDE, SET_ASIDE_NAME
 from resnet_kmeans.exceptions import printable
 
+DOUBTFUL = 0.5  # another folder is likelier than the own one
 MAX_SHOWN = 1000  # images on the page; if there are more, it shows a sample of each cluster
 # Groups of images that are not clusters but have folders.
 _OTHERS = {NOISE: NOISE_NAME, SET_ASIDE: SET_ASIDE_NAME}
@@ -25,13 +26,11 @@ class ClusterSummary:
         Number of images.
     name : str
         Printable name.
-    mean_silhouette : float or None
-        Mean silhouette, from -1 to 1; None if it is not defined.
-    n_uncertain : int
-        Number of images with a negative silhouette.
+    n_doubtful : int
+        Number of doubtful images.
     shown : list of int
         Positions of the images to show: the most typical ones first, and then, if not all
-        images are shown, the least certain ones.
+        images are shown, the most doubtful ones.
     n_typical : int
         Number of images in `shown` selected as typical.
     """
@@ -39,8 +38,7 @@ class ClusterSummary:
     label: int
     size: int
     name: str
-    mean_silhouette: float | None
-    n_uncertain: int
+    n_doubtful: int
     shown: list[int]
     n_typical: int
 
@@ -64,7 +62,7 @@ def join_equal_names(
 
 
 def sum_up_clusters(
-    labels: np.ndarray, names: Mapping[int, str], order: np.ndarray, silhouettes: np.ndarray
+    labels: np.ndarray, names: Mapping[int, str], order: np.ndarray, doubts: np.ndarray
 ) -> list[ClusterSummary]:
     """Return summaries of the clusters in the order of labels, then of the other groups.
 
@@ -75,7 +73,7 @@ def sum_up_clusters(
         Name of each label.
     order : ndarray of shape (n,)
         Sort key of images within their cluster, lowest for the most typical; NaN if unknown.
-    silhouettes : ndarray of shape (n,)
+    doubts : ndarray of shape (n,)
         NaN if unknown.
     """
     found, sizes = np.unique(labels[in_folders(labels)], return_counts=True)
@@ -85,19 +83,18 @@ def sum_up_clusters(
         members = np.flatnonzero(labels == label)
         typical = members[np.argsort(order[members], kind="stable")].tolist()  # NaN come last
         # If not all images of a cluster can be shown, up to a quarter of those shown are
-        # uncertain images, because those are the ones to check.
-        n_judged = int((~np.isnan(silhouettes[members])).sum())
+        # doubtful images, because those are the ones to check.
+        n_judged = int((~np.isnan(doubts[members])).sum())
         n_typical = size if size <= share else share - min(share // 4, n_judged)
         rest = np.array(typical[n_typical:], dtype=int)
-        known = rest[~np.isnan(silhouettes[rest])]
-        unsure = known[np.argsort(silhouettes[known])][: share - n_typical].tolist()
+        known = rest[~np.isnan(doubts[rest])]
+        unsure = known[np.argsort(-doubts[known], kind="stable")][: share - n_typical].tolist()
         clusters.append(
             ClusterSummary(
                 label=label,
                 size=size,
                 name=names[label],
-                mean_silhouette=mean_of_known(silhouettes[members]),
-                n_uncertain=int((silhouettes[members] < 0).sum()),
+                n_doubtful=int((doubts[members] > DOUBTFUL).sum()),
                 shown=typical[:n_typical] + unsure,
                 n_typical=n_typical,
             )
@@ -113,9 +110,3 @@ def _share(sizes: list[int]) -> int:
     while sum(min(size, share + 1) for size in sizes) <= MAX_SHOWN:
         share += 1
     return share
-
-
-def mean_of_known(silhouettes: np.ndarray) -> float | None:
-    """Return the mean of the known silhouettes, or None if there are none."""
-    known = silhouettes[~np.isnan(silhouettes)]
-    return float(known.mean()) if len(known) else None

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.report.estimator_results import read_clusterer
-from resnet_kmeans.report.summary import ClusteringSummary, summarize
+from resnet_kmeans.report.summary import ClusteringSummary, read_clusterer, summarize
 from resnet_kmeans.report.thumbnails import make_tile
 
 TILE = 124  # side of an image, in pixels

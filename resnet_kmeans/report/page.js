@@ -50,7 +50,7 @@ $("index").addEventListener("click", (event) => {
 let current = null;
 function show(item) {
   current = item;
-  const link = item.querySelector("a"), image = item.querySelector("img"), { silhouette, rival } = item.dataset;
+  const link = item.querySelector("a"), image = item.querySelector("img"), { doubt, suggestion } = item.dataset;
   const large = $("detail").querySelector("img");
   large.hidden = !image;
   if (image) large.src = image.src;
@@ -62,8 +62,8 @@ function show(item) {
   }
   $("detail-name").textContent = item.dataset.name;
   $("detail-facts").textContent = [nameOf(labelOf(item)),
-    silhouette && "silhouette " + silhouette,
-    rival && (item.classList.contains("unsure") ? "could also be in " : "next nearest: ") + nameOf(rival),
+    doubt && "doubt " + doubt,
+    suggestion && (item.classList.contains("unsure") ? "rather in " : "else in ") + nameOf(suggestion),
   ].filter(Boolean).join(" · ");
   $("detail-link").hidden = link.getAttribute("href").startsWith("#");
   $("detail-link").href = link.href;

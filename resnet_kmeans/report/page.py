@@ -12,10 +12,10 @@ import numpy as np
 
 from resnet_kmeans._files import replacing
 from resnet_kmeans._folder_names import GENERATOR
+from resnet_kmeans.clustering import describe_fit
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.report.corrections import ExportView, read_corrections
-from resnet_kmeans.report.estimator_results import read_clusterer, read_facts
-from resnet_kmeans.report.summary import ClusteringSummary, summarize
+from resnet_kmeans.report.summary import ClusteringSummary, read_clusterer, summarize
 from resnet_kmeans.report.thumbnails import make_thumbnails
 
 
@@ -26,6 +26,8 @@ def write_report(
     images: Sequence[Any] | None = None,
     features: np.ndarray | None = None,
     distances: Sequence[float] | np.ndarray | None = None,
+    doubts: Sequence[float] | np.ndarray | None = None,
+    suggestions: Sequence[int] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
     export: ExportView | None = None,
@@ -51,11 +53,15 @@ def write_report(
         Paths, bytes, PIL images or uint8 arrays, in the order of the labels. Paths become
         links, relative to the folder of `path`.
     features : ndarray of shape (n, d), default=None
-        The rows that were clustered. If None, a clusterer computes them; if `clustering` is an
-        array of labels, the page has neither silhouettes nor a map.
+        Rows of the images. None uses the principal components that a clusterer kept of its fit;
+        if `clustering` is an array of labels, the page has neither doubts nor a map.
     distances : array-like of shape (n,), default=None
-        Distance of each image to the center of its cluster. The nearest images are the most
-        typical ones. None computes the distances from `features`.
+        How far each image is from the center of its cluster. The nearest images are the most
+        typical ones.
+    doubts, suggestions : array-like of shape (n,), default=None
+        Probability that each image belongs to another cluster, and the label of that cluster.
+        None computes what is missing of these three from `features`, by a Gaussian for each
+        cluster.
     reasons : mapping of str to str, default=None
         Why images are unreadable, by path.
     names : sequence of str, or mapping of int to str, default=None
@@ -95,13 +101,15 @@ def write_report(
         "images": images,
         "features": features,
         "distances": distances,
+        "doubts": doubts,
+        "suggestions": suggestions,
         "reasons": reasons,
         "names": names,
     }
     known = {name: value for name, value in known.items() if value is not None}
     if hasattr(clustering, "fit"):
-        known = {**read_clusterer(clustering, images, features), **known}
-        facts = {**read_facts(clustering), **(facts or {})}
+        known = {**read_clusterer(clustering, images), **known}
+        facts = {**describe_fit(clustering), **(facts or {})}
     else:
         known["labels"] = clustering
     if "images" not in known:

@@ -35,7 +35,8 @@ def project(rows: np.ndarray, projection: str = "auto") -> tuple[np.ndarray, str
             f"Expected projection to be 'auto', 'pca', 'tsne' or 'umap', got {projection!r}. "
             "Nothing was drawn. Choose one of these."
         )
-    if min(rows.shape) < 3 or (projection == "auto" and len(rows) < MIN_TSNE):
+    are_equal = bool((rows == rows[0]).all())  # t-SNE of equal rows crashes
+    if are_equal or min(rows.shape) < 3 or (projection == "auto" and len(rows) < MIN_TSNE):
         projection = "pca"
     points, words = {"umap": _umap, "pca": _pca}.get(projection, _tsne)(rows)
     points = points - points.min(axis=0)
@@ -47,7 +48,8 @@ def _pca(rows: np.ndarray) -> tuple[np.ndarray, str]:
     n_components = min(2, *rows.shape)
     points = np.zeros((len(rows), 2))
     if len(rows) > 1:
-        points[:, :n_components] = PCA(n_components).fit_transform(rows)
+        with np.errstate(invalid="ignore"):  # equal rows have no variance
+            points[:, :n_components] = PCA(n_components).fit_transform(rows)
     return points, "PCA: the two directions of greatest variance"
 
 

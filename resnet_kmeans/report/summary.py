@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics.pairwise import euclidean_distances
 
-from resnet_kmeans.clustering import silhouette_sample
+from resnet_kmeans.clustering import FolderGaussians, is_readable
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.images import common_folder, short_name, source_name
 from resnet_kmeans.report.clusters import (
+    DOUBTFUL,
     ClusterSummary,
     in_folders,
     join_equal_names,
-    mean_of_known,
     sum_up_clusters,
 )
 from resnet_kmeans.report.projection import project
@@ -36,13 +35,12 @@ class ClusteringSummary:
         The folder that contains all images, printable; empty for images in memory.
     labels : ndarray of shape (n,)
         Label of each image; -1 for noise, -2 for one set aside, -3 for an unreadable image.
-    silhouettes : ndarray of shape (n,)
-        Silhouette of each image; NaN if unknown. Of more than 10,000 images, only those of a
-        random sample are known.
-    rivals : ndarray of shape (n,)
-        Label of the nearest other cluster for images that are shown; -1 if unknown.
-    mean_silhouette : float or None
-        Mean silhouette; None without features.
+    features : ndarray of shape (n, d) or None
+        As given.
+    doubts : ndarray of shape (n,)
+        Probability that an image belongs to another cluster; NaN if unknown.
+    suggestions : ndarray of shape (n,)
+        Label of the most probable other cluster; -1 if unknown.
     clusters : list of ClusterSummary
         Clusters in the order of labels, then noise and images that were set aside. Clusters with
         equal names are merged.
@@ -62,9 +60,9 @@ class ClusteringSummary:
     names: list[str]
     folder: str
     labels: np.ndarray
-    silhouettes: np.ndarray
-    rivals: np.ndarray
-    mean_silhouette: float | None
+    features: np.ndarray | None
+    doubts: np.ndarray
+    suggestions: np.ndarray
     clusters: list[ClusterSummary]
     unreadable: dict[str, str]
     mapped: np.ndarray
@@ -73,9 +71,9 @@ class ClusteringSummary:
     facts: dict[str, str]
 
     @property
-    def uncertain(self) -> np.ndarray:
-        """Mask of shape (n,) of the images with a negative silhouette."""
-        return np.asarray(self.silhouettes < 0)
+    def doubtful(self) -> np.ndarray:
+        """Mask of shape (n,) of the images that are likelier to belong to another cluster."""
+        return np.asarray(self.doubts > DOUBTFUL)
 
     @property
     def n_clustered(self) -> int:
@@ -94,6 +92,8 @@ def summarize(
     *,
     features: np.ndarray | None = None,
     distances: Sequence[float] | np.ndarray | None = None,
+    doubts: Sequence[float] | np.ndarray | None = None,
+    suggestions: Sequence[int] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -108,9 +108,12 @@ def summarize(
     labels : array-like of int, of shape (n,)
         Label of each image; -1 for noise, -2 for one set aside, -3 for an unreadable image.
     features : ndarray of shape (n, d), default=None
-        The rows that were clustered; without them, there are no silhouettes and no map.
+        Rows of the images, reduced; without them, there is no map.
     distances : array-like of shape (n,), default=None
-        Distance of each image to its center; None computes them from `features`.
+        How far each image is from the center of its cluster.
+    doubts, suggestions : array-like of shape (n,), default=None
+        Probability that each image belongs to another cluster, and the label of that cluster.
+        None computes what is missing of these three from `features`.
     reasons : mapping of str to str, default=None
         Reason for each unreadable image, by path.
     names : sequence of str, or mapping of int to str, default=None
@@ -131,13 +134,19 @@ def summarize(
     ValueError
         If lengths differ, or labels are not integers.
     """
-    images, labels = list(images), _check(images, labels, features, distances)
+    given = [features, distances, doubts, suggestions]
+    images, labels = list(images), _check(images, labels, *given)
     labels, named = join_equal_names(labels, names)
-    placed, rows = np.flatnonzero(in_folders(labels)), np.flatnonzero(labels >= 0)
-    known = None if features is None or not len(rows) else np.asarray(features)
-    silhouettes, gaps = _score(known, labels, rows)
-    order = gaps if distances is None else np.asarray(distances, dtype=float)
-    clusters = sum_up_clusters(labels, named, order, silhouettes)
+    placed = np.flatnonzero(in_folders(labels))
+    known = None if features is None else np.asarray(features)
+    if known is not None and not is_readable(known)[labels >= 0].any():
+        known = None
+    found = _judge(known, labels)
+    distances, doubts, suggestions = (
+        np.asarray(own if own is not None else computed)
+        for own, computed in zip((distances, doubts, suggestions), found)
+    )
+    clusters = sum_up_clusters(labels, named, distances, doubts)
     shown = np.array([i for cluster in clusters for i in cluster.shown], dtype=int)
     mapped, positions, drawn = _draw_map(known, placed, shown, projection)
     folder = common_folder([images[i] for i in placed.tolist()])
@@ -147,9 +156,9 @@ def summarize(
         names=short,
         folder=printable(folder),
         labels=labels,
-        silhouettes=silhouettes,
-        rivals=_rivals(known, labels, shown),
-        mean_silhouette=mean_of_known(silhouettes),
+        features=known,
+        doubts=doubts,
+        suggestions=suggestions,
         clusters=clusters,
         unreadable={
             short[i]: printable((reasons or {}).get(source_name(images[i], i), "reason unknown"))
@@ -162,9 +171,51 @@ def summarize(
     )
 
 
-def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray:
+def read_clusterer(clusterer: Any, images: Any = None) -> dict[str, Any]:
+    """Return the results of a fitted clusterer, as arguments of `summarize`.
+
+    Parameters
+    ----------
+    clusterer : fitted ImageFolderClusterer
+        Any other clusterer needs only the attribute `labels_`, in which negative labels are
+        noise. The attributes `image_paths_`, `image_features_`, `unreadable_` and
+        `cluster_names_` are used if they exist.
+    images : sequence of length n, default=None
+        The images of the fit, which are needed if they were in memory or have been moved.
+
+    Returns
+    -------
+    dict
+        Arguments of `summarize`.
+
+    Raises
+    ------
+    ValueError
+        If the clusterer has no labels.
+    """
+    if not hasattr(clusterer, "labels_"):
+        raise ValueError(
+            "Expected a clusterer with the labels of its images, got a "
+            f"{type(clusterer).__name__} without labels_: it was not fitted, or was loaded from "
+            "a model file. Nothing was drawn. Fit it, or pass the images, with "
+            "clusterer.predict(images) as labels."
+        )
+    names = {
+        "images": "image_paths_",
+        "labels": "labels_",
+        "features": "image_features_",
+        "reasons": "unreadable_",
+        "names": "cluster_names_",
+    }
+    known = {n: getattr(clusterer, name) for n, name in names.items() if hasattr(clusterer, name)}
+    if images is not None:
+        known["images"] = images
+    return known
+
+
+def _check(images: Any, given: Any, *others: Any) -> np.ndarray:
     labels: np.ndarray = np.asarray(given)
-    lengths = [len(x) for x in (images, labels, features, distances) if x is not None]
+    lengths = [len(x) for x in (images, labels, *others) if x is not None]
     if len(set(lengths)) != 1 or not lengths[0] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             "Expected equal numbers of images, integer labels, features and distances, at least "
@@ -174,34 +225,17 @@ def _check(images: Any, given: Any, features: Any, distances: Any) -> np.ndarray
     return labels
 
 
-def _score(
-    features: np.ndarray | None, labels: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return silhouettes, and distances of images to their own centers; NaN if unknown."""
-    silhouettes, distances = np.full((2, len(labels)), np.nan)
-    if features is None:
-        return silhouettes, distances
-    found, own = np.unique(labels[rows], return_inverse=True)
-    own_centers = _centers(features, labels, found)[own]
-    distances[rows] = np.linalg.norm(features[rows] - own_centers, axis=1)
-    if 1 < len(found) < len(rows):
-        drawn, values = silhouette_sample(features[rows], labels[rows])
-        silhouettes[rows[drawn]] = values
-    return silhouettes, distances
-
-
-def _centers(features: np.ndarray, labels: np.ndarray, found: np.ndarray) -> np.ndarray:
-    return np.array([features[labels == label].mean(axis=0) for label in found])
-
-
-def _rivals(features: np.ndarray | None, labels: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Return the nearest other cluster of each image that is shown, and -1 for all others."""
-    rivals, found = np.full(len(labels), -1), np.unique(labels[labels >= 0])
-    if features is not None and len(found) > 1:
-        gaps = euclidean_distances(features[shown], _centers(features, labels, found))
-        gaps[labels[shown][:, None] == found] = np.inf
-        rivals[shown] = found[gaps.argmin(axis=1)]
-    return rivals
+def _judge(features: np.ndarray | None, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return distances, doubts and the labels of other clusters; NaN or -1 if unknown."""
+    distances, doubts = np.full((2, len(labels)), np.nan)
+    others = np.full(len(labels), -1)
+    if features is not None:
+        rows = np.flatnonzero((labels >= 0) & is_readable(features))
+        found, own = np.unique(labels[rows], return_inverse=True)
+        judged = FolderGaussians().fit(features[rows], own).judge(features[rows], own)
+        distances[rows], doubts[rows] = judged.distances, judged.doubts
+        others[rows] = np.where(judged.others >= 0, found[judged.others], -1)
+    return distances, doubts, others
 
 
 def _draw_map(
@@ -209,6 +243,8 @@ def _draw_map(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     if features is None or projection is None:
         return rows[:0], np.empty((0, 2)), ""
+    known = is_readable(features)
+    rows, shown = rows[known[rows]], shown[known[shown]]
     # The map contains all images that the page shows, and a random sample of the others.
     others = np.random.RandomState(0).permutation(np.setdiff1d(rows, shown))
     mapped = np.sort(np.concatenate([shown, others[: max(0, MAX_MAPPED - len(shown))]]))

@@ -104,7 +104,7 @@ def read_model(
     try:
         header = json.loads(text)
         newer = int(header["format"]) > FORMAT
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelFileError(_refusal(path, f"a damaged header ({error})")) from error
     if newer:
         raise ModelFileError(

@@ -15,8 +15,11 @@ from resnet_kmeans._versions import library_versions
 from resnet_kmeans.clustering import (
     ClusterDiscriminantAnalysis,
     ClusterStatistics,
+    FolderGaussians,
+    HellingerPCA,
     LabelScore,
     NearestLabels,
+    TiedMixture,
 )
 from resnet_kmeans.exceptions import ModelFileError, printable
 from resnet_kmeans.saving.file_format import write_model
@@ -56,8 +59,8 @@ def save_model(
         If a step cannot be saved as arrays, or the file cannot be written.
     """
     header = {"versions": library_versions(), **header}
-    axes, mean, statistics = label_score
-    score = {"score_axes": axes, "score_mean": mean, **statistics._asdict()}
+    projection, statistics = label_score
+    score = projection_to_arrays(projection) | statistics._asdict()
     write_model(path, header, to_arrays(*steps) | score, is_own=is_own)
 
 
@@ -88,6 +91,15 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
     ModelFileError
         If a step is of another type, or has settings that `from_arrays` cannot restore.
     """
+    if type(clusterer) is FolderGaussians:  # of ImageFolderClusterer.from_export
+        weights, means, whitening = clusterer.mixture_
+        return {
+            "gaussian_weights": weights,
+            "gaussian_means": means,
+            "gaussian_whitening": whitening,
+            "gaussian_folders": clusterer.folders_.astype(np.float32),
+            "inertia": np.array([clusterer.inertia_]),
+        }
     steps = [step for _, step in reducer.steps] if isinstance(reducer, Pipeline) else [reducer]
     reducers = [type(step) for step in steps]
     known = reducers in KNOWN_REDUCERS and all(_is_default(step) for step in steps)
@@ -129,19 +141,62 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any, LabelScore]
     """
     # Each step is fitted to a placeholder, then its public attributes are set. So its private
     # attributes exist in every version of scikit-learn.
+    score = _label_score_of(arrays)
+    if "gaussian_means" in arrays:
+        return score.projection, _folder_gaussians_of(arrays), score
     centers = _checked(arrays, "cluster_centers", (None, None))
     width = centers.shape[1]
     clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
-    return _reducer_of(arrays, width), clusterer, _label_score_of(arrays)
+    return _reducer_of(arrays, width), clusterer, score
+
+
+def _folder_gaussians_of(arrays: Mapping[str, np.ndarray]) -> FolderGaussians:
+    means = _checked(arrays, "gaussian_means", (None, len(arrays["axes"])))
+    n_gaussians, width = means.shape
+    weights = _checked(arrays, "gaussian_weights", (n_gaussians,))
+    whitening = _checked(arrays, "gaussian_whitening", (width, width))
+    folders = _checked(arrays, "gaussian_folders", (n_gaussians,)).astype(int)
+    if folders[0] != 0 or not np.isin(np.diff(folders), (0, 1)).all() or weights.min() <= 0:
+        raise ValueError("Expected folders from 0 without gaps, and positive weights")
+    model = FolderGaussians()
+    model.set_gaussians(TiedMixture(weights, means, whitening), folders, np.arange(n_gaussians))
+    model.inertia_ = float(arrays["inertia"][0])
+    return model
 
 
 def _label_score_of(arrays: Mapping[str, np.ndarray]) -> LabelScore:
-    axes, counts = _checked(arrays, "score_axes", (None, None)), _checked(arrays, "counts", (None,))
-    n_axes, n_features = axes.shape
-    sums = _checked(arrays, "sums", (len(counts), n_axes))
-    products = _checked(arrays, "products", (n_axes, n_axes))
+    counts, sums = _checked(arrays, "counts", (None,)), _checked(arrays, "sums", (None, None))
+    width = sums.shape[1]
+    if len(sums) != len(counts):
+        raise ValueError(f"Expected {len(counts)} rows of sums, got {len(sums)}")
+    products = _checked(arrays, "products", (width, width))
     statistics = ClusterStatistics(*(a.astype(np.float64) for a in (counts, sums, products)))
-    return LabelScore(axes, _checked(arrays, "score_mean", (n_features,)), statistics)
+    return LabelScore(projection_from_arrays(arrays), statistics)
+
+
+def projection_to_arrays(projection: HellingerPCA) -> dict[str, np.ndarray]:
+    """Return the arrays of a fitted projection, for `projection_from_arrays`."""
+    return {
+        "axes": projection.components_,
+        "axes_mean": projection.mean_,
+        "residual_limit": np.array([projection.residual_limit_]),
+    }
+
+
+def projection_from_arrays(arrays: Mapping[str, np.ndarray]) -> HellingerPCA:
+    """Return the fitted projection whose arrays were saved.
+
+    Raises
+    ------
+    LookupError, ValueError
+        If an array is missing, or has a type or shape that does not fit the other.
+    """
+    axes = _checked(arrays, "axes", (None, None))
+    projection = HellingerPCA(len(axes))
+    projection.components_ = axes
+    projection.mean_ = _checked(arrays, "axes_mean", axes.shape[1:])
+    projection.residual_limit_ = float(_checked(arrays, "residual_limit", (1,))[0])
+    return projection
 
 
 def _reducer_of(arrays: Mapping[str, np.ndarray], width: int) -> Any:

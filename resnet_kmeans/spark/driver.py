@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import LabelScore, new_clusterer, new_reducer, select_training_rows
+from resnet_kmeans.clustering import HellingerPCA, LabelScore, new_clusterer, new_reducer
 from resnet_kmeans.exceptions import NoImagesError, OutputFolderError, TooFewImagesError
 from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS
@@ -125,9 +125,9 @@ def fit(
         if is_persisted:
             features.unpersist()
     model = ImageFolderClusterer(n_clusters, featurizer=featurizer, random_state=random_state)
-    sample = select_training_rows(sample)
+    projection = HellingerPCA().fit(sample)
     labels = clusterer.predict(reducer.transform(sample))
-    score = LabelScore.of(sample, labels, n_clusters)
+    score = LabelScore.of(projection, projection.transform(sample), labels, n_clusters)
     return model._set_steps(fitted, reducer, clusterer, score)
 
 
