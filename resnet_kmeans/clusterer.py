@@ -15,6 +15,7 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
     _fit_context,
+    clone,
 )
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -356,32 +357,10 @@ class ImageFolderClusterer(
         centers, blocks = self.cluster_centers_, self._reduced(images_of(X))
         return np.concatenate([prediction.distances(block, centers) for block, _ in blocks])
 
-    def _reduced(
-        self, sources: list[Any], reducer: Any = None, width: int | None = None
-    ) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
-        """Yield reduced rows in blocks, with the reasons for unreadable images by position.
-
-        Another `reducer` than that of the pipeline returns rows of this `width`.
-        """
-        featurizer, own, _ = (step for _, step in self.pipeline_.steps)
-        width = width or self.cluster_centers_.shape[1]
-        return rows.reduce_blocks(sources, featurizer, reducer or own, width)
-
-    def _reduce(
-        self, sources: list[Any], reducer: Any = None, width: int | None = None
-    ) -> tuple[np.ndarray, dict[int, str]]:
-        """Return reduced rows, with the reasons for unreadable images by position."""
-        blocks, reasons = zip(*self._reduced(sources, reducer, width))
-        return np.concatenate(blocks), {i: why for block in reasons for i, why in block.items()}
-
-    def _seen(self, sources: list[Any]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        """Return features as exports keep them, whether they are foreign, and reasons by path."""
-        projection = self._label_score.projection
-        residuals = FunctionTransformer(lambda X: projection.residuals(X)[:, None])
-        both, width = _both(projection, residuals), len(projection.components_) + 1
-        found, reasons = self._reduce(sources, both, width)
-        is_foreign = found[:, -1] > projection.residual_limit_
-        return found[:, :-1], is_foreign, _by_name(sources, reasons)
+    def _reduced(self, sources: list[Any]) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
+        """Yield reduced rows in blocks, with the reasons for unreadable images by position."""
+        featurizer, reducer, _ = (step for _, step in self.pipeline_.steps)
+        return rows.reduce_blocks(sources, featurizer, reducer, self.cluster_centers_.shape[1])
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return how much better the clusters explain the images than one cluster would.
@@ -536,10 +515,11 @@ class ImageFolderClusterer(
         """Return paths, labels, distances, reasons and features of X, or of the images of fit."""
         if X is not None:
             paths = images_of(X)
-            _, reducer, clusterer = (step for _, step in self.pipeline_.steps)
+            featurizer, reducer, clusterer = (step for _, step in self.pipeline_.steps)
             projection = self._label_score.projection
             width = self.cluster_centers_.shape[1] + len(projection.components_)
-            found, reasons = self._reduce(paths, _both(reducer, projection), width)
+            both = _both(reducer, projection)
+            found, reasons = rows.reduce_all(paths, featurizer, both, width)
             reduced, features = _split(found, projection)
             labels = prediction.predict(clusterer, reduced)
             gaps = prediction.own_distances(reduced, self.cluster_centers_, labels)
@@ -657,23 +637,15 @@ class ImageFolderClusterer(
         >>> [clusterer.cluster_names_[i] for i in clusterer.predict("new")]  # doctest: +SKIP
         ['cats', 'dogs', 'cats']
         """
-        ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the export
         state = read_export(folder)
-        (header, arrays, is_own), found = state.network(), state.model
+        network, found = state.network(), state.model
         if found.gaussians is None:
             raise OutputFolderError(
                 f"Expected an export with images in folders, got none in {printable(folder)}. "
                 "Nothing was done. Put images back into folders."
             )
-        with saving.explain_model_errors(folder):
-            featurizer, fitted = restore_featurizer(header, featurizer_params, is_own)
-            projection = saving.projection_from_arrays(arrays)
-            shape = found.features.shape[1], fitted["n_features_out_"]
-            if projection.components_.shape != shape:
-                raise ValueError(f"Expected axes of shape {shape}")
-        model = cls(len(found.names), featurizer=featurizer)
-        prepared = prepare_featurizer(featurizer, model.unreadable)
-        vars(prepared).update(fitted)
+        prepared, projection = _restore(folder, network, featurizer_params)
+        model = cls(len(found.names), featurizer=clone(prepared))
         features, labels = found.of_folders
         score = LabelScore.of(projection, features, labels, len(found.names))
         model._set_steps(prepared, projection, found.gaussians, score)
@@ -709,6 +681,57 @@ class ImageFolderClusterer(
 def sample_of(sources: list[Any]) -> list[Any]:
     """Return at most `MAX_ROWS` images, a fixed random sample if there are more."""
     return [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
+
+
+def look_at(
+    folder: str | os.PathLike[str],
+    network: KeptNetwork,
+    paths: Sequence[str],
+    featurizer_params: Mapping[str, Any],
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Look at new images with the network that an export keeps.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of the export, for error messages.
+    network : KeptNetwork
+    paths : sequence of str, of length n
+    featurizer_params : mapping
+        Parameters that replace those that the export keeps.
+
+    Returns
+    -------
+    features : ndarray of shape (n, c), dtype float32
+        Like those that the export keeps; NaN for unreadable images.
+    is_foreign : ndarray of shape (n,), dtype bool
+        Whether images are of another kind than those of the export.
+    reasons : dict of str to str
+        Why images are unreadable, by path.
+    """
+    featurizer, projection = _restore(folder, network, featurizer_params)
+    residuals = FunctionTransformer(lambda X: projection.residuals(X)[:, None])
+    both, width = _both(projection, residuals), len(projection.components_) + 1
+    found, reasons = rows.reduce_all([*paths], featurizer, both, width)
+    is_foreign = found[:, -1] > projection.residual_limit_
+    return found[:, :-1], is_foreign, _by_name(paths, reasons)
+
+
+def _restore(
+    folder: str | os.PathLike[str], network: KeptNetwork, featurizer_params: Mapping[str, Any]
+) -> tuple[Any, HellingerPCA]:
+    """Return the fitted featurizer and projection that an export keeps."""
+    ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the export
+    header, arrays, is_own = network
+    with saving.explain_model_errors(folder):
+        featurizer, fitted = restore_featurizer(header, featurizer_params, is_own)
+        projection = saving.projection_from_arrays(arrays)
+        shape = arrays["features"].shape[1], fitted["n_features_out_"]
+        if projection.components_.shape != shape:
+            raise ValueError(f"Expected axes of shape {shape}")
+    prepared = prepare_featurizer(featurizer, "skip")
+    vars(prepared).update(fitted)
+    return prepared, projection
 
 
 def _check_features(

@@ -19,7 +19,7 @@ from resnet_kmeans._folder_names import (
     SET_ASIDE_NAME,
     UNREADABLE,
 )
-from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.clusterer import look_at
 from resnet_kmeans.clustering import Evaluation, evaluate_labels
 from resnet_kmeans.exceptions import (
     DecodeError,
@@ -115,11 +115,10 @@ def add_images(
     check_action(action)
     paths = [os.fspath(path) for path in images_of(images)]
 
-    export, contents = select_new(folder, paths)
-    model = ImageFolderClusterer.from_export(folder, **featurizer_params)
+    export, network, contents = select_new(folder, paths)
     if not contents:
         return []
-    new = NewImages(export, contents, *model._seen([*contents]))
+    new = NewImages(export, contents, *look_at(folder, network, [*contents], featurizer_params))
     return add_to_export(folder, new, action=action, set_aside=set_aside, dry_run=dry_run)
 
 

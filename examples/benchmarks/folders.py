@@ -20,11 +20,10 @@ number of clusters, and each folder is named after the class of most of its imag
 
 from __future__ import annotations
 
-import argparse
 import warnings
-from pathlib import Path
 
 import numpy as np
+from quality import new_parser
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, silhouette_samples
 from sklearn.model_selection import train_test_split
@@ -170,13 +169,7 @@ def draw(found, file):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path)
-    for name, default in [("weights", "imagenet"), ("backbone", "resnet50"), ("layer", None)]:
-        parser.add_argument(f"--{name}", default=default)
-    parser.add_argument("--preprocess", default="auto")
-    parser.add_argument("--cache", default="default")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = new_parser(__doc__.splitlines()[0], seeds=3)
     parser.add_argument("--plot", metavar="FILE.png")
     args = vars(parser.parse_args())
     root, seeds, plot = args.pop("root"), range(args.pop("seeds")), args.pop("plot")

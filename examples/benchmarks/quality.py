@@ -94,15 +94,21 @@ def choices_of(featurizer, paths, classes):
     return {name: (k, curve[k] / best, abs(np.log2(k / true))) for name, k in chosen.items()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def new_parser(description, seeds):
+    """Return a parser of the sets, the network and the number of seeds."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("root", type=Path)
+    parser.add_argument("--seeds", type=int, default=seeds)
     for name, default in [("weights", "imagenet"), ("backbone", "resnet50"), ("layer", None)]:
         parser.add_argument(f"--{name}", default=default)
     parser.add_argument("--preprocess", default="auto")
     parser.add_argument("--cache", default="default")
+    return parser
+
+
+def main():
+    parser = new_parser(__doc__.splitlines()[0], seeds=5)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--seeds", type=int, default=5)
     args = vars(parser.parse_args())
     root, recipes, seeds = args.pop("root"), args.pop("recipes"), range(args.pop("seeds"))
     featurizer = ResNetFeaturizer(**args)

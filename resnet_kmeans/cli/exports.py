@@ -49,7 +49,7 @@ def confirm(args: argparse.Namespace) -> None:
     before = {row.source_path for row in images if row.is_confirmed}
     rows = exports.confirm_images(args.output, asked, dry_run=args.dry_run)
     n_new = len({row.source_path for row in rows if row.is_confirmed} - before)
-    n_doubtful = sum((row.doubt or 0) > 0.5 for row in rows)
+    n_doubtful = sum(row.is_doubtful for row in rows)
     confirmed = "would be confirmed" if args.dry_run else "confirmed"
     print(f"{count(n_new, 'image')} {confirmed}; {count(n_doubtful, 'image', 'is')} doubtful now")
 
@@ -157,12 +157,8 @@ def undo(args: argparse.Namespace) -> None:
 def redo(args: argparse.Namespace) -> None:
     """Repeat the step of an export that was taken back last."""
     again = exports.redo_export(args.output, dry_run=args.dry_run, trust=args.trust)
-    done = (
-        "would be exported, moved or confirmed again"
-        if args.dry_run
-        else "exported, moved or confirmed again"
-    )
-    print(f"{count(len(again), 'image')} {done}")
+    would = "would be " if args.dry_run else ""
+    print(f"{count(len(again), 'image')} {would}exported, moved or confirmed again")
 
 
 def finish(args: argparse.Namespace) -> None:

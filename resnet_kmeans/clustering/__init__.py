@@ -1,7 +1,7 @@
 """Reduces features, clusters them, and scores the labels."""
 
 from resnet_kmeans.clustering.discriminant import ClusterDiscriminantAnalysis
-from resnet_kmeans.clustering.folder_model import FolderGaussians, Judgment
+from resnet_kmeans.clustering.folder_model import DOUBTFUL, FolderGaussians
 from resnet_kmeans.clustering.hellinger import MAX_COMPONENTS, HellingerPCA
 from resnet_kmeans.clustering.mixture import ClusterStatistics, TiedMixture
 from resnet_kmeans.clustering.n_clusters_choice import (

@@ -16,6 +16,7 @@ from resnet_kmeans.clustering.mixture import TiedMixture
 # Weight of an image that a person confirmed or moved, where others have 1; chosen by
 # examples/benchmarks/folders.py.
 CONFIRMED_WEIGHT = 8.0
+DOUBTFUL = 0.5  # a greater doubt: another folder is likelier than the own one
 NONE = np.float32(1e9)  # squared distance to a Gaussian of no rows
 BLOCK_CELLS = 2**22  # probabilities in memory at a time, 4 bytes each: 16 MiB
 
@@ -96,6 +97,7 @@ class FolderGaussians(BaseEstimator):
     ) -> None:
         """Set the Gaussians, which are sorted by folder, with the cluster of each."""
         self.mixture_, self.folders_, self.clusters_ = mixture, folders, clusters
+        self._whitened = (mixture.means @ mixture.whitening).astype(np.float32)
         self._starts = np.searchsorted(folders, np.arange(folders[-1] + 1))
         shares = np.add.reduceat(mixture.weights, self._starts)
         sums = np.add.reduceat(mixture.means * mixture.weights[:, None], self._starts)
@@ -142,7 +144,7 @@ class FolderGaussians(BaseEstimator):
         # The mean moves away from the row, and the covariance loses its outer product
         # (Sherman and Morrison 1950). In 64 dimensions this matters: with themselves, 0.6% of
         # the images had a doubt above 0.5, without themselves 3%, of which half were wrong.
-        n_rows, means = np.arange(len(rows)), (self.mixture_.means @ self.mixture_.whitening)
+        n_rows, means = np.arange(len(rows)), self._whitened
         total = self.totals_[own]
         factor = total / np.maximum(total - 1, 1e-6)
         share = factor / self.totals_.sum()
@@ -187,7 +189,7 @@ class FolderGaussians(BaseEstimator):
     def _blocks(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Yield blocks of rows, the rows whitened, and squared distances to the Gaussians."""
         whitening = self.mixture_.whitening.astype(np.float32)
-        means = (self.mixture_.means @ whitening).astype(np.float32)
+        means = self._whitened
         lengths, block_rows = (means**2).sum(axis=1), max(1, BLOCK_CELLS // len(means))
         for block in gen_batches(len(X), block_rows) if len(X) else [slice(0, 0)]:
             rows = X[block] @ whitening

@@ -137,3 +137,11 @@ def reduce_blocks(
             reduce(reducer, features, width),
             {block.start + i: reason for i, reason in reasons.items()},
         )
+
+
+def reduce_all(
+    sources: list[Any], featurizer: Any, reducer: Any, width: int
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the rows and reasons of all blocks of `reduce_blocks`."""
+    blocks, reasons = zip(*reduce_blocks(sources, featurizer, reducer, width))
+    return np.concatenate(blocks), {i: why for block in reasons for i, why in block.items()}

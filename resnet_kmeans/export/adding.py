@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_kmeans._folder_names import SET_ASIDE_NAME, UNREADABLE, name_key
-from resnet_kmeans.clustering import is_readable
+from resnet_kmeans.clustering import FolderGaussians, is_readable
 from resnet_kmeans.exceptions import SHOWN, OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.editing import Export, editing
 from resnet_kmeans.export.exporter import SAME, new_files, read_contents, row_of
 from resnet_kmeans.export.files import Content, contents_of
 from resnet_kmeans.export.journal import Row
-from resnet_kmeans.export.kept import judged
+from resnet_kmeans.export.kept import FolderModel, KeptNetwork, judged, read_network
 from resnet_kmeans.export.plan import (
     ask_file_system,
     check_images,
@@ -56,8 +56,8 @@ class NewImages(NamedTuple):
 
 def select_new(
     output_folder: str | os.PathLike[str], paths: Sequence[str]
-) -> tuple[str, dict[str, Content | None]]:
-    """Return the id of an export, and the images whose content it does not have yet."""
+) -> tuple[str, KeptNetwork, dict[str, Content | None]]:
+    """Return the id and network of an export, and the images whose content it does not have."""
     with editing(output_folder) as export:
         root = os.path.realpath(export.folder)
         absolute = dict.fromkeys(map(os.path.abspath, paths))
@@ -66,7 +66,9 @@ def select_new(
         fresh, already = _without_present(export, dict(zip(outside, contents_of(outside))))
         if already:
             logger.info("already in the export:\n%s", list_reasons(already, SHOWN))
-        return export.journal.id, fresh
+        network = read_network(export.folder, export.journal)
+        _require_gaussians(export)
+        return export.journal.id, network, fresh
 
 
 def _without_present(
@@ -180,20 +182,15 @@ def _taken(export: Export) -> dict[str, int]:
 
 def _plan(export: Export, new: NewImages, set_aside: bool) -> list[ExportedImage]:
     """Plan the path of each image; nothing on the disk is changed."""
-    model, taken = export.folder_model, _taken(export)
-    if model.gaussians is None:
-        raise OutputFolderError(
-            f"No folder of the export in {printable(export.folder)} has images whose features are "
-            "known, so none can take new ones. Nothing was done. Put images back into folders."
-        )
+    (model, gaussians), taken = _require_gaussians(export), _taken(export)
     own = np.full(len(new.contents), -1)
     is_unclaimed = np.zeros(len(own), bool)
     known = np.flatnonzero(is_readable(new.features))
-    own[known] = model.gaussians.predict(new.features[known])
-    is_unclaimed[known] = new.is_foreign[known] | model.gaussians.is_unusual(
+    own[known] = gaussians.predict(new.features[known])
+    is_unclaimed[known] = new.is_foreign[known] | gaussians.is_unusual(
         new.features[known], own[known], model.of_folders
     )
-    clusters = model.gaussians.judge(new.features[known], own[known], False).clusters
+    clusters = gaussians.judge(new.features[known], own[known], False).clusters
     cluster_of = dict(zip(known.tolist(), clusters.tolist()))
     images = []
     for i, path in enumerate(new.contents):
@@ -210,3 +207,14 @@ def _plan(export: Export, new: NewImages, set_aside: bool) -> list[ExportedImage
     placed = np.where(is_unclaimed & set_aside, -1, own)
     model = model._replace(features=new.features, own=placed)
     return judged(model, images, range(len(images)), are_members=False)
+
+
+def _require_gaussians(export: Export) -> tuple[FolderModel, FolderGaussians]:
+    """Return the folders of an export as a model, which must have something to go by."""
+    model = export.folder_model
+    if model.gaussians is None:
+        raise OutputFolderError(
+            f"No folder of the export in {printable(export.folder)} has images whose features are "
+            "known, so none can take new ones. Nothing was done. Put images back into folders."
+        )
+    return model, model.gaussians

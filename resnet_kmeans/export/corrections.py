@@ -152,17 +152,18 @@ def confirm_images(
     """
     asked = [os.fspath(images)] if isinstance(images, (str, os.PathLike)) else [*images]
     with editing(output_folder) as export:
-        present = [p for p in _places(export) if folder_of(p) not in ("", *NO_CLUSTER)]
+        present = _present_folders(export)
+        known = {p: folder_of(p) for p in _places(export) if folder_of(p) not in ("", *NO_CLUSTER)}
         moves: dict[str, str | None] = {}
         for named in asked:
-            path = _named_folder(export, named) or str(named).rstrip("/")
-            inside = [p for p in present if p == path or p.startswith(f"{path}/")]
+            path = _named_folder(export, present, named) or str(named).rstrip("/")
+            inside = [path] if path in known else [p for p in known if p.startswith(f"{path}/")]
             if not inside:
                 raise CurationError(
                     f"Expected images or folders of clusters in {printable(export.folder)}, got "
                     f"{printable(named)}. Nothing was done. See clusters.csv for their paths."
                 )
-            moves |= {p: folder_of(p) for p in inside}
+            moves |= {p: known[p] for p in inside}
         plan = plan_curation(export, Curation(None, None, {}, moves))
         return _move(export, "confirm", plan, dry_run)
 
@@ -173,9 +174,12 @@ def _places(export: Export) -> list[str]:
     return [place for file, place in pairs if place and file.owner is None]
 
 
-def _named_folder(export: Export, cluster: int | str) -> str:
-    """Return the present folder with this name or label, or ''."""
-    present = {folder_of(place) for place in _places(export)} - {""}
+def _present_folders(export: Export) -> set[str]:
+    return {folder_of(place) for place in _places(export)} - {""}
+
+
+def _named_folder(export: Export, present: set[str], cluster: int | str) -> str:
+    """Return the one of the present folders with this name or label, or ''."""
     label = int(cluster) if str(cluster).isdecimal() else -1
     # A folder may be called "3": its name comes before the label 3.
     if str(cluster) in present:
@@ -192,11 +196,12 @@ def require_folder(export: Export, cluster: int | str) -> str:
     CurationError
         If there is no such folder.
     """
-    if named := _named_folder(export, cluster):
+    present = _present_folders(export)
+    if named := _named_folder(export, present, cluster):
         return named
-    present = sorted({folder_of(place) for place in _places(export)} - {""}) or ["(none is left)"]
+    listed = ", ".join(map(printable, sorted(present) or ["(none is left)"]))
     raise CurationError(
-        f"Expected a label or one of the folders {', '.join(map(printable, present))}, "
+        f"Expected a label or one of the folders {listed}, "
         f"got {printable(cluster)}. Nothing was done. Choose one of these."
     )
 
@@ -246,7 +251,7 @@ def split_folder(
     """
     with editing(output_folder) as export:
         named = require_folder(export, cluster)
-        features = export.folder_model.features
+        features = export.features
         readable = is_readable(features).tolist()
         known = [i for i, p in enumerate(export.found.places) if p and folder_of(p) == named]
         known = [i for i in known if readable[i]]

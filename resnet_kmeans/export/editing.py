@@ -46,8 +46,9 @@ from resnet_kmeans.export.kept import (
     KeptNetwork,
     judged,
     keep,
+    model_folders,
     name_of_kept,
-    read_folder_model,
+    read_features,
     read_network,
 )
 from resnet_kmeans.export.survey import STAGE, Survey, survey
@@ -384,7 +385,12 @@ class Export:
     def _model_of(self, rows: Sequence[Row | None]) -> FolderModel:
         places = self._places or self.found.places
         present = [row if place else None for row, place in zip(rows, places)]
-        return read_folder_model(self.folder, self.journal, present, self.found.edited)
+        return model_folders(self.features, present)
+
+    @property
+    def features(self) -> np.ndarray:
+        """The kept features of each file; NaN if unknown."""
+        return read_features(self.folder, self.journal, self.found.edited)
 
     def images(self, rows: Sequence[Row | None]) -> list[ExportedImage]:
         """Return the rows of ``clusters.csv``, judged by what the folders contain."""

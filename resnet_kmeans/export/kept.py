@@ -124,7 +124,7 @@ def read_network(folder: Path, journal: Journal) -> KeptNetwork:
     )
 
 
-def _read_features(folder: Path, journal: Journal, step: Step) -> np.ndarray:
+def _features_of(folder: Path, journal: Journal, step: Step) -> np.ndarray:
     none, n_files = np.empty((0, 0), np.float16), len(step.files)
     try:
         kept = _read_kept(folder, journal, step.number) if n_files else None
@@ -141,22 +141,26 @@ def _read_features(folder: Path, journal: Journal, step: Step) -> np.ndarray:
     return np.where(np.isfinite(found), found, np.float16(np.nan))
 
 
-def read_folder_model(
-    folder: Path, journal: Journal, rows: Sequence[Row | None], edited: Collection[int] = ()
-) -> FolderModel:
-    """Return the folders of an export as a model, if each of its files has the row given.
+def read_features(folder: Path, journal: Journal, edited: Collection[int] = ()) -> np.ndarray:
+    """Return the kept features of each file of a journal, (n_files, c); NaN if unknown.
 
     Files that were edited, by their numbers, have other features now, which are not known.
     """
-    kept = [(len(s.files), _read_features(folder, journal, s)) for s in journal.steps]
+    kept = [(len(step.files), _features_of(folder, journal, step)) for step in journal.steps]
     width = kept[0][1].shape[1]
-    features = np.full((len(rows), width), np.nan, np.float16)
+    features = np.full((len(journal.files), width), np.nan, np.float16)
     start = 0
     for n_files, known in kept:
         if known.shape[1] == width:
             features[start : start + len(known)] = known
         start += n_files
     features[[*edited]] = np.nan
+    return features
+
+
+def model_folders(features: np.ndarray, rows: Sequence[Row | None]) -> FolderModel:
+    """Return the folders of an export as a model, if each of its files has the row given."""
+    width = features.shape[1]
     is_known = is_readable(features) if width else np.zeros(len(rows), bool)
     found = [(i, row) for i, row in enumerate(rows) if row and row.path and is_known[i]]
     inside = [(i, row, name) for i, row in found if row.cluster >= 0 and (name := _folder(row))]

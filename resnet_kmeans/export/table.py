@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from resnet_kmeans._files import replacing
 from resnet_kmeans._folder_names import TABLE
+from resnet_kmeans.clustering import DOUBTFUL
 
 CONFIRMED = "confirmed"
 
@@ -52,6 +53,11 @@ class ExportedImage(NamedTuple):
     def is_confirmed(self) -> bool:
         """Whether a person said that the image belongs to its folder."""
         return self.reason == CONFIRMED
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the image is likelier to belong to another folder."""
+        return (self.doubt or 0) > DOUBTFUL
 
 
 def write_table(folder: Path, images: Iterable[ExportedImage]) -> None:

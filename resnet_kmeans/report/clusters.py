@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnet_kmeans._folder_names import NOISE, NOISE_NAME, SET_ASIDE, SET_ASIDE_NAME
+from resnet_kmeans.clustering import DOUBTFUL
 from resnet_kmeans.exceptions import printable
 
-DOUBTFUL = 0.5  # another folder is likelier than the own one
 MAX_SHOWN = 1000  # images on the page; if there are more, it shows a sample of each cluster
 # Groups of images that are not clusters but have folders.
 _OTHERS = {NOISE: NOISE_NAME, SET_ASIDE: SET_ASIDE_NAME}

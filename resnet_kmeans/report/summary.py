@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.clustering import FolderGaussians, is_readable
+from resnet_kmeans.clustering import DOUBTFUL, FolderGaussians, is_readable
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.images import common_folder, short_name, source_name
 from resnet_kmeans.report.clusters import (
-    DOUBTFUL,
     ClusterSummary,
     in_folders,
     join_equal_names,
@@ -141,7 +140,8 @@ def summarize(
     known = None if features is None else np.asarray(features)
     if known is not None and not is_readable(known)[labels >= 0].any():
         known = None
-    found = _judge(known, labels)
+    is_judged = all(part is not None for part in (distances, doubts, suggestions))
+    found = _judge(None if is_judged else known, labels)
     distances, doubts, suggestions = (
         np.asarray(own if own is not None else computed)
         for own, computed in zip((distances, doubts, suggestions), found)
