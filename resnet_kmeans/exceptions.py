@@ -16,7 +16,10 @@ SHOWN = 5  # files that a warning lists; the rest are only counted
 def printable(value: object) -> str:
     """Return `value` as text without control or undecodable characters."""
     # A file name may contain escape codes or newlines, which must not reach a terminal.
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def list_reasons(reasons: Mapping[str, str], most: int | None = None, rest: str = "") -> str:
@@ -241,6 +244,10 @@ class WeightsMismatchError(ResNetKMeansError, ValueError):
 
 class OutputFolderError(ResNetKMeansError, ValueError):
     """Clusters cannot be written to this folder; raised with a full message."""
+
+
+class BusyFolderError(OutputFolderError):
+    """Another process is writing to the folder of an export."""
 
 
 class ClusterNameError(ResNetKMeansError, ValueError):

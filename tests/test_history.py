@@ -24,6 +24,7 @@ from resnet_kmeans.exceptions import (
     MissingImagesWarning,
     OutputFolderError,
 )
+from resnet_kmeans.export import read_export
 from tests.export_folders import contents, draw, images_in, make_images, present_rows, visible
 from tests.kills import KILLED, run_here
 
@@ -562,3 +563,57 @@ def test_an_edited_copy_is_named_and_stays(images, out):
     with pytest.warns(EditedCopiesWarning, match=r"cluster_0/a\.png"):
         undo_export(out)
     assert contents(out) == {"cluster_0/a.png": b"edited"}
+
+
+def test_a_journal_that_was_read_before_is_compared_byte_by_byte(images, out):
+    export_clusters(images, [0, 0, 1, 1], out)
+    rename_cluster(out, 0, "cats")
+    journal, log = out / JOURNAL, export_log(out)
+    known, status = journal.read_bytes(), journal.stat()
+    journal.write_bytes(known.replace(b'"time":"20', b'"time":"19', 1))
+    os.utime(journal, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [step.time[:2] for step in export_log(out)] == ["19", "20"]
+    journal.write_bytes(b"".join(known.splitlines(keepends=True)[:-1]))
+    assert [step.state for step in export_log(out)] == ["done", "interrupted"]
+    journal.write_bytes(known)
+    assert export_log(out) == log
+    first = read_export(out)
+    undo_export(out, all_steps=True)
+    export_clusters(images, [0, 1, 1, 1], out)
+    second = read_export(out)
+    assert second.id != first.id
+    assert [image.cluster for image in second.images] == [0, 1, 1, 1]
+
+
+def test_what_a_caller_changes_is_not_what_the_next_one_gets(images, out):
+    export_clusters(images, [0, 0, 1, 1], out)
+    apply_curation(out, {"moves": {"cluster_0/a.png": "cats"}}).clear()
+    undo_export(out)
+    for of in [step.of for step in export_log(out)]:
+        of.append(7)
+    state = read_export(out)
+    state.images.clear(), state.positions.clear(), state.folders.clear()
+    state.model.own[:] = 7
+    assert [step.of for step in export_log(out)] == [[], [], [2]]
+    again = read_export(out)
+    assert (len(again.images), again.positions) == (4, [0, 1, 2, 3])
+    assert again.folders == ["cluster_0", "cluster_1"]
+    assert again.model.own.tolist() == [-1] * 4  # without features
+
+
+@pytest.mark.parametrize("n_lines", [3, 4])
+def test_a_line_that_lacks_only_its_end_was_not_written(images, out, tmp_path, n_lines):
+    export_clusters(images, [0, 0, 1, 1], out)
+    export_clusters(images, [0, 0, 0, 0], tmp_path / "other")
+    rename_cluster(out, 0, "cats")
+    lines = (out / JOURNAL).read_bytes().splitlines(keepends=True)
+    written = b"".join(lines[: n_lines + 1])[:-1]
+    if n_lines == 3:  # before the first file was touched
+        undo_export(out)
+    (out / JOURNAL).write_bytes(written)
+    finish_export(out)
+    rename_cluster(out, 1, "dogs")
+    assert export_log(tmp_path / "other")  # so that nothing of the journal is known any more
+    commands = [step.command for step in export_log(out)]
+    assert commands == (["export", "rename"] if n_lines == 3 else ["export", "rename", "rename"])
+    assert {image.name for image in present_rows(out)} >= {"dogs"}

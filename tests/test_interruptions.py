@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ from resnet_kmeans import (
 )
 from resnet_kmeans.cli import main
 from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
-from tests.export_folders import contents, draw, images_in, present_rows, state_of, visible
+from resnet_kmeans.export import watching
+from tests.export_folders import contents, draw, images_in, paint, present_rows, state_of, visible
 from tests.kills import KILLED, run_here, run_in_forks, stopped, watched
 
 OLD, NEW = [0, 8, 16, 240, 248], [1, 9, 247, 120]
@@ -306,6 +308,47 @@ def test_undo_of_an_addition_that_is_killed_at_any_step_keeps_an_export_of_copie
     job = ("undo_export", str(place["out"]), {})
     check_kills(run, ALL, place, tmp_path / "snapshot", job, at_least=3)
     assert state(place) == before
+
+
+LABELS, NAMES = [0, 0, 1, 1, 1, 1], ["dark", "light"]
+SWAP = {"names": {"dark": "light", "light": "dark"}}
+MOVES = {"moves": {"dark/0.png": "light", "light/240.png": "dark", "light/248.png": None}}
+WATCHED = {  # and how many files are reported
+    "export": (lambda images, out: export_clusters(images, LABELS, out, action="move"), 6),
+    "apply": (lambda images, out: apply_curation(out, MOVES), 3),
+    "swap": (lambda images, out: apply_curation(out, SWAP), 8),  # both 0.png wait for each other
+    "undo": (lambda images, out: undo_export(out), 6),
+}
+
+
+@pytest.mark.parametrize("back", [undo_export, finish_export])
+@pytest.mark.parametrize("name", WATCHED)
+def test_a_step_reports_each_file_and_can_be_stopped_after_any(place, images, tmp_path, name, back):
+    work, n_files = WATCHED[name]
+    images += draw(place["in"] / "sub", [0])
+    paint(images[-1], 200)
+    if name != "export":
+        export_clusters(images, LABELS, place["out"], action="move", names=NAMES)
+    begin, before, every = Snapshot(place, tmp_path / "snapshot"), state(place), images_of(place)
+    seen = []
+    with watching(lambda *counts: seen.append(counts)):
+        work(images, place["out"])
+    assert seen == [(i, n_files) for i in range(1, n_files + 1)]
+    after = state(place)
+
+    def stop(n_stop, n_done, _):
+        if n_done == n_stop:
+            raise KeyboardInterrupt
+
+    for n_stop in range(1, n_files + 1):
+        begin.restore()
+        with pytest.raises(KeyboardInterrupt), watching(partial(stop, n_stop)):
+            work(images, place["out"])
+        assert every <= {*contents(place["in"].parent).values()}  # some wait, hidden
+        assert export_log(place["out"])[-1].state == "interrupted"
+        back(place["out"])  # of an undo, both complete it
+        assert state(place) == (before if back is undo_export and name != "undo" else after)
+        assert images_of(place) == every
 
 
 def interrupt(place, work, error):

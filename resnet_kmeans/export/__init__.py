@@ -9,6 +9,7 @@ from resnet_kmeans.export.corrections import (
     split_folder,
 )
 from resnet_kmeans.export.editing import ExportState, read_export
+from resnet_kmeans.export.execution import watching
 from resnet_kmeans.export.exporter import check_output_folder, export_clusters, write_export
 from resnet_kmeans.export.files import ACTIONS, Content
 from resnet_kmeans.export.history import (

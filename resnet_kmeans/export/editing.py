@@ -1,5 +1,6 @@
 """One locked read-modify-write of an export: every command on it is one of these."""
 
+import copy
 import datetime
 import functools
 import gc
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -21,6 +23,7 @@ from resnet_kmeans._files import HIDDEN_PREFIX, replacing
 from resnet_kmeans._folder_names import GENERATOR, JOURNAL, REPORT, TABLE, folder_of, label_of
 from resnet_kmeans._marks import state_folder
 from resnet_kmeans.exceptions import (
+    BusyFolderError,
     EditedCopiesWarning,
     OutputFolderError,
     list_reasons,
@@ -75,7 +78,7 @@ def lock(folder: Path, is_reading: bool = False) -> Iterator[None]:
     try:
         handle.acquire()
     except filelock.Timeout:
-        raise OutputFolderError(
+        raise BusyFolderError(
             f"Another process is writing to {printable(folder)}. Nothing was done. Wait until it "
             "has finished, or choose another folder."
         ) from None
@@ -220,17 +223,17 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
             row if row and (places[i] or not row.path) else None
             for i, row in enumerate(export.rows)
         ]
-        model = export.folder_model
+        model, images, positions = export.judge(present)
         return ExportState(
             id=journal.id,
             revision=len(journal.steps),
             folders=export.folders,
-            images=judged(model, *export.listed(present)),
+            images=images,
             moved={p: now for i, p in recorded.items() if (now := places[i]) and now != p},
             missing={p: journal.files[i].source for i, p in recorded.items() if not places[i]},
             added=export.found.added,
             model=model,
-            positions=export.listed(present)[1],
+            positions=positions,
             network=functools.partial(read_network, export.folder, journal),
         )
 
@@ -327,6 +330,10 @@ def _copy_records(source: Path, target: Path, with_journal: bool = True) -> None
                 shutil.copyfile(file, part)
 
 
+# What `Export.judge` returned last, and for what: the same is asked for again after each command.
+_judged: tuple[Any, tuple[FolderModel, list[ExportedImage], list[int]]] | None = None
+
+
 class Export:
     """An export while it is locked.
 
@@ -346,7 +353,6 @@ class Export:
         self.folder, self.journal, self.trust = folder, journal, trust
         self._found: Survey | None = None
         self._places: list[str | None] | None = None  # after a step was carried out
-        self._judged: tuple[list[Row | None], list[ExportedImage]] | None = None
 
     def survey(self, read: bool = False) -> Survey:
         """Look where the files are now, and read them if `read` is true."""
@@ -380,12 +386,12 @@ class Export:
     @property
     def folder_model(self) -> FolderModel:
         """The folders as they are, as a model."""
-        return self._model_of(self.rows)
+        return self._model_of(self.features, self.rows)
 
-    def _model_of(self, rows: Sequence[Row | None]) -> FolderModel:
+    def _model_of(self, features: np.ndarray, rows: Sequence[Row | None]) -> FolderModel:
         places = self._places or self.found.places
         present = [row if place else None for row, place in zip(rows, places)]
-        return model_folders(self.features, present)
+        return model_folders(features, present)
 
     @property
     def features(self) -> np.ndarray:
@@ -394,9 +400,21 @@ class Export:
 
     def images(self, rows: Sequence[Row | None]) -> list[ExportedImage]:
         """Return the rows of ``clusters.csv``, judged by what the folders contain."""
-        if self._judged is None or self._judged[0] != rows:
-            self._judged = [*rows], judged(self._model_of(rows), *self.listed(rows))
-        return self._judged[1]
+        return self.judge(rows)[1]
+
+    def judge(
+        self, rows: Sequence[Row | None]
+    ) -> tuple[FolderModel, list[ExportedImage], list[int]]:
+        """Return the folders as a model, the images as judged by it, and their numbers."""
+        global _judged
+        features, places = self.features, self._places or self.found.places
+        given = features.tobytes(), [*self.journal.files], [*map(bool, places)], [*rows]
+        known = _judged
+        if known is None or known[0] != given:
+            model, (images, numbers) = self._model_of(features, rows), self.listed(rows)
+            _judged = known = given, (model, judged(model, images, numbers), numbers)
+        model, images, numbers = known[1]
+        return copy.deepcopy(model), [*images], [*numbers]
 
     def require_finished(self) -> None:
         """Check that no command was interrupted.

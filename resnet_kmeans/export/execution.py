@@ -3,9 +3,11 @@
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeVar
 
 from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans._folder_names import JOURNAL, UNREADABLE, folder_of, label_of, name_key
@@ -28,6 +30,34 @@ from resnet_kmeans.export.survey import STAGE, Survey
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 DELETED = "deleted before it could be exported"
 EDITED, TAKEN = "differs from its source", "its source path is taken by another file: {}"
+
+T = TypeVar("T")
+Move = tuple[str, str, str]  # the path of a file in the staging folder, now, and then
+_report: ContextVar[Callable[[int, int], None]] = ContextVar("what `watching` was given")
+
+
+@contextmanager
+def watching(report: Callable[[int, int], None]) -> Iterator[None]:
+    """Let a function follow the steps that this thread carries out meanwhile, and stop them.
+
+    Parameters
+    ----------
+    report : callable
+        Called with the numbers of files that are done and to be done, after each file that is
+        moved, placed or returned. If it raises an exception, the step is interrupted between two
+        files, as by Ctrl-C: `finish_export` completes it, and `undo_export` takes it back.
+
+    Examples
+    --------
+    >>> from resnet_kmeans.export import undo_export, watching
+    >>> with watching(lambda n_done, n_files: print(n_done, "of", n_files)):  # doctest: +SKIP
+    ...     paths = undo_export("clusters")
+    """
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
 
 
 @contextmanager
@@ -54,7 +84,7 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
 def row_at(row: Row, place: str, label: int) -> Row:
     """Return the row of a file that a person moved to another place, which has this label."""
     if label == row.cluster:
-        return row._replace(path=place)
+        return row if place == row.path else row._replace(path=place)
     # The distance and reason of another cluster would be wrong here.
     return Row(place, label, is_confirmed=True)
 
@@ -77,8 +107,8 @@ class Work:
     ----------
     rows : dict of int to (Row or None)
         The rows of the files that the step concerns: as planned, or else as they will be.
-    others : list of (str, str, str)
-        Files of other people that move along: their path in the staging folder, now, and then.
+    others : list of Move
+        Files of other people that move along.
     stuck, kept : dict of str to str
         Why files stay where they are, by path; `kept` are copies that are not ours any more.
     """
@@ -88,6 +118,7 @@ class Work:
         self.stuck: dict[str, str] = {}
         self.kept: dict[str, str] = {}
         self.made: set[str] = set()  # folders that are there for sure
+        self.n_done = self.n_files = 0  # a file that waits in the staging folder counts twice
         self.rows = {i: self.wanted(i) for i in journal.earlier}
         self.others = self.find_others()
         self.find_free_paths()
@@ -107,7 +138,7 @@ class Work:
             return row_at(row, place, label if label < len(folders) else row.cluster)
         return row._replace(path=f"{os.path.dirname(row.path)}/{os.path.basename(place)}")
 
-    def find_others(self) -> list[tuple[str, str, str]]:
+    def find_others(self) -> list[Move]:
         """Return the files of other people that move along."""
         last, steps = self.journal.last, self.journal.steps
         targets: dict[Identity, str] = {}
@@ -206,7 +237,10 @@ class Work:
         left = [row.path for row in self.journal.earlier.values() if row and row.path]
         left += [place for i in self.rows if (place := self.found.places[i])]
         left += [before for _, before, _ in self.others]
-        for i, place in self.returned.items():
+        moves, returned, placed = self.find_moves(), self.returned, self.placed
+        waiting = _waiting(moves)
+        self.n_files = len(returned) + len(moves) + len(waiting) + len(placed)
+        for i, place in self._reporting(returned.items()):
             try:
                 reason = self.reason_stuck(i, place) or self._return(i, place)
             except OSError as error:
@@ -218,41 +252,50 @@ class Work:
             elif reason:
                 self.stuck[place] = reason
                 self.rows[i] = self._staying(i, place)
-        self._move_within()
+        self._move_within(moves, waiting)
         known: dict[int, Identity] = {}
-        for i, path in self.placed.items():
+        for i, path in self._reporting(placed.items()):
             if self._place(i, path):
                 known[i] = identity(os.lstat(self.folder / path))
         remove_emptied(self.folder, [*left, f"{STAGE}/"])
         return known
 
+    def _reporting(self, files: Iterable[T]) -> Iterator[T]:
+        """Yield files, and say after each that it is done."""
+        report = _report.get(None)
+        for file in files:
+            yield file
+            self.n_done += 1
+            if report:
+                report(self.n_done, self.n_files)
+
     def _staying(self, i: int, place: str) -> Row:
         earlier = self.journal.earlier[i]
         return earlier._replace(path=place) if earlier else Row(place, UNREADABLE)
 
-    def _move_within(self) -> None:
-        """Move files within the folder, some of them through the staging folder."""
-        # Two files may swap paths, so a file whose new path is still taken waits in the staging
-        # folder, under its number. Until all of these wait, no file arrives at a path that
-        # another leaves.
-        moves = [
+    def find_moves(self) -> list[Move]:
+        """Return the files that move within the folder."""
+        own = [
             (f"{STAGE}/{i}", place, row.path)
             for i, row in self.rows.items()
             if row and row.path and (place := self.found.places[i]) and place != row.path
         ]
+        return own + self.others
+
+    def _move_within(self, moves: list[Move], waiting: set[Move]) -> None:
+        """Move files within the folder, some of them through the staging folder."""
         held = {*self.stuck, *self.kept}  # they have not left, as was planned
-        moves += [other for other in self.others if other[2] not in held]
-        left = {name_key(before) for _, before, _ in moves}
-        waiting = {move for move in moves if name_key(move[2]) in left or move[0] == move[1]}
-        for move in moves:
+        blocked = {other for other in self.others if other[2] in held}
+        for move in self._reporting(moves):
             stage, before, after = move
             target = stage if move in waiting else after
-            if before != target:
+            if before != target and move not in blocked:
                 self._rename(before, target)
         remove_emptied(self.folder, (before for _, before, _ in moves))
         self.made.clear()
-        for stage, _, after in waiting:
-            self._rename(stage, after)
+        for move in self._reporting(waiting):
+            if move not in blocked:
+                self._rename(move[0], move[2])
 
     def _rename(self, before: str, after: str) -> None:
         self._make_folder(after)
@@ -323,6 +366,14 @@ class Work:
             part = source.with_name(f"{HIDDEN_PREFIX}{self.journal.mark}.part")
             move_file(path, source, part)
         return ""
+
+
+def _waiting(moves: list[Move]) -> set[Move]:
+    """Return the files that wait in the staging folder until their new paths are free."""
+    # Two files may swap paths. Until all that have to wait do so, no file arrives at a path that
+    # another leaves.
+    left = {name_key(before) for _, before, _ in moves}
+    return {move for move in moves if name_key(move[2]) in left or move[0] == move[1]}
 
 
 def missing_from(journal: Journal, found: Survey, rows: dict[int, Row | None]) -> dict[str, str]:

@@ -81,7 +81,7 @@ def export_log(folder: str | os.PathLike[str]) -> list[LoggedStep]:
         state = "done" if step.of or step.number in journal.applied else "undone"
         state = "interrupted" if is_under_way else state
         n_images = len(changed & images)
-        entry = LoggedStep(step.number, step.time, step.command, n_images, state, step.of)
+        entry = LoggedStep(step.number, step.time, step.command, n_images, state, [*step.of])
         logged.append(entry)
     return logged
 

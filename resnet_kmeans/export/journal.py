@@ -124,9 +124,9 @@ class Journal:
             found += [Change(i, a, b) for i, b, a in earlier] if is_undo else earlier
         return found
 
-    def with_step(self, step: Step) -> "Journal":
-        """Return the journal with another step, as if that had been carried out as planned."""
-        journal = replace(
+    def copy(self) -> "Journal":
+        """Return a journal that can change without this one; their steps are the same."""
+        return replace(
             self,
             steps=[*self.steps],
             files=[*self.files],
@@ -134,7 +134,12 @@ class Journal:
             known=dict(self.known),
             applied=[*self.applied],
             undone=[*self.undone],
+            strange={*self.strange},
         )
+
+    def with_step(self, step: Step) -> "Journal":
+        """Return the journal with another step, as if that had been carried out as planned."""
+        journal = self.copy()
         journal.add(step)
         return journal
 
@@ -172,6 +177,17 @@ class Journal:
     def _apply_last(self) -> None:
         self.applied += self.last.of or [self.last.number]
         self.undone = self.undone[: -len(self.last.of)] if self.last.of else []
+
+
+class _Known(NamedTuple):
+    """A journal that was read before: what follows from these bytes for a user."""
+
+    content: bytes
+    user: str  # the mark of no text
+    journal: Journal
+
+
+_last = _Known(b"", "", Journal(""))  # of one export, as it may be large
 
 
 def append_step(folder: Path, journal: Journal) -> None:
@@ -263,13 +279,21 @@ def _read(path: Path) -> Journal:
     # A link could lead to the journal of another export, and a pipe would block.
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise ValueError("not a regular file")
-    journal = Journal("")
+    global _last
     with open(path, "rb") as file:
+        # A journal grows at its end, so only what was added since is parsed.
+        known = _last
+        if file.read(len(known.content)) != known.content or known.user != mark_of():
+            known = _Known(b"", mark_of(), Journal(""))
+            file.seek(0)
+        journal, lines = known.journal.copy(), [known.content]
         for raw in file:
             try:
+                if not raw.endswith(b"\n"):  # the next line would be appended to this one
+                    raise ValueError("cut short")
                 line = json.loads(raw)
             except ValueError:
-                # Only a whole object is valid JSON, so the line was cut short by a kill.
+                # A kill cut the line short: only a whole object is valid JSON.
                 if file.read(1) or not journal.size:
                     raise
                 break
@@ -282,8 +306,10 @@ def _read(path: Path) -> Journal:
                 journal.id = str(line["export"])
             _take(journal, line, raw.rstrip(b"\n"))
             journal.size += len(raw)
+            lines.append(raw)
     if not journal.steps:
         raise ValueError("without a step")
+    _last = known._replace(content=b"".join(lines), journal=journal.copy())
     return journal
 
 

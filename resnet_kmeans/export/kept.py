@@ -126,8 +126,10 @@ def read_network(folder: Path, journal: Journal) -> KeptNetwork:
 
 def _features_of(folder: Path, journal: Journal, step: Step) -> np.ndarray:
     none, n_files = np.empty((0, 0), np.float16), len(step.files)
+    if not n_files:
+        return none
     try:
-        kept = _read_kept(folder, journal, step.number) if n_files else None
+        kept = _read_kept(folder, journal, step.number)
         found = none if kept is None else kept.arrays["features"]
         if found.ndim != 2 or found.dtype != np.float16 or len(found) > n_files:
             raise ModelFileError(
@@ -191,10 +193,12 @@ def judged(
     return [
         image
         if is_unknown
-        else image._replace(
-            distance=None if distance != distance else round(distance, 3),
-            doubt=None if doubt != doubt else 0.0 if image.is_confirmed else round(doubt, 3),
-            suggestion=model.names[other] if other >= 0 else "",
+        else ExportedImage(
+            *image[:4],
+            None if distance != distance else round(distance, 3),
+            image.reason,
+            None if doubt != doubt else 0.0 if image.is_confirmed else round(doubt, 3),
+            model.names[other] if other >= 0 else "",
         )
         for image, (distance, doubt, other, _, is_unknown) in zip(images, values)
     ]

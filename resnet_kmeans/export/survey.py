@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,23 +68,25 @@ def survey(folder: Path, journal: Journal, *, read: bool = False, trust: bool = 
 class _Search:
     def __init__(self, folder: Path, journal: Journal, trust: bool):
         self.folder, self.journal = folder, journal
-        everything = dict(_files(folder))
-        self.files = {p: s for p, s in everything.items() if not stat.S_ISDIR(s.st_mode)}
         self.found = Survey([None] * len(journal.files))
-        self.found.folders = [path for path in everything if path not in self.files]
+        self.files = dict(_files(os.path.join(folder, ""), "", self.found.folders))
+        self.identities = {path: identity(status) for path, status in self.files.items()}
         # A link is recognized by where it leads, which a stranger may have chosen.
         brought = set() if trust else journal.brought_by_strangers
         strange = {i for i in brought if journal.files[i].action == "symlink"}
-        self.wanted = [i for i in range(len(journal.files)) if self.paths(i) and i not in strange]
+        expected = {i: self.expected(i) for i in range(len(journal.files)) if i not in strange}
+        self.paths = {i: paths for i, paths in expected.items() if paths}
 
     def run(self, read: bool) -> Survey:
-        self.take({i: [f"{STAGE}/{i}"] for i in self.wanted}, is_known=False)
+        if STAGE in self.found.folders:
+            for i in self.paths:
+                self.take(i, [f"{STAGE}/{i}"], is_known=False)
         self.find_links()
         if not read:
             self.find_unchanged()
         self.find_by_content()
         self.find_edited()
-        self.found.others = {path: identity(status) for path, status in self.files.items()}
+        self.found.others = {path: self.identities[path] for path in self.files}
         self.found.added = [
             path
             for path in self.found.others
@@ -97,22 +99,22 @@ class _Search:
 
     @property
     def left(self) -> list[int]:
-        return [i for i in self.wanted if self.found.places[i] is None]
+        return [i for i in self.paths if self.found.places[i] is None]
 
-    def paths(self, i: int) -> list[str]:
+    def expected(self, i: int) -> list[str]:
         """Return the paths that a file should have now, or had before an unfinished step."""
         rows = [self.journal.rows[i]]
         rows += [] if self.journal.is_finished else [self.journal.earlier.get(i)]
         return [row.path for row in rows if row and row.path]
 
-    def take(self, paths: dict[int, list[str]], is_known: bool = True) -> None:
-        """Set the place of each file to the first of its paths that no other has."""
-        for i, candidates in paths.items():
-            if (path := next((p for p in candidates if p in self.files), None)) is not None:
+    def take(self, i: int, paths: Iterable[str], is_known: bool = True) -> None:
+        """Set the place of a file to the first of its paths that no other has."""
+        for path in paths:
+            if self.files.pop(path, None):
                 self.found.places[i] = path
-                status = self.files.pop(path)
                 if is_known:
-                    self.found.known[i] = identity(status)
+                    self.found.known[i] = self.identities[path]
+                return
 
     def find_links(self) -> None:
         links = [i for i in self.left if self.journal.files[i].action == "symlink"]
@@ -124,8 +126,7 @@ class _Search:
 
     def find_unchanged(self) -> None:
         known = self.journal.known
-        identities = {path: identity(status) for path, status in self.files.items()}
-        self.match([i for i in self.left if i in known], identities, lambda i: known[i])
+        self.match([i for i in self.left if i in known], self.identities, known.__getitem__)
 
     def find_by_content(self) -> None:
         """Read the files that have the size of one that is not found yet."""
@@ -145,26 +146,28 @@ class _Search:
     ) -> None:
         """Take files with an equal value: at an own path, then of an own name, then any."""
         # Among files of equal value, each should keep its own path, or at least its name.
-        own = {i: [p for p in self.paths(i) if values.get(p) == value_of(i)] for i in wanted}
-        self.take(own)
+        for i in wanted:
+            value = value_of(i)
+            self.take(i, [p for p in self.paths[i] if values.get(p) == value])
         # What is at its source is not here as well, except at its own path: that of a copy that
         # was interrupted.
-        wanted = [i for i in wanted if not self.may_be_elsewhere(i)]
-        for with_name in (True, False):
+        left = [i for i in wanted if self.found.places[i] is None and not self.may_be_elsewhere(i)]
+        for with_name in (True, False) if left else ():
             free = defaultdict(list)
             for path in reversed([path for path in values if path in self.files]):
                 free[values[path], os.path.basename(path) * with_name].append(path)
-            for i in [i for i in wanted if self.found.places[i] is None]:
-                names = {os.path.basename(path) * with_name for path in self.paths(i)}
+            for i in [i for i in left if self.found.places[i] is None]:
+                names = {os.path.basename(path) * with_name for path in self.paths[i]}
                 same = [free[value_of(i), name] for name in sorted(names)]
                 if found := next(filter(None, same), None):
-                    self.take({i: [found.pop()]})
+                    self.take(i, [found.pop()])
 
     def find_edited(self) -> None:
         """Take what is at the path of a file with another content, but no link in its place."""
         regular = {p for p, s in self.files.items() if stat.S_ISREG(s.st_mode)}
         left = [i for i in self.left if not self.may_be_elsewhere(i)]
-        self.take({i: [p for p in self.paths(i) if p in regular] for i in left}, is_known=False)
+        for i in left:
+            self.take(i, [p for p in self.paths[i] if p in regular], is_known=False)
         placed = [i for i in left if self.found.places[i] is not None]
         # What could not be read when it was exported cannot be compared.
         self.found.edited |= {i for i in placed if self.journal.files[i].content is not None}
@@ -176,24 +179,20 @@ class _Search:
         return is_under_way and is_moved and os.path.lexists(self.source(i))
 
 
-def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the path and status of all in a folder, except its hidden records."""
-    top = os.path.join(folder, "")
-    for path, status in _walk(top, ""):
-        name = path.partition("/")[0]
-        if name == STAGE or not (name.startswith(HIDDEN_PREFIX) or path in (TABLE, REPORT)):
-            yield path, status
-
-
-def _walk(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+def _files(folder: str, prefix: str, folders: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the path and status of each file except hidden records; append to `folders`."""
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
+        name, path = entry.name, prefix + entry.name
+        is_record = name.startswith(HIDDEN_PREFIX) or name in (TABLE, REPORT)
+        if is_record and not prefix and name != STAGE:
+            continue
         if entry.is_dir(follow_symlinks=False):
-            yield prefix + entry.name, entry.stat(follow_symlinks=False)
-            yield from _walk(entry.path, f"{prefix}{entry.name}/")
+            folders.append(path)
+            yield from _files(entry.path, f"{path}/", folders)
         elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
-            yield prefix + entry.name, entry.stat(follow_symlinks=False)
+            yield path, entry.stat(follow_symlinks=False)
 
 
 def _target(path: Path) -> str | None:

@@ -10,6 +10,7 @@ from resnet_kmeans._folder_names import TABLE
 from resnet_kmeans.clustering import DOUBTFUL
 
 CONFIRMED = "confirmed"
+FORMULA = {*"=+-@\t\r\n"}  # how a text begins that a spreadsheet would run
 
 
 class ExportedImage(NamedTuple):
@@ -67,11 +68,10 @@ def write_table(folder: Path, images: Iterable[ExportedImage]) -> None:
         replacing(folder / TABLE) as part,
         open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        writer = csv.writer(file)
-        for row in [ExportedImage._fields, *images]:
-            writer.writerow([_without_formula(cell) for cell in row])
+        rows = [ExportedImage._fields, *images]
+        csv.writer(file).writerows([_without_formula(cell) for cell in row] for row in rows)
 
 
 def _without_formula(cell: Any) -> Any:
     """Put an apostrophe in front of a text that a spreadsheet would run as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple("=+-@\t\r\n")) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell
