@@ -277,7 +277,7 @@ def test_any_clusterer_makes_folders_that_receive_images(clusterer, tmp_path):
     clusterer.set_params(clusterer=AgglomerativeClustering(2)).fit(tmp_path / "in")
     clusterer.export(tmp_path / "out")
     first, second = add_images(tmp_path / "out", draw(tmp_path / "new", [1, 201]))
-    assert (first.doubt, second.doubt) == (0, 0)
+    assert max(first.doubt, second.doubt) < 0.05
     assert first.name != second.name
 
 

@@ -1,6 +1,7 @@
 """Makes the steps between features and labels."""
 
 import logging
+import re
 from inspect import signature
 from numbers import Integral
 from typing import Any
@@ -161,6 +162,10 @@ def _n_clusters_name(clusterer: Any) -> str | None:
     return names[0] if names and parameters[names[0]] is not None else None
 
 
+# A path that is absolute on any system, as a whole or in quotes, and its last part.
+_ABSOLUTE = re.compile(r"""(^|['"])(?:[A-Za-z]:)?[/\\][^'"\n]*[/\\]([^'"/\\\n]+)""", re.MULTILINE)
+
+
 def describe_fit(clusterer: Any) -> dict[str, str]:
     """Return a description of a clustering: parameters, fitted steps, network, versions."""
     facts: dict[str, Any] = {"Clusters": len(getattr(clusterer, "cluster_centers_", [])) or None}
@@ -172,4 +177,5 @@ def describe_fit(clusterer: Any) -> dict[str, str]:
     facts["Seed"] = getattr(clusterer, "random_state", None)
     facts["Clusterer"] = repr(clusterer)
     facts["Versions"] = ", ".join(f"{name} {number}" for name, number in library_versions().items())
-    return {name: str(value) for name, value in facts.items()}
+    # The description is part of pages that are sent to somebody, whom folders do not concern.
+    return {name: _ABSOLUTE.sub(r"\1\2", str(value)) for name, value in facts.items()}
