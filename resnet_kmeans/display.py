@@ -17,6 +17,8 @@ from resnet_kmeans.clustering import silhouette_sample
 from resnet_kmeans.report import TILE, ClusteringDisplay, color, make_tile, pin, take_axes
 
 GAP = 4  # pixels between the images of a contact sheet
+MAX_PINNED = 48  # images around a map; more would be too small
+LINE_HEIGHT = 1.2  # of names, in font sizes
 
 
 class ContactSheetDisplay(ClusteringDisplay):
@@ -53,10 +55,13 @@ class ContactSheetDisplay(ClusteringDisplay):
             The display itself.
         """
         clusters = self.summary.clusters
+        n_images = min(n_images, max(cluster.n_typical for cluster in clusters))
         # In inches: one per image, and space for the names on the left.
         ax = take_axes(self, ax, (n_images + 1.5, len(clusters) + 0.2))
+        ax.set_anchor("W")  # constrained layout cuts off names at the left of a centered image
         side = TILE + GAP
-        sheet = Image.new("RGB", (side * n_images, side * len(clusters)), "white")
+        # Transparent, for the background of any style.
+        sheet = Image.new("RGBA", (side * n_images, side * len(clusters)))
         for row, cluster in enumerate(clusters):
             # After the typical images, `shown` lists the most doubtful ones.
             for column, i in enumerate(cluster.shown[: min(n_images, cluster.n_typical)]):
@@ -64,7 +69,7 @@ class ContactSheetDisplay(ClusteringDisplay):
                 sheet.paste(tile, (side * column + GAP // 2, side * row + GAP // 2))
         ax.imshow(np.asarray(sheet))
         names = [f"{c.name}\n{c.size} image{'s' * (c.size != 1)}" for c in clusters]
-        ax.set_yticks(side * (np.arange(len(clusters)) + 0.5), names)
+        _fit_row_names(ax, side * (np.arange(len(clusters)) + 0.5), names)
         ax.set_xticks([])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
@@ -106,21 +111,23 @@ class SilhouetteDisplay(ClusteringDisplay):
         silhouettes = self._silhouettes()
         self._check_features(len(silhouettes) > 0)
         mean = float(np.nanmean(silhouettes))
-        ax = take_axes(self, ax, (6.4, 4.8))
-        start, ticks = 0, []
         clusters = [cluster for cluster in self.summary.clusters if cluster.label >= 0]
+        ax = take_axes(self, ax, (6.4, max(4.8, 0.25 * len(clusters))))
+        usual = np.count_nonzero(~np.isnan(silhouettes)) / len(clusters)
+        start, ticks = 0.0, []
         for number, cluster in enumerate(clusters):
             values = silhouettes[self.summary.labels == cluster.label]
             values = np.sort(values[~np.isnan(values)])
-            rows = np.arange(start, start + len(values))
-            ax.fill_betweenx(rows, 0, values, step="mid", color=color(number), linewidth=0)
-            ticks.append(start + len(values) / 2)
-            # The gap between clusters is 1% of the height, however many images there are.
-            start += len(values) + max(2, len(self.summary.labels) // 100)
-        ax.axvline(mean, color="0.4", linestyle="--", linewidth=1)
-        ax.set_yticks(ticks, [cluster.name for cluster in clusters])
-        ax.set(xlabel="silhouette", title=f"mean {mean:.2f}")
-        ax.invert_yaxis()
+            # The name of a small cluster takes as much space as others.
+            height = max(len(values), usual / 2)
+            rows = start + (height - len(values)) / 2 + np.arange(len(values) + 1)
+            bars = {"fill": True, "color": color(number)}
+            ax.stairs(values, rows, orientation="horizontal", **bars)
+            ticks.append(start + height / 2)
+            start += height + usual / 5
+        ax.axvline(mean, color=ax.title.get_color(), linestyle="--", linewidth=1)
+        ax.set(xlabel="silhouette", title=f"mean {mean:.2f}", ylim=(start, -usual / 5))
+        _fit_row_names(ax, ticks, [cluster.name for cluster in clusters])
         return self
 
     def _silhouettes(self) -> np.ndarray:
@@ -164,7 +171,8 @@ class ClusterMapDisplay(ClusteringDisplay):
         ax : matplotlib Axes, default=None
             Axes to draw on; None creates a figure.
         thumbnails : bool, default=True
-            Whether to draw the most typical image of each cluster as well.
+            Whether to draw the most typical image of each cluster beside the map, for up to 48
+            clusters, the largest.
 
         Returns
         -------
@@ -175,14 +183,20 @@ class ClusterMapDisplay(ClusteringDisplay):
         self._check_features(len(summary.mapped))
         ax = take_axes(self, ax, (7.0, 7.0))
         for number, cluster in enumerate(summary.clusters):
-            own = summary.labels[summary.mapped] == cluster.label
-            points = summary.positions[own]
+            points = summary.positions[summary.labels[summary.mapped] == cluster.label]
             ax.scatter(*points.T, s=12, color=color(number), label=cluster.name)
-            if thumbnails:
-                middle = summary.positions[summary.mapped == cluster.shown[0]][0]
-                pin(ax, middle, summary.images[cluster.shown[0]], color(number))
+        if thumbnails:
+            self._pin_typical(ax)
         ax.set(xticks=[], yticks=[], aspect="equal", title=summary.projection.split(":")[0])
         return self
+
+    def _pin_typical(self, ax: Any) -> None:
+        """Draw the most typical image of each of the largest clusters around the map."""
+        places = dict(zip(self.summary.mapped.tolist(), self.summary.positions))
+        largest = sorted(enumerate(self.summary.clusters), key=lambda pair: -pair[1].size)
+        typical = [(cluster.shown[0], color(number)) for number, cluster in largest]
+        pins = [(places[i], self.summary.images[i], edge) for i, edge in typical if i in places]
+        pin(ax, *zip(*pins[:MAX_PINNED]))
 
 
 class NClustersDisplay:
@@ -267,11 +281,14 @@ class NClustersDisplay:
             The display itself.
         """
         ax = take_axes(self, ax, (6.4, 4.0))
+        from matplotlib.ticker import MaxNLocator
+
         numbers, scores, *_ = zip(*self.table)
         ax.plot(numbers, scores, marker="o", color=color(0))
         if self.chosen is not None:
-            ax.axvline(self.chosen, color="0.4", linestyle="--", linewidth=1)
+            ax.axvline(self.chosen, color=ax.title.get_color(), linestyle="--", linewidth=1)
             ax.set_title(f"{self.chosen} clusters")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="number of clusters", ylabel="score")
         return self
 
@@ -310,9 +327,11 @@ class ConfusionDisplay:
             The display itself.
         """
         counts, (height, width) = self.evaluation.counts, self.evaluation.counts.shape
-        ax = take_axes(self, ax, (0.35 * width + 2.5, 0.35 * height + 2))
+        # At least 5 inches, which the title takes.
+        ax = take_axes(self, ax, (max(5, 0.35 * width + 2.5), 0.35 * height + 2))
         shares = counts / counts.sum(axis=1, keepdims=True)
-        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        # Square cells would not leave the space that constrained layout keeps for the names.
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         ax.set_xticks(range(width), self.evaluation.clusters, rotation=90)
         ax.set_yticks(range(height), self.evaluation.classes)
         for row, column in zip(*np.nonzero(counts)):
@@ -322,3 +341,14 @@ class ConfusionDisplay:
         found = self.evaluation
         ax.set(title=f"AMI {found.ami:.2f}, ARI {found.ari:.2f}, accuracy {found.accuracy:.2f}")
         return self
+
+
+def _fit_row_names(ax: Any, places: Any, names: Sequence[str]) -> None:
+    """Label rows of the axes, in letters so small that neighbors do not overlap."""
+    ax.set_yticks(places, names)
+    ax.apply_aspect()  # an image that is narrower than its axes lowers them
+    heights = ax.transData.transform([(0, place) for place in places])[:, 1]
+    pitch = np.abs(np.diff(heights)).min(initial=np.inf) * 72 / ax.figure.dpi  # in points
+    lines = 1 + names[0].count("\n")
+    usual = ax.get_yticklabels()[0].get_fontsize()
+    ax.tick_params("y", labelsize=min(usual, pitch / lines / LINE_HEIGHT))

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import ImageOps
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from resnet_kmeans.report.summary import ClusteringSummary, read_clusterer, summarize
 from resnet_kmeans.report.thumbnails import make_tile
@@ -11,6 +14,7 @@ from resnet_kmeans.report.thumbnails import make_tile
 TILE = 124  # side of an image, in pixels
 # matplotlib's largest qualitative palette; colors repeat after 20 clusters.
 PALETTE = "tab20"
+PIN_GAP = 0.05  # between a map of side 1 and the images around it; points have a radius
 
 
 class ClusteringDisplay:
@@ -123,10 +127,24 @@ def color(number: int) -> Any:
     return palette(order[number % palette.N])
 
 
-def pin(ax: Any, point: np.ndarray, image: Any, edge: Any) -> None:
-    """Draw an image at a point of the axes, in a frame of a given color."""
-    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+def pin(ax: Any, points: Any, images: Sequence[Any], colors: Sequence[Any]) -> None:
+    """Draw images around a map in the unit square, each joined to its point by a line."""
+    from matplotlib.colors import to_hex
 
-    frame = {"edgecolor": edge, "linewidth": 2, "boxstyle": "square,pad=0.05"}
-    picture = OffsetImage(np.asarray(make_tile(image, TILE)), zoom=0.32)
-    ax.add_artist(AnnotationBbox(picture, tuple(point), bboxprops=frame, pad=0.1))
+    n_side = max(6, -(-len(images) // 4))  # images on each side; fewer would be large
+    along = (np.arange(n_side) + 0.5) * 2 / n_side - 1
+    inner = np.array([(x, y) for x in along for y in (-1, 1)])
+    inner = np.concatenate([inner, inner[:, ::-1]])
+    # The least total length of straight lines leaves none that cross. As they end at the inner
+    # edge of the ring, they pass no other image.
+    edges = 0.5 + (0.5 + PIN_GAP) * inner
+    _, slots = linear_sum_assignment(cdist(points, edges))
+    half = 0.46 * (1 + 2 * PIN_GAP) / n_side  # less than half of a slot
+    for point, image, edge, slot in zip(points, images, colors, slots):
+        ax.plot(*zip(point, edges[slot]), color=edge, linewidth=0.8, zorder=0.5)
+        # An end at +-1 is the side on which the image lies; the other coordinate is less.
+        x, y = edges[slot] + half * np.trunc(inner[slot])
+        tile = ImageOps.expand(make_tile(image, TILE), TILE // 20, to_hex(edge))
+        ax.imshow(tile, extent=(x - half, x + half, y - half, y + half))
+    margin = PIN_GAP + 2.2 * half
+    ax.set(xlim=(-margin, 1 + margin), ylim=(-margin, 1 + margin))
