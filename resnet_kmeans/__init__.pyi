@@ -26,5 +26,6 @@ from .model_selection import modularity_scorer as modularity_scorer
 from .model_selection import silhouette_scorer as silhouette_scorer
 from .name_suggestions import suggest_cluster_names as suggest_cluster_names
 from .report import write_report as write_report
+from .server import open_export as open_export
 
 __version__: str

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,17 @@ from resnet_kmeans.export import (
     undo_export,
 )
 from resnet_kmeans.images import images_of, is_image, open_upright, read_file
-from resnet_kmeans.report import ExportView, write_report
+from resnet_kmeans.report import (
+    MAX_SHOWN,
+    ClusteringSummary,
+    ExportView,
+    summarize,
+    write_page,
+)
 
 logger = logging.getLogger(__name__)
+
+BY_HAND = 10**9  # from here on, images that were added by hand have their numbers
 
 
 def add_images(
@@ -209,7 +217,35 @@ def write_export_report(folder: str | os.PathLike[str]) -> Path:
     PosixPath('clusters/report.html')
     """
     output = Path(folder)
-    state = read_export(output)
+    summary, view = summarize_export(output, read_export(output))
+    return write_page(summary, output / REPORT, view)
+
+
+def summarize_export(
+    folder: str | os.PathLike[str],
+    state: ExportState,
+    *,
+    max_shown: int | None = MAX_SHOWN,
+    projection: str | None = "auto",
+) -> tuple[ClusteringSummary, ExportView]:
+    """Summarize the present contents of an export, for a page.
+
+    Parameters
+    ----------
+    folder : str or path-like
+    state : ExportState
+        What `read_export` returned.
+    max_shown : int or None, default=1000
+        Number of images that the page shows; None shows all.
+    projection : {"auto", "pca", "tsne", "umap"} or None, default="auto"
+        Method that computes the map; None computes none.
+
+    Raises
+    ------
+    OutputFolderError
+        If no image is there.
+    """
+    output, root = Path(folder), os.path.abspath(folder)
     added = [path for path in state.added if folder_of(path) and is_image(path)]
     rows = state.images + [_row_by_hand(output, path) for path in added]
     if not rows:
@@ -217,27 +253,31 @@ def write_export_report(folder: str | os.PathLike[str]) -> Path:
             f"No image of the export in {printable(folder)} can be found there. Nothing was "
             "written. Put the images back; links of another user are not followed."
         )
-    paths = [row.exported_path if _folder(row) else None for row in rows]
-    labels, names = _label(state, rows)
+    folders = [_folder(row) for row in rows]
+    paths = [row.exported_path if inside else None for row, inside in zip(rows, folders)]
+    labels, names = _label(state, folders)
     label_of = {name: label for label, name in names.items()}
     features = np.full((len(rows), state.model.features.shape[1]), np.nan, np.float32)
     features[: len(state.images)] = state.model.features[state.positions]
-    return write_report(
+    numbers = [*state.positions, *range(BY_HAND, BY_HAND + len(added))]
+    summary = summarize(
+        [f"{root}/{path}" if path else row.source_path for path, row in zip(paths, rows)],
         labels,
-        output / REPORT,
-        images=[output / path if path else row.source_path for path, row in zip(paths, rows)],
+        features=features if features.size else None,
         distances=[np.nan if row.distance is None else row.distance for row in rows],
         doubts=[np.nan if row.doubt is None else row.doubt for row in rows],
         suggestions=[label_of.get(row.suggestion, -1) for row in rows],
         reasons={row.source_path: row.reason or "in none of the folders" for row in rows},
-        features=features if features.size else None,
         names=names,
-        export=ExportView(
-            *(state.id, state.revision, output, paths),
-            added=set(state.added),
-            differences=describe_differences(state),
-        ),
         facts=_facts(state) if features.size else {"Map": "none: the export keeps no features"},
+        projection=projection,
+        max_shown=max_shown,
+    )
+    return summary, ExportView(
+        *(state.id, state.revision, output, paths, numbers),
+        confirmed={number for number, row in zip(numbers, rows) if row.is_confirmed},
+        added=set(state.added),
+        differences=describe_differences(state, os.path.basename),
     )
 
 
@@ -309,14 +349,20 @@ def _first_known(classes: Mapping[str, str], names: Sequence[str]) -> str | None
     return next((classes[name] for name in names if name in classes), None)
 
 
-def describe_differences(state: ExportState) -> list[str]:
-    """Return a sentence for each change by hand in the folder of an export."""
+def describe_differences(state: ExportState, name: Callable[[str], str] = os.fspath) -> list[str]:
+    """Return a sentence for each change by hand in the folder of an export.
+
+    `name` returns what is said of the path that a missing image came from.
+    """
     pairs = [(folder_of(old), folder_of(new), old, new) for old, new in state.moved.items()]
     moved = Counter((before, now) for before, now, _, _ in pairs if before != now)
     return [
         *(_moved(before, now, n) for (before, now), n in moved.items()),
         *(f"{old} is now called {new}" for before, now, old, new in pairs if before == now),
-        *(f"{path} is missing; it came from {source}" for path, source in state.missing.items()),
+        *(
+            f"{path} is missing; it came from {name(source)}"
+            for path, source in state.missing.items()
+        ),
         *(f"{path} was added by hand" for path in state.added),
     ]
 
@@ -326,14 +372,14 @@ def _moved(before: str, now: str, n: int) -> str:
     return f"{images} now in {now or 'no folder'}, no longer in {left}"
 
 
-def _label(state: ExportState, rows: list[ExportedImage]) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the label of each image by its folder, and the folder of each label."""
+def _label(state: ExportState, folders: list[str]) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the labels of images in these folders, and the folder of each label."""
     of = {SET_ASIDE_NAME: SET_ASIDE, NOISE_NAME: NOISE}
     for label, folder in enumerate(state.folders):
         of.setdefault(folder, label)
-    for folder in filter(None, map(_folder, rows)):
+    for folder in dict.fromkeys(filter(None, folders)):
         of.setdefault(folder, len(state.folders) + len(of))
-    labels = [of.get(_folder(row), UNREADABLE) for row in rows]
+    labels = [of.get(folder, UNREADABLE) for folder in folders]
     return np.array(labels), {label: folder for folder, label in of.items()}
 
 

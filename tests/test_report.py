@@ -1,17 +1,18 @@
 """The report: what it sums up, shows and writes."""
 
-import html
-import json
+import base64
+import io
 import os
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from sklearn.cluster import DBSCAN
 
 from resnet_kmeans import ImageFolderClusterer, write_report
+from resnet_kmeans.report.page import join_modules
 from tests.report_page import HOSTILE, ReportPage, cluster_hostile
 
 
@@ -51,22 +52,20 @@ def test_given_distances_decide_what_is_typical(report):
 def test_an_image_that_another_cluster_would_rather_have_is_doubtful(report):
     features = line(0, 1, 10, 11, 30, 31, 12)
     page = report([0, 0, 1, 1, 2, 2, 2], features=features)
-    assert [image.is_doubtful for image in page.images] == [False] * 6 + [True]
     assert [image.suggestion for image in page.images] == [1, 1, 0, 0, 1, 1, 1]
-    assert [image.doubt > 0.5 for image in page.images] == [False] * 6 + [True]
-    assert "1 image may be in the wrong cluster" in page.text
-    assert ["1 doubtful" in cluster.text for cluster in page.clusters] == [False, False, True]
+    assert np.argmax([image.doubt for image in page.images]) == 6
+    assert page.images[6].doubt > 0.5
 
 
 def test_given_doubts_and_suggestions_are_shown(report):
     page = report([0, 0, 1], doubts=[0.25, 0.75, np.nan], suggestions=[1, 1, -1])
-    shown = [(image.doubt, image.suggestion, image.is_doubtful) for image in page.images]
-    assert shown == [(0.25, 1, False), (0.75, 1, True), (None, None, False)]
+    shown = [(image.doubt, image.suggestion) for image in page.images]
+    assert shown == [(0.25, 1), (0.75, 1), (None, -1)]
 
 
 def test_without_features_there_are_no_doubts_and_no_map(report):
     page = report([0, 1])
-    assert "wrong cluster" not in page.text
+    assert [image.doubt for image in page.images] == [None, None]
     assert not page.has_map
     assert page.points == []
 
@@ -76,7 +75,6 @@ def test_a_clustering_without_doubts_has_a_report(report, labels):
     page = report(labels, features=np.eye(3, dtype=np.float32))
     n_clustered = sum(label >= 0 for label in labels)
     assert sum(cluster.size for cluster in page.clusters) == n_clustered
-    assert "wrong cluster" not in page.text
 
 
 def test_unreadable_images_are_listed_with_their_reasons(report):
@@ -85,15 +83,14 @@ def test_unreadable_images_are_listed_with_their_reasons(report):
     reasons = {"p/b\n.jpg": "the file is empty"}
     page = report([0, -3, 0, 1], paths, features=features, reasons=reasons)
     assert ("b\\n.jpg", "the file is empty") in page.terms
-    assert sorted(point[3] for point in page.points) == [0, 2, 3]
-    assert os.path.abspath("p") in page.text
+    assert sorted(point[2] for point in page.points) == [0, 2, 3]
 
 
 def test_names_are_relative_to_the_common_folder(report):
     page = report([0, 1, -3], ["out/0/a.jpg", "out/1/b.jpg", "in/c.jpg"], reasons={})
     assert [image.name for image in page.images] == ["0/a.jpg", "1/b.jpg"]
-    assert os.path.abspath("in/c.jpg") in dict(page.terms)
-    assert os.path.abspath("out") in page.text
+    assert "c.jpg" in dict(page.terms)
+    assert os.getcwd() not in page.html
 
 
 def test_clusters_of_equal_names_are_merged(report):
@@ -101,7 +98,7 @@ def test_clusters_of_equal_names_are_merged(report):
     page = report([0, 1, 2, 2], names=names, features=line(1, 9, 2, 2.2))
     clusters = [(cluster.label, cluster.name, cluster.size) for cluster in page.clusters]
     assert clusters == [(0, "cats", 3), (1, "dogs", 1)]
-    assert {point[3]: point[2] for point in page.points} == {0: 0, 1: 1, 2: 0, 3: 0}
+    assert page.album["label"] == [0, 0, 0, 1]
     assert "4 images in 2 clusters" in page.text
 
 
@@ -114,11 +111,9 @@ def test_noise_and_images_set_aside_are_shown_but_not_counted_as_clusters(report
     page = report([0, 0, 1, 1, -2, -1], features=line(0, 0.1, 5, 5.1, 90, 3))
     names = ["cluster_0", "cluster_1", "noise", "_set_aside"]
     assert [cluster.name for cluster in page.clusters] == names
-    assert sorted(point[3] for point in page.points) == [0, 1, 2, 3, 4, 5]
+    assert sorted(point[2] for point in page.points) == [0, 1, 2, 3, 4, 5]
     assert [image.doubt is None for image in page.images] == [False] * 4 + [True] * 2
     assert "4 images in 2 clusters" in page.text
-    assert '<a href="#cluster--1">1 image labeled noise</a>' in page.html
-    assert '<a href="#cluster--2">1 image set aside</a>' in page.html
 
 
 def test_a_pandas_series_of_paths_is_indexed_by_position(report):
@@ -138,10 +133,12 @@ def test_above_a_thousand_images_each_cluster_shows_a_sample(report):
     doubtful = [image.doubt for image in large.images[600:]]
     assert doubtful == sorted(doubtful, reverse=True)
     assert doubtful[0] > 0.2
-    assert "The 200 most doubtful" in page.text
-    assert "1,000 of 3,000 images are shown" in page.text
-    assert len(page.points) == 2500
-    assert set(large.positions) <= {point[3] for point in page.points}
+    assert large.size == 2800
+    assert "This page shows 1,000 of them" in page.text
+    assert {image.position for image in page.images} == {point[2] for point in page.points}
+    rest = np.setdiff1d(np.arange(3000), [image.position for image in page.images])
+    assert page.album["hidden"]["placed"] == len(rest)
+    assert page.album["hidden"]["wrong"] > 0
 
 
 @pytest.mark.parametrize(
@@ -166,9 +163,9 @@ def test_different_lengths_raise_an_error_and_write_nothing(given, tmp_path):
 def test_a_map_can_be_made_of_any_number_of_rows(report, n_rows, n_columns):
     rows = np.random.default_rng(0).normal(size=(n_rows, n_columns)).astype(np.float32)
     points = np.array(report([0] * n_rows, features=rows).points)
-    assert points[:, 3].astype(int).tolist() == list(range(n_rows))
-    assert points[:, :2].astype(float).min() >= 0
-    assert points[:, :2].astype(float).max() <= 1
+    assert sorted(points[:, 2].astype(int).tolist()) == list(range(n_rows))
+    assert points[:, :2].min() >= 0
+    assert points[:, :2].max() <= 1
 
 
 def test_equal_rows_are_in_the_middle_of_the_map(report):
@@ -206,9 +203,9 @@ def page(clusterer, tmp_path_factory):
 def test_a_page_shows_all_results_of_a_clusterer(page, clusterer):
     text = page.read_text()
     assert "26 images in 5 clusters" in text
-    for label, size in enumerate(np.bincount(clusterer.labels_[clusterer.labels_ >= 0])):
-        entry = rf'"name">cluster_{label}</span></strong><small><span class="size">{size} image'
-        assert re.search(entry, text)
+    shown = [(cluster.name, cluster.size) for cluster in ReportPage(page).clusters]
+    sizes = np.bincount(clusterer.labels_[clusterer.labels_ >= 0]).tolist()
+    assert shown == [(f"cluster_{label}", size) for label, size in enumerate(sizes)]
     assert "<dt>broken.jpg</dt><dd>the file is empty</dd>" in text
     assert clusterer.pipeline_["featurizer"].fingerprint_ in text
     assert "<dt>Clusters</dt><dd>5</dd>" in text
@@ -221,7 +218,7 @@ def test_a_page_shows_all_results_of_a_clusterer(page, clusterer):
 def test_a_page_makes_no_requests(page):
     text = page.read_text()
     loaded = re.findall(r'<(?!a\b)[^>]*\b(?:src|href|poster|srcset)="([^"]*)"', text)
-    assert len(loaded) > 26
+    assert len(loaded) > 1
     assert [address for address in loaded if not address.startswith("data:")] == []
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest", text)
     assert "http:" not in text
@@ -231,14 +228,13 @@ def test_a_page_makes_no_requests(page):
 def test_file_names_are_escaped_everywhere(page):
     text = page.read_text()
     assert HOSTILE not in text
-    assert html.escape(HOSTILE, quote=False) in text
     assert "</script><b>" not in text
-    points = json.loads(re.search(r'id="points"[^>]*>(.*?)</script>', text, re.S)[1])
-    assert r"</script><b>\n\udcff\u202e.png" in [point[4] for point in points]
+    names = ReportPage(page).album["name"]
+    assert {f"{HOSTILE}.png", r"</script><b>\n\udcff\u202e.png"} <= set(names)
 
 
 def test_links_are_relative_to_the_page(page):
-    links = re.findall(r'<a id="image-\d+" href="([^"]+)"', page.read_text())
+    links = [image.link for image in ReportPage(page).images]
     assert len(links) == 26
     assert all(link.startswith("../report0/photos/") for link in links)
     assert any(link.endswith("/%3CIMG%20src%3Dx%20onerror%3Dalert%281%29%3E.png") for link in links)
@@ -250,9 +246,16 @@ def test_labels_alone_make_a_page(report):
     assert [image.name for image in page.images] == ["X[0]", "X[1]", "X[2]"]
 
 
-def test_a_missing_image_is_shown_by_name(tmp_path, photo):
-    page = write_report([0, 1], tmp_path / "r.html", images=[photo, photo.with_name("gone.jpg")])
-    assert '<span class="missing">gone.jpg</span>' in page.read_text()
+def test_a_missing_image_has_no_thumbnail(report, photo):
+    page = report([0, 1], [photo, photo.with_name("gone.jpg")])
+    assert [bool(image.thumbnail) for image in page.images] == [True, False]
+
+
+def test_a_page_that_can_be_mailed_tells_no_absolute_path(clusterer, tmp_path, stand_in):
+    text = write_report(clusterer, tmp_path / "report.html").read_text()
+    assert stand_in.name in text
+    assert str(stand_in.parent) not in text
+    assert os.path.dirname(clusterer.image_paths_[0]) not in text
 
 
 def test_given_facts_are_shown(tmp_path):
@@ -278,9 +281,9 @@ def test_noise_of_a_scikit_learn_clusterer_is_shown_as_noise(tmp_path):
     assert clusterer.labels_.tolist() == [0, 0, 1, 1, -1]
     paths = [f"{i}.png" for i in range(5)]
     write_report(clusterer, tmp_path / "report.html", images=paths, features=features)
-    text = (tmp_path / "report.html").read_text()
-    assert "1 image labeled noise" in text
-    assert "reason unknown" not in text
+    page = ReportPage(tmp_path / "report.html")
+    assert [(cluster.name, cluster.size) for cluster in page.clusters][-1] == ("noise", 1)
+    assert "reason unknown" not in page.html
 
 
 def test_labels_without_images_raise_an_error(tmp_path):
@@ -307,6 +310,16 @@ def test_a_clusterer_is_judged_by_the_features_that_it_kept(page, clusterer):
     assert len(judged) == len(readable)
 
 
+def test_a_thumbnail_tells_nothing_but_the_picture(report, tmp_path):
+    picture, exif = Image.new("RGB", (40, 30)), Image.Exif()
+    exif[ExifTags.Base.Artist] = "me"
+    picture.save(tmp_path / "a.jpg", comment=b"home" * 16_000, exif=exif, xmp=b"<x:xmpmeta/>")
+    (image,) = report([0], [tmp_path / "a.jpg"]).images
+    shown = Image.open(io.BytesIO(base64.b64decode(image.thumbnail.partition(",")[2])))
+    assert image.size == (40, 30)
+    assert set(shown.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
 def test_a_thousand_thumbnails_of_noise_stay_under_20_mb(report):
     noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
     (image,) = report([0], [noise]).images
@@ -317,7 +330,6 @@ def test_a_thumbnail_shows_the_whole_image(report):
     images = [Image.new("RGB", (4000, 1000)), Image.new("RGB", (20, 10)), b"no image"]
     page = report([0, 0, 0], images)
     assert [image.size for image in page.images] == [(320, 80), (20, 10), (0, 0)]
-    assert '<span class="missing">X[2]</span>' in page.html
 
 
 def test_damaged_metadata_does_not_warn(tmp_path):
@@ -326,3 +338,14 @@ def test_damaged_metadata_does_not_warn(tmp_path):
     Image.new("RGB", (40, 30)).save(path, exif=exif)
     page = write_report([0], tmp_path / "r.html", images=[path])
     assert page.read_text().count("data:image/jpeg") == 1
+
+
+@pytest.mark.parametrize("way", ["served", "mailed"])
+def test_the_modules_of_a_page_join_into_one_scope(way):
+    script = join_modules(f"{way}.js")
+    declared = re.findall(r"^(?:async )?(?:function|class|const|let) (\w+)", script, re.MULTILINE)
+    assert len(declared) > 100
+    assert len(set(declared)) == len(declared)
+    assert not re.search(r"^(import|export) ", script, re.MULTILINE)
+    others = {"served": "localStorage", "mailed": "fetch("}
+    assert others[way] not in script

@@ -1,6 +1,5 @@
 """The report in a browser: it loads without requests, filters, maps and enlarges."""
 
-import copy
 import json
 import re
 import time
@@ -13,6 +12,108 @@ from resnet_kmeans import write_report
 from tests.report_page import HOSTILE, cluster_hostile
 
 pytestmark = pytest.mark.slow
+
+SHIFT, CONTROL, ENTER, ESCAPE = "\ue008", "\ue009", "\ue007", "\ue00c"
+HOME, END, LEFT, UP, RIGHT, DOWN = "\ue011", "\ue010", "\ue012", "\ue013", "\ue014", "\ue015"
+# Image `id` in the middle of the window, in the document.
+BRING = """
+const { section, i } = findImage(arguments[0]);
+scrollTo(0, section.top + Math.floor(i / columns) * cell - innerHeight / 2);
+paint(true);
+return tiles.get(arguments[0]);
+"""
+
+
+class Hands:
+    """A browser with a page, and hands."""
+
+    def __init__(self, browser):
+        self.browser = browser
+
+    def open(self, page):
+        # Not by way of about:blank: Chromium's driver then waits for ever now and then.
+        self.browser.get(page.as_uri())
+        return self
+
+    def run(self, expression, *arguments):
+        return self.browser.execute_script(f"return {expression}", *arguments)
+
+    def find(self, selector):
+        return self.browser.find_element("css selector", selector)
+
+    def all(self, selector):
+        return self.browser.find_elements("css selector", selector)
+
+    def text(self, selector):
+        """The text of an element, without the places where it may break."""
+        return self.find(selector).text.replace("\u200b", "")
+
+    def said(self):
+        return self.run("document.getElementById('told').textContent")
+
+    def focused(self):
+        """The name of the image in focus."""
+        return self.browser.switch_to.active_element.get_attribute("title")
+
+    def image(self, name):
+        """The image whose name ends so, once it is in view."""
+        known = self.run("base.name.findIndex((each) => each.endsWith(arguments[0]))", name)
+        assert known >= 0, name
+        return self.browser.execute_script(BRING, self.run(f"base.id[{known}]"))
+
+    def act(self):
+        from selenium.webdriver import ActionChains
+
+        return ActionChains(self.browser)
+
+    def click(self, *names, holding="", on=""):
+        """Click images, or a part of them, holding a key."""
+        for name in names:
+            image = self.image(name)
+            action = self.act().key_down(holding) if holding else self.act()
+            # The circle is there for a mouse that is over the image.
+            action.move_to_element(image)
+            action.click(image.find_element("css selector", on) if on else image)
+            (action.key_up(holding) if holding else action).perform()
+
+    def press(self, keys, *holding):
+        action = self.act()
+        for key in holding:
+            action.key_down(key)
+        action.send_keys(keys)
+        for key in holding:
+            action.key_up(key)
+        action.perform()
+
+    def push(self, selector):
+        button = self.find(selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
+
+    def type_into(self, name, text):
+        field = self.browser.find_element("id", name)
+        field.clear()
+        field.send_keys(text)
+
+    def tap(self, x, y):
+        """Tap a place of the window."""
+        from selenium.webdriver.common.action_chains import ActionBuilder
+        from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
+        from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+        finger = ActionBuilder(self.browser, mouse=PointerInput(POINTER_TOUCH, "finger"))
+        finger.pointer_action.move_to_location(round(x), round(y)).pointer_down().pointer_up()
+        finger.perform()
+
+    def names(self, section):
+        """The names of the images of a section, by its id."""
+        return [tile.get_attribute("title") for tile in self.all(f"#{section} li[data-id]")]
+
+    def wait(self, condition):
+        """Wait until a condition holds, a function of the browser."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        return WebDriverWait(self.browser, 5).until(condition)
 
 
 @pytest.fixture(scope="module")
@@ -27,179 +128,193 @@ def page(clusterer, tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, page):
-    browser.get(page.as_uri())
-    return browser
+    return Hands(browser).open(page)
 
 
-def count_shown(browser):
-    script = "return document.querySelectorAll('.grid li[data-name]:not([hidden])').length"
-    return browser.execute_script(script)
-
-
-def type_into(browser, name, text):
-    field = browser.find_element("id", name)
-    field.clear()
-    field.send_keys(text)
-
-
-def point_at(browser, index):
-    """Move the mouse over the point of the map with this index; return its label."""
-    from selenium.webdriver import ActionChains
-
-    canvas = browser.find_element("css selector", "#map canvas")
-    browser.execute_script("canvas.scrollIntoView({block: 'center'})")
-    x, y, label = browser.execute_script(
-        f"const p = points[{index}]; return [...place(p), p.label]"
-    )
-    # From the middle of the element, as selenium counts.
-    size = browser.execute_script("return canvas.clientWidth")
-    action = ActionChains(browser).move_to_element_with_offset(canvas, x - size / 2, y - size / 2)
-    return action, label
+def count_shown(hands):
+    return hands.run("order.length")
 
 
 def test_the_page_loads_without_errors_or_requests(browser, page):
+    browser.get_log("browser")
     browser.get_log("performance")
-    browser.get(page.as_uri())
+    hands = Hands(browser).open(page)
     time.sleep(0.3)
     entries = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
     sent = [e["params"]["request"]["url"] for e in entries if "requestWillBeSent" in e["method"]]
     assert [url for url in sent if not url.startswith("data:")] == [page.as_uri()]
     assert browser.get_log("browser") == []
-    assert count_shown(browser) == 26
+    assert hands.text("h1").startswith("26 images in 5 clusters")
+    assert count_shown(hands) == 26
 
 
 def test_a_hostile_name_stays_text_in_the_browser(opened):
-    images = "return [...document.images].map((i) => i.getAttribute('src').slice(0, 5))"
-    assert set(opened.execute_script(images)) == {"data:"}
-    assert opened.execute_script("return document.querySelectorAll('b').length") == 0
-    type_into(opened, "filter", "<img SRC=x")
+    assert {i.get_attribute("src")[:5] for i in opened.all("img")} == {"data:"}
+    assert opened.all("b") == []
+    opened.type_into("filter", "<img SRC=x")
     assert count_shown(opened) == 1
-    opened.find_element("css selector", ".grid li:not([hidden]) a").click()
-    assert opened.find_element("id", "detail-name").text == f"{HOSTILE}.png"
+    opened.click(".png")
+    assert opened.text("#detail-name") == f"{HOSTILE}.png"
 
 
-def test_the_filter_shows_matching_images(opened):
-    type_into(opened, "filter", "BLUE")
+def test_images_enter_the_document_as_they_come_into_view(browser, tmp_path):
+    images = [np.full((4, 4, 3), i % 256, dtype=np.uint8) for i in range(900)]
+    hands = Hands(browser).open(write_report([0] * 900, tmp_path / "r.html", images=images))
+    assert 20 < len(hands.all("li[data-id]")) < 400
+    (first,) = hands.all("[aria-posinset='1']")
+    hands.run("arguments[0].focus()", first)
+    hands.press(END)
+    last = hands.wait(lambda _: hands.all("[aria-posinset='900']"))
+    assert last[0].is_displayed()
+    # What has the focus stays in the document, and the keyboard goes on from there.
+    assert 20 < len(hands.all("li[data-id]")) < 400
+    hands.press(RIGHT)
+    assert hands.browser.switch_to.active_element.get_attribute("aria-posinset") == "2"
+
+
+def test_the_filter_shows_matching_images_and_a_link_of_a_cluster_shows_all(opened):
+    opened.type_into("filter", "LUE_")
     assert count_shown(opened) == 4
-    assert opened.find_element("id", "count").text == "4 of 26 shown"
-    sections = opened.find_elements("css selector", ".cluster:not([hidden])")
-    assert all(section.find_elements("css selector", "li:not([hidden])") for section in sections)
-    type_into(opened, "filter", "no such name")
-    assert opened.find_element("id", "none").is_displayed()
+    assert opened.text("#count") == "4 shown"
+    assert all(section.find_elements("tag name", "li") for section in opened.all(".cluster"))
+    opened.type_into("filter", "no such name")
+    assert opened.text("#none") == "No name matches."
+    opened.push("#index a[data-label='3']")
+    assert count_shown(opened) == 26
+    assert not opened.find("#none").is_displayed()
+    section = opened.browser.switch_to.active_element
+    assert section.get_attribute("id") == "cluster-3"
+    assert section.find_element("tag name", "h2").is_displayed()
 
 
-def test_only_uncertain_images_can_be_shown(browser, clusterer, tmp_path):
-    wrong = copy.copy(clusterer)
-    wrong.labels_ = clusterer.labels_.copy()
-    wrong.labels_[0] = (wrong.labels_[0] + 1) % 5  # nearer to the images of another cluster
-    browser.get(write_report(wrong, tmp_path / "report.html").as_uri())
-    n_uncertain = len(browser.find_elements("css selector", ".unsure"))
-    assert 0 < n_uncertain < 26
-    browser.find_element("id", "unsure").click()
-    assert count_shown(browser) == n_uncertain
+def test_only_doubtful_images_can_be_shown_the_worst_first_by_what_they_might_be(browser, tmp_path):
+    images = [np.full((4, 4, 3), i, dtype=np.uint8) for i in range(60)]
+    doubts = np.zeros(60)
+    doubts[[3, 5, 40]] = 0.7, 0.9, 0.6
+    page = write_report(
+        np.repeat([0, 1, 2], 20),
+        tmp_path / "r.html",
+        images=images,
+        doubts=doubts,
+        suggestions=np.repeat([1, 2, 0], 20),
+    )
+    hands = Hands(browser).open(page)
+    assert hands.text("#unsure-count") == "(3)"
+    assert len(hands.all(".unsure")) == 3
+    assert "2 doubtful" in hands.text("#cluster-0 .facts")
+    hands.find("#unsure").click()
+    assert hands.run("order") == [5, 3, 40]
+    titles = [heading.text.replace("\u200b", "") for heading in hands.all(".cluster h2")]
+    assert titles == ["Do these belong in cluster_1?", "Does this belong in cluster_0?"]
+    assert hands.text("#rather-0 .caption") == "in cluster_2"
+    assert hands.browser.switch_to.active_element == hands.all("li[data-id]")[0]
+    hands.press("d")
+    assert count_shown(hands) == 60
+    hands.press("d")
+    hands.push("#index a[data-label='1']")
+    assert count_shown(hands) == 60
 
 
 def test_the_slider_sets_the_size(opened):
-    image = opened.find_element("css selector", ".grid img")
-    opened.find_element("id", "size").send_keys("\ue010")  # End
-    assert image.size["height"] == 224
-    opened.find_element("id", "size").send_keys("\ue011")  # Home
-    assert image.size["height"] == 48
+    opened.find("#size").send_keys(END)
+    large = opened.find("li[data-id]").size["height"]
+    opened.find("#size").send_keys(HOME)
+    small = opened.find("li[data-id]").size["height"]
+    # Images are as wide as they must be to fill the row.
+    assert 320 <= large < 640
+    assert 48 <= small < 96
 
 
-def test_a_point_of_the_map_shows_its_image_and_goes_to_its_cluster(opened):
-    action, label = point_at(opened, 7)
-    action.perform()
-    tip = opened.find_element("id", "tip")
-    assert tip.is_displayed()
-    assert f"cluster_{label}" in tip.text
-    assert tip.find_element("tag name", "img").get_property("naturalWidth") > 0
-    action.click().perform()
-    assert opened.current_url.endswith(f"#cluster-{label}")
-    assert opened.switch_to.active_element.get_attribute("id") == f"cluster-{label}"
-
-
-def test_the_first_tap_shows_the_image_and_the_second_goes_to_its_cluster(opened):
-    from selenium.webdriver.common.action_chains import ActionBuilder
-    from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
-    from selenium.webdriver.common.actions.pointer_input import PointerInput
-
-    opened.execute_script("canvas.scrollIntoView({block: 'center'})")
-    script = (
-        "const box = canvas.getBoundingClientRect(), [x, y] = place(points[9]);"
-        "return [Math.round(box.x + x), Math.round(box.y + y)]"
+def map_point(hands, index):
+    """Where a point of the map is in the window, with the id of its image."""
+    hands.browser.execute_script("$('map').open = true")
+    hands.wait(lambda _: hands.run("points.length && $('drawing').hidden"))
+    hands.browser.execute_script("$('canvas').scrollIntoView({block: 'center'})")
+    place = (
+        "const box = $('canvas').getBoundingClientRect(), [x, y] = placeOf(points[arguments[0]])"
     )
-    x, y = opened.execute_script(script)
+    return hands.browser.execute_script(
+        f"{place}; return [box.x + x, box.y + y, points[arguments[0]][2]]", index
+    )
+
+
+def test_a_point_of_the_map_shows_its_image_and_goes_there(opened):
+    x, y, image = map_point(opened, 7)
+    name, label = opened.run(
+        f"[base.name[positionOf({image})], clusterAt(positionOf({image})).label]"
+    )
+    canvas = opened.run("$('canvas').getBoundingClientRect().toJSON()")
+    # From the middle of the element, as selenium counts.
+    offset = x - canvas["x"] - canvas["width"] / 2, y - canvas["y"] - canvas["height"] / 2
+    opened.act().move_to_element_with_offset(opened.find("#canvas"), *offset).perform()
+    assert opened.find("#tip").is_displayed()
+    assert opened.find("#tip").text == f"{name} · cluster_{label}"
+    assert opened.find("#tip img").get_property("naturalWidth") > 0
+    opened.act().click().perform()
+    assert opened.focused() == name
+    assert not opened.find("#detail").is_displayed()
+
+
+def test_the_first_tap_shows_the_image_and_the_second_goes_there(opened):
+    x, y, image = map_point(opened, 9)
+    name = opened.run(f"base.name[positionOf({image})]")
     for second in (False, True):
-        finger = ActionBuilder(opened, mouse=PointerInput(POINTER_TOUCH, "finger"))
-        finger.pointer_action.move_to_location(x, y).pointer_down().pointer_up()
-        finger.perform()
-        assert opened.find_element("id", "tip").is_displayed() != second
-        assert ("#cluster-" in opened.current_url) == second
+        opened.tap(x, y)
+        assert opened.find("#tip").is_displayed() != second
+        assert (opened.focused() == name) == second
 
 
 def test_the_map_works_from_the_keyboard(opened):
-    canvas = opened.find_element("css selector", "#map canvas")
-    opened.execute_script("arguments[0].focus()", canvas)
-    canvas.send_keys("\ue014\ue014\ue013")  # right, right, up
-    said = opened.execute_script("return document.getElementById('said').textContent")
-    label = re.search(r", cluster_(\d)$", said)[1]
-    canvas.send_keys("\ue007")  # Enter
-    assert opened.current_url.endswith(f"#cluster-{label}")
+    map_point(opened, 0)
+    opened.run("$('canvas').focus()")
+    opened.press(RIGHT)  # to the first point
+    for key, axis, sign in ((RIGHT, 0, 1), (UP, 1, 1), (LEFT, 0, -1), (DOWN, 1, -1)):
+        before = opened.run("current")
+        opened.press(key)
+        assert sign * (opened.run("current")[axis] - before[axis]) > 0
+    said = opened.run("$('said').textContent")
+    name = re.fullmatch(r"(.+) · cluster_\d", said)[1]
+    opened.press(ENTER)
+    assert opened.focused() == name
 
 
-def test_a_large_image_is_the_original(browser, tmp_path):
-    from selenium.webdriver.support.ui import WebDriverWait
-
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "missing"])
+def test_a_large_image_is_the_original_or_else_the_thumbnail(browser, tmp_path, is_there):
     Image.new("RGB", (1200, 900), "green").save(tmp_path / "large.png")
     page = write_report([0], tmp_path / "r.html", images=[tmp_path / "large.png"])
-    browser.get(page.as_uri())
-    browser.find_element("css selector", ".grid a").click()
-    image = browser.find_element("css selector", "#detail img")
-    WebDriverWait(browser, 5).until(lambda _: image.get_property("naturalWidth") == 1200)
-    assert image.size["width"] > 700
-    assert browser.get_log("browser") == []
-
-
-def test_a_large_image_is_the_thumbnail_if_the_original_is_missing(browser, tmp_path):
-    Image.new("RGB", (1200, 900), "green").save(tmp_path / "large.png")
-    page = write_report([0], tmp_path / "r.html", images=[tmp_path / "large.png"])
-    (tmp_path / "large.png").unlink()
-    browser.get(page.as_uri())
-    browser.find_element("css selector", ".grid a").click()
-    time.sleep(0.2)
-    image = browser.find_element("css selector", "#detail img")
-    assert image.get_property("naturalWidth") == 299
-    browser.get_log("browser")  # of the file that is not there
-
-
-def test_the_filter_of_a_sampled_page_says_that_it_searches_the_images_shown(browser, tmp_path):
-    images = [np.full((4, 4, 3), i % 256, dtype=np.uint8) for i in range(1200)]
-    page = write_report([0] * 1200, tmp_path / "r.html", images=images)
-    browser.get(page.as_uri())
-    field = browser.find_element("id", "filter")
-    assert field.get_attribute("placeholder") == "Filter the 1,000 shown by name"
-    assert browser.find_element("id", "count").text == "1,000 shown, of 1,200 images"
-    type_into(browser, "filter", "no such name")
-    none = browser.find_element("id", "none").text
-    assert none.startswith("None of the 1,000 images shown has a matching name; the 200 others")
+    if not is_there:
+        (tmp_path / "large.png").unlink()
+    browser.get_log("browser")
+    hands = Hands(browser).open(page)
+    hands.click("large.png")
+    if is_there:
+        hands.wait(lambda _: hands.find("#large").get_property("naturalWidth") == 1200)
+        assert hands.find("#large").size["width"] > 700
+        assert (
+            hands.find("#detail-link").get_attribute("href") == page.with_name("large.png").as_uri()
+        )
+    else:
+        time.sleep(0.2)
+        assert hands.find("#large").get_property("naturalWidth") == 299
+    assert len(browser.get_log("browser")) == (not is_there)  # of the file
 
 
 def test_a_large_image_can_be_stepped_and_closed(opened):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    first, second, *_ = opened.find_elements("css selector", ".grid a")
-    opened.execute_script("arguments[0].focus()", first)
-    first.send_keys("\ue007")
-    assert opened.find_element("id", "detail").is_displayed()
-    name = opened.find_element("id", "detail-name").text
-    opened.switch_to.active_element.send_keys("\ue014")
-    assert opened.find_element("id", "detail-name").text != name
-    link = opened.find_element("id", "detail-link").get_attribute("href")
-    assert link == second.get_attribute("href")
-    opened.switch_to.active_element.send_keys("\ue00c")  # Escape
+    opened.run("focusImage(order[3])")
+    first = opened.focused()
+    opened.press(RIGHT + RIGHT + LEFT + LEFT)
+    assert opened.focused() == first
+    opened.press(ENTER)
+    assert opened.find("#detail").is_displayed()
+    assert opened.run("$('detail-name').textContent") == first
+    opened.press(RIGHT)
+    opened.find("#next").click()
+    second = opened.run("$('detail-name').textContent")
+    assert second == opened.run("base.name[positionOf(order[5])]")
+    opened.press(ESCAPE)
     # A dialog tells that it is closed a moment later.
-    WebDriverWait(opened, 5).until(lambda browser: browser.switch_to.active_element == second)
+    opened.wait(lambda _: opened.focused() == second)
+    assert not opened.find("#detail").is_displayed()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -208,9 +323,57 @@ def test_the_page_fits_a_phone_in_light_and_dark(browser, page, scheme):
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    browser.get(page.as_uri())
-    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
-    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    bright = sum(map(int, re.findall(r"\d+", paper))) > 3 * 128
-    assert bright == (scheme == "light")
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    try:
+        hands = Hands(browser).open(page)
+        assert hands.run("document.documentElement.scrollWidth") == 390
+        paper = hands.run("getComputedStyle(document.body).backgroundColor")
+        bright = sum(map(int, re.findall(r"\d+", paper))) > 3 * 128
+        assert bright == (scheme == "light")
+        hands.image(".png").click()
+        for part in hands.all("#detail button, #large"):
+            box = part.rect
+            assert not part.is_displayed() or (box["x"] >= 0 and box["x"] + box["width"] <= 390)
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_sampled_page_says_so_and_has_its_map(browser, tmp_path):
+    images = [np.full((4, 4, 3), i % 256, dtype=np.uint8) for i in range(1200)]
+    page = write_report(
+        [0] * 1200,
+        tmp_path / "r.html",
+        images=images,
+        features=np.random.default_rng(0).random((1200, 2)),
+        projection="pca",
+    )
+    hands = Hands(browser).open(page)
+    assert hands.text("h1") == "1,200 images in 1 cluster"
+    assert "This page shows 1,000 of them" in hands.text("header")
+    assert hands.text("#cluster-0 .facts") == "1,200 images · 1,000 shown"
+    hands.wait(lambda _: not hands.find("#drawing").is_displayed())
+
+
+def test_noise_is_in_no_cluster(browser, tmp_path):
+    images = [np.zeros((4, 4, 3), np.uint8)] * 3
+    hands = Hands(browser).open(write_report([0, 0, -1], tmp_path / "r.html", images=images))
+    assert hands.text("h1") == "2 images in 1 cluster"
+    hands.run("focusImage(2)")
+    hands.press(ENTER)
+    assert hands.text("#detail-own strong") == "In noise"
+    assert not hands.find("#detail-other").is_displayed()
+
+
+def test_a_page_without_an_export_corrects_nothing_and_says_so(opened):
+    assert [each for each in opened.all("[data-act]") if each.is_displayed()] == []
+    opened.click(".png", on="img", holding=CONTROL)
+    assert opened.find("#detail").is_displayed()
+    assert not opened.find("#detail [data-act]").is_displayed()
+    opened.press("x" + ESCAPE)
+    opened.wait(lambda _: not opened.find("#detail").is_displayed())
+    opened.press(" xvarm")
+    assert not opened.find("#ask").is_displayed()
+    assert not opened.find("#bar").is_displayed()
+    assert opened.run("log") == []
+    opened.push("#made summary")
+    assert "written without an export" in opened.text("#made")

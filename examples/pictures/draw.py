@@ -1,5 +1,4 @@
-"""Draws the pictures of the project's README: a contact sheet, the report in a browser, and the
-report while it is corrected.
+"""Draws the pictures of the project's README: a contact sheet, and an album that is open.
 
     python examples/pictures/draw.py --backbone efficientnet_lite0
 
@@ -10,7 +9,10 @@ from crops of two photos that scikit-learn ships, both CC BY 2.0: china.jpg by d
 
 import argparse
 import io
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +24,12 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 from sklearn.datasets import load_sample_image
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, export_clusters, write_report
-from resnet_kmeans.cli import main
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
 from resnet_kmeans.display import ContactSheetDisplay
 from resnet_kmeans.sample_pictures import draw_pictures
 
 HERE = Path(__file__).parent
-SIZE = (1280, 1240)  # pixels of the screenshot
+SIZE = (1280, 960)  # pixels of the screenshot
 
 
 def cut_crops(folder, n_each=60):
@@ -44,8 +45,10 @@ def cut_crops(folder, n_each=60):
 
 
 @contextmanager
-def opened(page, scheme):
-    """Open a page in a browser of light or dark colours."""
+def opened(out):
+    """Serve an export, and open it in a browser."""
+    command = [sys.executable, "-m", "resnet_kmeans", "open", str(out), "--no-browser"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for flag in ("headless", "no-sandbox", "disable-gpu", "hide-scrollbars"):
@@ -53,51 +56,23 @@ def opened(page, scheme):
     browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     size = {"width": SIZE[0], "height": SIZE[1], "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    features = [feature, {"name": "prefers-reduced-motion", "value": "reduce"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get(page.as_uri())
-    browser.execute_script("document.querySelector('header .soft').textContent = 'photos/'")
-    yield browser
-    browser.quit()
-
-
-def photograph(browser, name):
-    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    picture.save(HERE / f"{name}.jpg", quality=82, optimize=True)
+    printed = (re.search(r"http://\S+", line) for line in server.stderr)
+    browser.get(next(filter(None, printed))[0])
+    try:
+        yield browser
+    finally:
+        browser.quit()
+        server.terminate()
 
 
 def correct(browser):
-    """Rename a cluster of flowers, merge another into it, move two images, select three."""
-
-    def press(keys):
-        ActionChains(browser).send_keys(keys).perform()
-
-    def click(selector, number=0):
-        element = browser.find_elements("css selector", selector)[number]
-        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
-
-    def largest(word):
-        """Return the labels of the two clusters with most images of such a name."""
-        names = f".grid li[data-name*='{word}']"
-        sections = browser.find_elements("css selector", f".cluster:has({names})")
-        sections.sort(key=lambda section: -len(section.find_elements("css selector", names)))
-        return [section.get_attribute("id").removeprefix("cluster-") for section in sections[:2]]
-
-    (flowers, petals), (temple, sky) = largest("flower_"), largest("china_")
-    click("#correct")
-    click(f"#cluster-{flowers} [data-act=rename]")
-    press("flowers" + Keys.ENTER)
-    click(f"#cluster-{petals} [data-act=merge]")
-    click(f"#ask-groups button[data-group='{flowers}']")
-    for number in (0, 1):
-        click(f"#cluster-{sky} .grid a", number)
-    press(temple)  # its digit
-    for number in (0, 2, 3):
-        click(f"#cluster-{temple} .grid a", number)
-    browser.execute_script("document.querySelector('#changes').open = true")
-    browser.execute_script(f"document.querySelector('#cluster-{temple}').scrollIntoView()")
+    """Name two clusters, show the doubtful images of all, and select some of them."""
+    for label, name in {8: "flowers", 9: "temples"}.items():  # by looking at them
+        rename = f"document.querySelector('#cluster-{label} [data-act=rename]').click()"
+        browser.execute_script(rename)
+        ActionChains(browser).send_keys(name + Keys.ENTER).pause(1).perform()
+    browser.execute_script("document.getElementById('unsure').click(); scrollTo(0, 0)")
+    ActionChains(browser).send_keys(" ").pause(2).perform()
 
 
 if __name__ == "__main__":
@@ -119,13 +94,9 @@ if __name__ == "__main__":
         Image.open(Path(place, "sheet.png")).convert("RGB").save(
             HERE / "contact_sheet.jpg", quality=82, optimize=True
         )
-        page = write_report(clusterer, Path(place, "report.html"))
-        for scheme in ("light", "dark"):
-            with opened(page, scheme) as browser:
-                photograph(browser, f"report_{scheme}")
         out = Path(place, "clusters")
-        export_clusters(clusterer.image_paths_, clusterer.labels_, out)
-        main(["report", str(out)])
-        with opened(out / "report.html", "light") as browser:
+        clusterer.export(out)
+        with opened(out) as browser:
             correct(browser)
-            photograph(browser, "report_correcting")
+            picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+            picture.save(HERE / "album.jpg", quality=82, optimize=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Sized
@@ -10,6 +11,7 @@ from typing import Any
 
 from sklearn.cluster import HDBSCAN
 
+import resnet_kmeans
 from resnet_kmeans.cli.options import cache_of, run_params, weights_of
 from resnet_kmeans.cli.printing import announce, count, print_clusters
 from resnet_kmeans.clusterer import ImageFolderClusterer
@@ -157,6 +159,9 @@ def _export(args: argparse.Namespace, model: ImageFolderClusterer, paths: Any = 
         print(f"{count(sum(others.values()), 'file', 'was')} passed over: {printable(kinds)}")
     if args.report and not dry_run:
         print(f"Report: {printable(write_export_report(output))}")
+    if args.open and not dry_run:
+        sys.stdout.flush()
+        resnet_kmeans.open_export(output)
 
 
 def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import resnet_kmeans  # its server is imported at its first use
 from resnet_kmeans import exports
 from resnet_kmeans._folder_names import REPORT, SET_ASIDE_NAME
 from resnet_kmeans.cli.options import run_params
@@ -174,6 +175,11 @@ def finish(args: argparse.Namespace) -> None:
         print_clusters(rows, output)
     else:
         print(f"{count(last.n_images, 'image')} taken back.")
+
+
+def open_(args: argparse.Namespace) -> None:
+    """Open an export in a browser, to see all its images and to correct it."""
+    resnet_kmeans.open_export(args.output, port=args.port, browser=args.browser)
 
 
 def report(args: argparse.Namespace) -> None:

@@ -43,6 +43,7 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the commands that make an export."""
     add_path(parser, help="new or empty folder")
     parser.add_argument("--report", action="store_true", help="also write OUT/report.html")
+    parser.add_argument("--open", action="store_true", help="then open the export in a browser")
     add_action(parser)
     parser.add_argument(
         "--companions",
@@ -55,6 +56,14 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
         help="of images with the same content, export only the first",
     )
     add_dry_run(parser)
+
+
+def add_browser_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--port`` and ``--no-browser``."""
+    parser.add_argument("--port", type=at_least(0), default=0, help="port of the page's address")
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="only print the address"
+    )
 
 
 def add_action(parser: argparse.ArgumentParser) -> None:

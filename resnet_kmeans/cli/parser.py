@@ -9,6 +9,7 @@ from resnet_kmeans import __version__
 from resnet_kmeans.cli import clusters, demo, exports, networks
 from resnet_kmeans.cli.options import (
     add_action,
+    add_browser_options,
     add_dry_run,
     add_export_options,
     add_path,
@@ -28,7 +29,10 @@ def new_parser() -> argparse.ArgumentParser:
 
     def command(worker: Any) -> argparse.ArgumentParser:
         # The name and description of a command are the name and docstring of its function.
-        name, summary = worker.__name__.replace("_", "-"), worker.__doc__.splitlines()[0]
+        name, summary = (
+            worker.__name__.rstrip("_").replace("_", "-"),
+            worker.__doc__.splitlines()[0],
+        )
         added = subparsers.add_parser(name, help=summary, description=summary)
         added.set_defaults(worker=worker, parser=added)
         added.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -83,6 +87,10 @@ def _add_clustering(command: Callable[[Any], argparse.ArgumentParser]) -> None:
 
 def _add_tools(command: Callable[[Any], argparse.ArgumentParser]) -> None:
     """Add the commands for the report, the demo, the weights and the cache."""
+    opened = command(exports.open_)
+    add_path(opened)
+    add_browser_options(opened)
+
     report = command(exports.report)
     add_path(report)
     report.add_argument("--force", action="store_true", help="replace an existing report")

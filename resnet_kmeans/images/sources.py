@@ -69,9 +69,9 @@ def source_name(source: Any, index: int) -> str:
 
 def common_folder(images: list[Any]) -> str:
     """Return the folder that contains all images; empty for images in memory."""
-    paths = [os.path.abspath(i) for i in images if isinstance(i, (str, os.PathLike))]
+    folders = {os.path.dirname(i) for i in images if isinstance(i, (str, os.PathLike))}
     try:
-        return os.path.commonpath([os.path.dirname(path) for path in paths])
+        return os.path.commonpath([os.path.abspath(folder) for folder in folders])
     except ValueError:  # no paths, or on several drives
         return ""
 
@@ -81,5 +81,6 @@ def short_name(image: Any, position: int, folder: str) -> str:
     name = source_name(image, position)
     if folder and isinstance(image, (str, os.PathLike)):
         # An unreadable image was not exported, so it may lie outside the folder.
-        name = os.path.abspath(name).removeprefix(os.path.join(folder, ""))
+        prefix = os.path.join(folder, "")
+        name = (name if name.startswith(prefix) else os.path.abspath(name)).removeprefix(prefix)
     return printable(name)

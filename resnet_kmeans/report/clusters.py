@@ -62,7 +62,11 @@ def join_equal_names(
 
 
 def sum_up_clusters(
-    labels: np.ndarray, names: Mapping[int, str], order: np.ndarray, doubts: np.ndarray
+    labels: np.ndarray,
+    names: Mapping[int, str],
+    order: np.ndarray,
+    doubts: np.ndarray,
+    max_shown: int | None = MAX_SHOWN,
 ) -> list[ClusterSummary]:
     """Return summaries of the clusters in the order of labels, then of the other groups.
 
@@ -75,9 +79,11 @@ def sum_up_clusters(
         Sort key of images within their cluster, lowest for the most typical; NaN if unknown.
     doubts : ndarray of shape (n,)
         NaN if unknown.
+    max_shown : int or None, default=1000
+        Number of images to select; None selects all.
     """
     found, sizes = np.unique(labels[in_folders(labels)], return_counts=True)
-    share = _share(sizes.tolist())
+    share = _share(sizes.tolist(), len(labels) if max_shown is None else max_shown)
     clusters = []
     for label, size in zip(found.tolist(), sizes.tolist()):
         members = np.flatnonzero(labels == label)
@@ -102,11 +108,11 @@ def sum_up_clusters(
     return sorted(clusters, key=lambda cluster: (cluster.label < 0, abs(cluster.label)))
 
 
-def _share(sizes: list[int]) -> int:
+def _share(sizes: list[int], max_shown: int) -> int:
     """Return the largest number of images per cluster that keeps the page within its limit."""
-    if sum(sizes) <= MAX_SHOWN:
+    if sum(sizes) <= max_shown:
         return max(sizes, default=1)
     share = 1
-    while sum(min(size, share + 1) for size in sizes) <= MAX_SHOWN:
+    while sum(min(size, share + 1) for size in sizes) <= max_shown:
         share += 1
     return share

@@ -1,7 +1,10 @@
 """Writes the HTML page that shows the clusters."""
 
+import functools
 import os
+import re
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +12,18 @@ from urllib.parse import quote
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from resnet_kmeans._files import replacing
 from resnet_kmeans._folder_names import GENERATOR
 from resnet_kmeans.clustering import describe_fit
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.report.corrections import ExportView, read_corrections
+from resnet_kmeans.report.album import ExportView, describe_album
 from resnet_kmeans.report.summary import ClusteringSummary, read_clusterer, summarize
 from resnet_kmeans.report.thumbnails import make_thumbnails
+
+FOLDER = Path(__file__).with_name("page")  # template, style and scripts
+_IMPORT = re.compile(r'^import .* from "\./(\w+\.js)";\n', re.MULTILINE)
 
 
 def write_report(
@@ -30,7 +37,6 @@ def write_report(
     suggestions: Sequence[int] | np.ndarray | None = None,
     reasons: Mapping[str, str] | None = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
-    export: ExportView | None = None,
     facts: Mapping[str, Any] | None = None,
     projection: str = "auto",
 ) -> Path:
@@ -66,10 +72,6 @@ def write_report(
         Why images are unreadable, by path.
     names : sequence of str, or mapping of int to str, default=None
         Name of each label; clusters with equal names are shown as one.
-    export : ExportView, default=None
-        The export that contains the images. With it, the page can correct the export: rename
-        and merge clusters, move images and set them aside. Corrections are saved as
-        ``curation.json``, for ``resnet-kmeans apply``.
     facts : mapping of str, default=None
         Description of the clustering, shown at the foot of the page.
     projection : {"auto", "pca", "tsne", "umap"}, default="auto"
@@ -95,8 +97,7 @@ def write_report(
     >>> write_report([0, 0, 1, 1] * 3, "report.html", images=paths)  # doctest: +SKIP
     PosixPath('report.html')
     """
-    page = Path(path)
-    _check_free(page)
+    _check_free(Path(path))
     known: dict[str, Any] = {
         "images": images,
         "features": features,
@@ -117,76 +118,131 @@ def write_report(
             "Expected `images` with the labels, got none. Nothing was written. Pass their paths "
             "in the order of the labels: write_report(labels, path, images=paths)."
         )
-    summary = summarize(**known, facts=facts, projection=projection)
+    return write_page(summarize(**known, facts=facts, projection=projection), path)
+
+
+def write_page(
+    summary: ClusteringSummary, path: str | os.PathLike[str], export: ExportView | None = None
+) -> Path:
+    """Write the page of a summary as a file that can be sent to somebody.
+
+    Raises
+    ------
+    FileExistsError
+        If `path` is a file but not a report.
+    """
+    page = Path(path)
+    _check_free(page)
+    album = describe_album(summary, export)
+    shown = [i for cluster in summary.clusters for i in cluster.shown]
+    thumbnails = make_thumbnails([summary.images[i] for i in shown])
+    links = [_link(summary.images[i], page.parent) for i in shown]
+    album["thumbnails"] = {id: uri for id, uri in zip(album["id"], thumbnails) if uri}
+    album["links"] = {id: link for id, link in zip(album["id"], links) if link}
+    number_of = dict(zip(shown, album["id"]))
+    points = [(point, number_of.get(int(i))) for point, i in zip(summary.positions, summary.mapped)]
+    album["points"] = [[*point.round(4).tolist(), id] for point, id in points if id is not None]
     with replacing(page) as part:
-        part.write_text(
-            render(summary, page.parent, export), encoding="utf-8", errors="backslashreplace"
-        )
+        text = render(summary, album, export, "mailed")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return page
 
 
 def render(
     summary: ClusteringSummary,
-    folder: str | os.PathLike[str] = ".",
-    export: ExportView | None = None,
+    album: dict[str, Any],
+    export: ExportView | None,
+    way: str,
+    nonce: str = "",
 ) -> str:
     """Return the HTML page of a summary.
 
     Parameters
     ----------
     summary : ClusteringSummary
-    folder : str or path-like, default="."
-        The folder of the page; links to images are relative to it.
-    export : ExportView, default=None
+    album : dict
+        The result of `describe_album`, and what else the script of this way needs.
+    export : ExportView or None
         The export that the page can correct.
-
-    Returns
-    -------
-    str
+    way : {"served", "mailed"}
+        The script that reaches pictures and records corrections.
+    nonce : str, default=""
+        Random value. The security policy of the page allows only scripts and styles with it, so
+        a file name cannot contain code that runs. By default, one is drawn.
     """
-    corrections = read_corrections(summary, export) if export else None
-    shown = [i for cluster in summary.clusters for i in cluster.shown]
-    thumbnails = make_thumbnails([summary.images[i] for i in shown])
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            summary=summary,
+            album=album,
+            export=export,
+            is_served=way == "served",
+            folder=Path(
+                printable(os.path.abspath(export.folder) if export else summary.folder)
+            ).name,
+            n_shown=len(album["id"]),
+            n_placed=sum(cluster.size for cluster in summary.clusters),
+            has_map=bool(album.get("points", summary.features is not None)),
+            differences=list(map(printable, export.differences)) if export else [],
+            generator=GENERATOR,
+            style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+            script=Markup(join_modules(f"{way}.js")),
+            nonce=nonce or secrets.token_urlsafe(16),
+        )
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(
-        summary=summary,
-        thumbnails=dict(zip(shown, thumbnails)),
-        links={i: _link(summary.images[i], folder) for i in shown},
-        points=_points(summary),
-        corrections=corrections,
-        differences=list(map(printable, export.differences)) if export else [],
-        generator=GENERATOR,
-        # The security policy of the page allows only scripts with this random value, so a file
-        # name cannot contain code that runs.
-        nonce=secrets.token_urlsafe(16),
-    )
+    environment.filters["shell"] = shlex.quote
+    return environment
+
+
+@functools.cache
+def join_modules(name: str) -> str:
+    """Return a JavaScript module and those that it imports as one script.
+
+    A page in a file cannot load modules, so ``import`` and ``export`` are left out: all names
+    are of one scope.
+    """
+    joined: dict[str, str] = {}
+
+    def add(module: str) -> None:
+        if module in joined:
+            return
+        joined[module] = ""
+        text = (FOLDER / module).read_text(encoding="utf-8")
+        for imported in _IMPORT.findall(text):
+            add(imported)
+        del joined[module]  # after what it imports
+        joined[module] = re.sub("^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
+
+    add(name)
+    return '"use strict";\n' + "".join(joined.values())
 
 
 def _link(image: Any, folder: str | os.PathLike[str]) -> str | None:
-    """Return the link to an image, None for an image in memory."""
+    """Return the link to an image; None in memory, or if it has nothing but the root in common."""
     if not isinstance(image, (str, os.PathLike)):
         return None
+    places = [os.path.realpath(folder), os.path.realpath(os.path.dirname(image))]
     try:
-        relative = os.path.relpath(image, folder)
+        common = os.path.commonpath(places)
     except ValueError:  # the image is on another drive
-        return Path(image).resolve().as_uri()
+        return None
+    # The way through the root would tell everybody where the images are.
+    if os.path.dirname(common) == common:
+        return None
     # Quoting also escapes colons, so that no name can start with a scheme (javascript:).
-    return quote(os.fsencode(relative.replace(os.sep, "/")))
-
-
-def _points(summary: ClusteringSummary) -> list[list[Any]]:
-    """Return the points of the map: x, y, label, position and name of each image."""
-    labels, names = summary.labels, summary.names
-    return [
-        [round(float(x), 4), round(float(y), 4), int(labels[i]), int(i), names[i]]
-        for (x, y), i in zip(summary.positions, summary.mapped)
-    ]
+    return quote(os.fsencode(os.path.relpath(image, folder).replace(os.sep, "/")))
 
 
 def _check_free(page: Path) -> None:

@@ -10,6 +10,7 @@ from resnet_kmeans.clustering import DOUBTFUL, FolderGaussians, is_readable
 from resnet_kmeans.exceptions import printable
 from resnet_kmeans.images import common_folder, short_name, source_name
 from resnet_kmeans.report.clusters import (
+    MAX_SHOWN,
     ClusterSummary,
     in_folders,
     join_equal_names,
@@ -97,6 +98,7 @@ def summarize(
     names: Sequence[str] | Mapping[int, str] | None = None,
     facts: Mapping[str, Any] | None = None,
     projection: str | None = "auto",
+    max_shown: int | None = MAX_SHOWN,
 ) -> ClusteringSummary:
     """Summarize a clustering.
 
@@ -123,6 +125,8 @@ def summarize(
         Method that computes the map; ``"auto"`` uses t-SNE, or PCA for fewer than 10 images, and
         None computes no map. For 1,319 rows of 64 columns, t-SNE took 3 s on two cores; UMAP took
         72 s, including its import.
+    max_shown : int or None, default=1000
+        Number of images that a page shows; None shows all.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def summarize(
     ValueError
         If lengths differ, or labels are not integers.
     """
-    given = [features, distances, doubts, suggestions]
+    reasons, given = reasons or {}, [features, distances, doubts, suggestions]
     images, labels = list(images), _check(images, labels, *given)
     labels, named = join_equal_names(labels, names)
     placed = np.flatnonzero(in_folders(labels))
@@ -146,11 +150,14 @@ def summarize(
         np.asarray(own if own is not None else computed)
         for own, computed in zip((distances, doubts, suggestions), found)
     )
-    clusters = sum_up_clusters(labels, named, distances, doubts)
+    clusters = sum_up_clusters(labels, named, distances, doubts, max_shown)
     shown = np.array([i for cluster in clusters for i in cluster.shown], dtype=int)
     mapped, positions, drawn = _draw_map(known, placed, shown, projection)
     folder = common_folder([images[i] for i in placed.tolist()])
+    outside = np.flatnonzero(~in_folders(labels)).tolist()
+    source = common_folder([images[i] for i in outside])  # they were not exported
     short = [short_name(image, i, folder) for i, image in enumerate(images)]
+    short_source = {i: short_name(images[i], i, source) for i in outside}
     return ClusteringSummary(
         images=images,
         names=short,
@@ -161,8 +168,8 @@ def summarize(
         suggestions=suggestions,
         clusters=clusters,
         unreadable={
-            short[i]: printable((reasons or {}).get(source_name(images[i], i), "reason unknown"))
-            for i in np.flatnonzero(~in_folders(labels)).tolist()
+            short_source[i]: printable(reasons.get(source_name(images[i], i), "reason unknown"))
+            for i in outside
         },
         mapped=mapped,
         positions=positions,
@@ -246,6 +253,8 @@ def _draw_map(
     known = is_readable(features)
     rows, shown = rows[known[rows]], shown[known[shown]]
     # The map contains all images that the page shows, and a random sample of the others.
-    others = np.random.RandomState(0).permutation(np.setdiff1d(rows, shown))
-    mapped = np.sort(np.concatenate([shown, others[: max(0, MAX_MAPPED - len(shown))]]))
+    random = np.random.RandomState(0)
+    others = random.permutation(np.setdiff1d(rows, shown))
+    mapped = np.concatenate([random.permutation(shown), others])[:MAX_MAPPED]
+    mapped.sort()
     return mapped, *project(features[mapped], projection)

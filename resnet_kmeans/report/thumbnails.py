@@ -4,9 +4,10 @@ import base64
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any
 
 import joblib
 from PIL import Image, ImageOps
@@ -20,51 +21,60 @@ THUMBNAIL_SIZES = ((320, 224), (240, 168), (160, 112), (80, 56))
 QUALITY = 72  # of the JPEG; below this, ringing at edges becomes visible
 # Keeps a page of 1,000 thumbnails under 20 MB: base64 takes four bytes for three.
 MAX_THUMBNAIL_BYTES = 14_000
+# Tells thumbnails that are kept from those that another version made.
+KIND = f"thumbnails of {THUMBNAIL_SIZES}, quality {QUALITY}, {MAX_THUMBNAIL_BYTES} bytes"
 
 
-class Thumbnail(NamedTuple):
-    """A small JPEG as a data URI, with its size in pixels."""
-
-    uri: str
-    width: int
-    height: int
-
-
-def make_thumbnails(images: Sequence[Any]) -> list[Thumbnail | None]:
-    """Return a thumbnail of each image, or None for an unreadable image."""
-    # Threads are enough, because Pillow releases the GIL. Its warnings about damaged metadata do
-    # not matter for a thumbnail.
-    with warnings.catch_warnings(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        return list(pool.map(make_thumbnail, images))
+def make_thumbnails(images: Sequence[Any]) -> list[str | None]:
+    """Return a thumbnail of each image as a data URI, or None for an unreadable image."""
+    # Threads are enough, because Pillow releases the GIL.
+    with without_warnings(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        return list(pool.map(_data_uri, images))
 
 
-def make_thumbnail(image: Any) -> Thumbnail | None:
-    """Return a thumbnail of at most `MAX_THUMBNAIL_BYTES`, or None for an unreadable image."""
+def _data_uri(image: Any) -> str | None:
+    jpeg = make_thumbnail(image)
+    return (
+        None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+    )
+
+
+def make_thumbnail(
+    image: Any,
+    sizes: Sequence[tuple[int, int]] = THUMBNAIL_SIZES,
+    max_bytes: float = MAX_THUMBNAIL_BYTES,
+) -> bytes | None:
+    """Return a JPEG of the first of the sizes that is small enough; None if it is unreadable."""
     try:
-        picture = _open(image, THUMBNAIL_SIZES[0])
-        picture.info.clear()  # a page that is sent to somebody tells nothing but the picture
+        picture = _open(image, sizes[0])
     except DecodeError:
         return None
-    for size in THUMBNAIL_SIZES:
+    picture.info.clear()  # a page that is sent to somebody tells nothing but the picture
+    for size in sizes:
         picture.thumbnail(size, Image.Resampling.BICUBIC)
         jpeg = io.BytesIO()
         picture.save(jpeg, "JPEG", quality=QUALITY, optimize=True)
-        if jpeg.tell() <= MAX_THUMBNAIL_BYTES:
+        if jpeg.tell() <= max_bytes:
             break
-    text = base64.b64encode(jpeg.getvalue()).decode("ascii")
-    return Thumbnail(f"data:image/jpeg;base64,{text}", *picture.size)
+    return jpeg.getvalue()
 
 
 def make_tile(image: Any, side: int) -> Image.Image:
     """Return the center of an image as a square of `side` pixels, gray if it is unreadable."""
     size = (side, side)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
+        with without_warnings():
             return ImageOps.fit(_open(image, size), size)
     except DecodeError:  # deleted since the fit, for example
         return Image.new("RGB", size, "lightgrey")
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Ignore Pillow's warnings about damaged metadata, in all threads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def _open(image: Any, size: tuple[int, int]) -> Image.Image:
