@@ -184,17 +184,16 @@ class OpenAlbum:
 
     def _make(self, asked: dict[str, Any]) -> str:
         command = asked.get("do")
-        undo, redo = _next_steps(exports.export_log(self.folder))
         if command == "split":
             exports.split_cluster(self.folder, self._folder_of(asked["label"]), int(asked["k"]))
         elif command == "undo":
-            self._require_correction(undo)
+            what = self._require_correction(0)
             exports.undo_export(self.folder)
-            return f"Undone: {undo and _words(undo)}"
+            return f"Undone: {what}"
         elif command == "redo":
-            self._require_correction(redo)
+            what = self._require_correction(1)
             exports.redo_export(self.folder)
-            return f"Redone: {redo and _words(redo)}"
+            return f"Redone: {what}"
         elif command == "finish":
             exports.finish_export(self.folder)
         elif command is None:
@@ -238,12 +237,15 @@ class OpenAlbum:
             "the page again."
         )
 
-    def _require_correction(self, step: LoggedStep | None) -> None:
+    def _require_correction(self, which: int) -> str:
+        """Return words for the step that undo (0) or redo (1) concerns; it brings no images."""
+        step = _next_steps(exports.export_log(self.folder))[which]
         if step and step.command in BRINGING:
             raise OutputFolderError(
                 f"The step {_words(step)!r} concerns what the album contains. Nothing was done. "
                 f"In a terminal: resnet-kmeans undo {printable(self.folder)}, or redo."
             )
+        return _words(step) if step else ""
 
     def _watch(self, n_done: int, n_total: int) -> None:
         self.progress |= {"done": n_done, "total": n_total}

@@ -16,7 +16,7 @@
 export const ASIDE = -2;
 const SET_ASIDE = "_set_aside"; // its folder
 export const NOISE = -1;
-export const DOUBTFUL = 500; // thousandths; above this, another cluster is likelier
+export const DOUBTFUL = 500; // thousandths; above this, an image is likelier wrong than right
 
 /** @type {any} */
 export let base;

@@ -6,13 +6,7 @@ import { $, announce, page } from "./page.js";
 
 /** @type {typeof log} */
 const undone = [];
-let saved = "", isKept = true;
-// All pages in files may share one storage, so the storageKey contains the export's id.
-const storageKey = `resnet-kmeans ${exportId()}`;
-
-function exportId() {
-  return JSON.parse($("album").textContent).export?.id;
-}
+let saved = "", isKept = true, storageKey = "";
 
 /** What the steps come to, as the command applies it: names first, then moves. */
 function curation() {
@@ -102,6 +96,8 @@ start({
   points: () => Promise.resolve(base.points),
 });
 if (base.export) {
+  // All pages in files may share one storage, so the key contains the export's id.
+  storageKey = `resnet-kmeans ${base.export.id}`;
   restore();
   renderMailed();
   $("save").addEventListener("click", save);

@@ -21,21 +21,22 @@ export function start(way) {
 }
 
 function render() {
-  renderHead();
+  const sums = totals();
+  renderHead(sums);
   renderIndex();
   renderGrid();
   renderSelection();
   drawMap();
   if (isOpen()) show(page.focused);
   const { text, isDoubtful } = view, found = order.length;
-  const keys = base.export ? " · y moves, c keeps, v asks" : "", isRest = isDoubtful && found && !totals().doubtful;
+  const keys = base.export ? " · y moves, c keeps, v asks" : "", isRest = isDoubtful && found && !sums.doubtful;
   $("count").textContent = isDoubtful ? `${number(found)} ${isRest ? "to check next" : "doubtful"}${keys}` : text ? `${number(found)} shown` : "";
   $("none").hidden = found > 0;
   $("none").textContent = text ? "No name matches." : "No image is doubtful.";
 }
 
-function renderHead() {
-  const { placed, clusters, doubtful, looked, wrong } = totals();
+/** @param {ReturnType<typeof totals>} sums */
+function renderHead({ placed, clusters, doubtful, looked, wrong }) {
   const aside = sum(ASIDE).size ? `, ${number(sum(ASIDE).size)} set aside` : "", n = Math.max(Math.round(wrong), doubtful);
   const unsure = n ? `; about ${number(n)} may be in the wrong one` : "";
   $("title").textContent = `${count(placed)} in ${count(clusters, "cluster")}${aside}${unsure}`;

@@ -1,6 +1,6 @@
 /** Images are selected and corrected, by mouse, finger or key. */
 
-import { base, clusterAt, compared, count, isMovable, named, positionOf, state, suggestedAt, sum, targets } from "./album.js";
+import { base, clusterAt, count, isMovable, named, positionOf, state, suggestedAt, sum, targets } from "./album.js";
 import { ask } from "./choose.js";
 import { closeDetail, isOpen, show } from "./detail.js";
 import { focusImage, neighbor, order, sectionOf, view } from "./grid.js";
@@ -92,7 +92,7 @@ function askName(label) {
     title: `Rename ${name}`, label: "New name", value: folder, options: [], isNew: true,
     note: (typed) => named(typed, label) ? `This merges it with ${named(typed, label).name}.` : "",
     then: (typed) => {
-      if (compared(typed) === compared(folder) && typed === folder) return announce("The name is the same.");
+      if (typed === folder) return announce("The name is the same.");
       const other = named(typed, label);
       rename(label, other?.folder ?? typed, other ? `${name} merged into ${other.name}` : `${name} is now ${typed}`);
     },

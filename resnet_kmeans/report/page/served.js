@@ -1,6 +1,6 @@
 /** A page that is served: each correction is carried out at once, one after the other. */
 
-import { base, count, load, log, replay } from "./album.js";
+import { base, count, load, log, number, replay } from "./album.js";
 import { start } from "./main.js";
 import { $, announce, page } from "./page.js";
 
@@ -36,8 +36,7 @@ async function flush() {
     } catch (error) {
       const rest = log.splice(0).length - sent;
       announce(/** @type {Error} */ (error).message + (rest ? ` ${count(rest, "later correction")} not made either.` : ""));
-      await request("album").then(({ album }) => showAlbum(album)).catch(() => replay());
-      page.render();
+      await request("album").then(({ album }) => showAlbum(album)).catch(() => { replay(); page.render(); });
     }
     sent = 0;
   }
@@ -50,7 +49,7 @@ async function watch() {
   const { done, total, isStoppable } = await request("progress").catch(() => ({}));
   $("working").hidden = !total;
   $("stop").hidden = !isStoppable;
-  if (total) $("done").textContent = `${done.toLocaleString("en")} of ${count(total)}`;
+  if (total) $("done").textContent = `${number(done)} of ${count(total)}`;
 }
 
 /** @param {any} album */
