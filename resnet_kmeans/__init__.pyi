@@ -1,5 +1,6 @@
 from . import display as display
 from . import exceptions as exceptions
+from . import exports as exports
 from . import spark as spark
 from .clusterer import ImageFolderClusterer as ImageFolderClusterer
 from .clustering import ClusterDiscriminantAnalysis as ClusterDiscriminantAnalysis

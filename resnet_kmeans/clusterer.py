@@ -32,6 +32,7 @@ from resnet_kmeans._folder_names import (
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
+    FolderClassifier,
     HellingerPCA,
     LabelScore,
     NClustersChoice,
@@ -648,7 +649,9 @@ class ImageFolderClusterer(
         model = cls(len(found.names), featurizer=clone(prepared))
         features, labels = found.of_folders
         score = LabelScore.of(projection, features, labels, len(found.names))
-        model._set_steps(prepared, projection, found.gaussians, score)
+        last = FolderClassifier()
+        vars(last).update(vars(found.gaussians))
+        model._set_steps(prepared, projection, last, score)
         model._cluster_names = found.names
         inside, place = np.flatnonzero(found.own[state.positions] >= 0), os.path.abspath(folder)
         images, numbers = [state.images[i] for i in inside], np.array(state.positions)[inside]

@@ -1,15 +1,16 @@
 """Functions that change an export after it was written, or write its report."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from resnet_kmeans._folder_names import (
     NOISE,
@@ -18,9 +19,8 @@ from resnet_kmeans._folder_names import (
     SET_ASIDE,
     SET_ASIDE_NAME,
     UNREADABLE,
+    folder_of,
 )
-from resnet_kmeans.clusterer import look_at
-from resnet_kmeans.clustering import Evaluation, evaluate_labels
 from resnet_kmeans.exceptions import (
     DecodeError,
     OutputFolderError,
@@ -39,7 +39,6 @@ from resnet_kmeans.export import (
     export_clusters,
     export_log,
     finish_export,
-    folder_of,
     read_export,
     redo_export,
     rename_cluster,
@@ -48,13 +47,11 @@ from resnet_kmeans.export import (
     undo_export,
 )
 from resnet_kmeans.images import images_of, is_image, open_upright, read_file
-from resnet_kmeans.report import (
-    MAX_SHOWN,
-    ClusteringSummary,
-    ExportView,
-    summarize,
-    write_page,
-)
+from resnet_kmeans.report import MAX_SHOWN, ClusteringSummary, ExportView, summarize
+
+# scikit-learn, which most of these functions do not need, takes seconds to import.
+if TYPE_CHECKING:
+    from resnet_kmeans.clustering import Evaluation
 
 logger = logging.getLogger(__name__)
 
@@ -120,9 +117,10 @@ def add_images(
     >>> [image.exported_path for image in images]  # doctest: +SKIP
     ['cluster_1/c.jpg', '_set_aside/d.jpg']
     """
+    from resnet_kmeans.clusterer import look_at
+
     check_action(action)
     paths = [os.fspath(path) for path in images_of(images)]
-
     export, network, contents = select_new(folder, paths)
     if not contents:
         return []
@@ -175,6 +173,8 @@ def split_cluster(
     >>> images = split_cluster("clusters", "cats", 3)  # doctest: +SKIP
     """
 
+    from sklearn.cluster import KMeans
+
     def parts_of(features: np.ndarray) -> np.ndarray:
         if (n_different := len(np.unique(features, axis=0))) < n_clusters:
             raise TooFewImagesError(n_different, n_clusters)
@@ -216,6 +216,8 @@ def write_export_report(folder: str | os.PathLike[str]) -> Path:
     >>> write_export_report("clusters")  # doctest: +SKIP
     PosixPath('clusters/report.html')
     """
+    from resnet_kmeans.report import write_page
+
     output = Path(folder)
     summary, view = summarize_export(output, read_export(output))
     return write_page(summary, output / REPORT, view)
@@ -330,6 +332,8 @@ def evaluate_export(
     >>> evaluate_export("clusters").ami  # doctest: +SKIP
     0.94
     """
+    from resnet_kmeans.clustering import evaluate_labels
+
     pairs = []
     for row in read_export(Path(folder)).images:
         source, path = Path(row.source_path), row.exported_path or ""

@@ -433,7 +433,7 @@ def test_an_error_about_many_files_names_ten_of_them(pictures, tmp_path, network
     assert "--unreadable skip" in lines[-1]
 
 
-@pytest.mark.parametrize("library", ["numpy", "sklearn"])
+@pytest.mark.parametrize("library", ["numpy", "filelock"])
 def test_ctrl_c_while_libraries_are_imported_is_one_line(library):
     program = (
         "import sys\n"

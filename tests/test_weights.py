@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import shutil
+import subprocess
 import sys
 import sysconfig
 import time
@@ -22,6 +23,7 @@ from resnet_kmeans.exceptions import (
     WeightsFileError,
     WeightsNotFoundError,
 )
+from tests.keras_lite import build_lite0
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 LITE = "efficientnet_lite0"
@@ -190,16 +192,41 @@ def test_a_missing_lite_package_raises_an_error_that_names_the_extra(monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
-def test_weights_that_keras_saved_are_loaded_into_lite(tmp_path):
-    # Nothing public returns this network.
-    from resnet_kmeans.network.weights import NetworkSpec, build_model
+@pytest.mark.parametrize(
+    ("layer", "pooling", "preprocess"),
+    [(None, "avg", "auto"), ("block5c_add", "max", "torch"), ("block6a_project_bn", None, "caffe")],
+)
+def test_features_of_lite0_are_those_of_keras(lite_file, keras, layer, pooling, preprocess):
+    # Nothing public returns the arrays.
+    from resnet_kmeans.network.efficientnet_lite import LITES, read_lite
 
-    model = build_model(NetworkSpec(None, LITE, input_shape=(32, 32)))
-    assert {"stem_conv", "block5c_add", "top_relu"} <= {layer.name for layer in model.layers}
-    model.save_weights(tmp_path / "own.weights.h5")
-    rows = [fit(w, backbone=LITE).transform(IMAGES) for w in (None, tmp_path / "own.weights.h5")]
-    np.testing.assert_array_equal(*rows)
+    given = {"layer": layer, "pooling": pooling, "preprocess": preprocess}
+    rows = fit("imagenet", backbone=LITE, **given).transform(IMAGES)
+    model = build_lite0(keras, read_lite(LITES[LITE][0], lite_file), 32)
+    names = [layer.name for layer in model.layers]
+    # Batch normalization follows its convolution at once.
+    at = -1 if layer is None else names.index(layer.replace("_bn", "_conv")) + layer.endswith("bn")
+    mode = "tf" if preprocess == "auto" else preprocess
+    scaled = keras.applications.imagenet_utils.preprocess_input(
+        IMAGES.astype(np.float32), data_format="channels_last", mode=mode
+    )
+    maps = keras.Model(model.inputs, model.layers[at].output).predict(scaled, verbose=0)
+    pool = {"avg": np.mean, "max": np.max}.get(pooling, lambda maps, axis: maps.reshape(3, -1))
+    expected = pool(maps, axis=(1, 2))
+    assert np.abs(rows - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.slow
+def test_efficientnet_lite_needs_no_tensorflow(lite_file, tmp_path):
+    program = (
+        "import sys; sys.modules.update(tensorflow=None, keras=None)\n"
+        "import numpy as np; from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer\n"
+        f"featurizer = ResNetFeaturizer(backbone={LITE!r}, cache={str(tmp_path)!r})\n"
+        "images = list(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8))\n"
+        "print(ImageFolderClusterer(2, featurizer=featurizer).fit(images).labels_.shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("(6,)\n", "")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """The commands that cluster images."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -9,12 +11,9 @@ from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
-from sklearn.cluster import HDBSCAN
-
-import resnet_kmeans
+import resnet_kmeans  # what it contains is imported at its first use
 from resnet_kmeans.cli.options import cache_of, run_params, weights_of
 from resnet_kmeans.cli.printing import announce, count, print_clusters
-from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import (
     IgnoredParameterWarning,
     ModelFileError,
@@ -24,11 +23,7 @@ from resnet_kmeans.exceptions import (
     warn_caller,
 )
 from resnet_kmeans.export import ExportedImage, check_images, check_output_folder
-from resnet_kmeans.exports import write_export_report
-from resnet_kmeans.featurizer import ResNetFeaturizer
 from resnet_kmeans.images import passed_over, require_images
-from resnet_kmeans.model_selection import choose_n_clusters
-from resnet_kmeans.name_suggestions import folder_names, head_of_featurizer, suggest_cluster_names
 
 DEFAULT_N_CLUSTERS = 5
 
@@ -49,13 +44,15 @@ def cluster(args: argparse.Namespace) -> None:
             args.cache = own
         clusterer = _clusterer(args)
         if args.n_clusters == "auto":
-            choice = choose_n_clusters(args.input, estimator=clusterer)
+            choice = resnet_kmeans.choose_n_clusters(args.input, estimator=clusterer)
             print(f"{choice.n_clusters} clusters: {choice.reason}")
             args.n_clusters = choice.n_clusters
             clusterer.set_params(n_clusters=choice.n_clusters)
         clusterer.fit(args.input)
         if args.names:
-            found = suggest_cluster_names(clusterer)
+            from resnet_kmeans.name_suggestions import folder_names
+
+            found = resnet_kmeans.suggest_cluster_names(clusterer)
             clusterer.set_cluster_names(folder_names(clusterer.cluster_names_, found))
             print_names(clusterer.cluster_names_, found)
         if args.save_model and not args.dry_run:
@@ -76,6 +73,8 @@ def _check_cluster(args: argparse.Namespace) -> None:
     check_images(planned, Path(args.output), args.action)
     featurizer = _featurizer(args)
     if args.names:
+        from resnet_kmeans.name_suggestions import head_of_featurizer
+
         head_of_featurizer(featurizer)  # raises if the network has no known head
     announce(args, _looking_at(paths, featurizer))
 
@@ -101,7 +100,7 @@ def _check_model_file(file: Path, output: Path) -> None:
     )
 
 
-def _looking_at(paths: Sized, featurizer: ResNetFeaturizer) -> str:
+def _looking_at(paths: Sized, featurizer: resnet_kmeans.ResNetFeaturizer) -> str:
     """Return the beginning of a line that says what a command works on."""
     is_whole_model = str(featurizer.weights).lower().endswith(".keras")
     network = featurizer.weights if is_whole_model else featurizer.backbone
@@ -119,7 +118,7 @@ def print_names(names: list[str], found: list[tuple[str, float] | None]) -> None
 def assign(args: argparse.Namespace) -> None:
     """Assign new images to the clusters of a saved model."""
     check_output_folder(Path(args.output))
-    model = ImageFolderClusterer.load(args.model, **run_params(args))
+    model = resnet_kmeans.ImageFolderClusterer.load(args.model, **run_params(args))
     paths = require_images(args.input)
     announce(args, _looking_at(paths, model.pipeline_["featurizer"]))
     _export(args, model, paths)
@@ -133,7 +132,7 @@ def choose_k(args: argparse.Namespace) -> None:
         # Unlike an export, this command writes no table that lists these images.
         warnings.simplefilter("always", UnreadableImagesWarning)
         numbers = None if args.max is None else range(2, args.max + 1)
-        choice = choose_n_clusters(paths, numbers, estimator=clusterer)
+        choice = resnet_kmeans.choose_n_clusters(paths, numbers, estimator=clusterer)
     top = max(row.score for row in choice.table)
     print("    k   score  smallest")
     for row in choice.table:
@@ -143,7 +142,9 @@ def choose_k(args: argparse.Namespace) -> None:
     print(f"{choice.n_clusters} clusters: {choice.reason}")
 
 
-def _export(args: argparse.Namespace, model: ImageFolderClusterer, paths: Any = None) -> None:
+def _export(
+    args: argparse.Namespace, model: resnet_kmeans.ImageFolderClusterer, paths: Any = None
+) -> None:
     """Export the images of the fit, or those of `paths`; write the report if requested."""
     output, dry_run = Path(args.output), args.dry_run
     rows = model.export(
@@ -158,25 +159,30 @@ def _export(args: argparse.Namespace, model: ImageFolderClusterer, paths: Any = 
         kinds = ", ".join(f"{n} {extension}" for extension, n in others.items())
         print(f"{count(sum(others.values()), 'file', 'was')} passed over: {printable(kinds)}")
     if args.report and not dry_run:
-        print(f"Report: {printable(write_export_report(output))}")
+        print(f"Report: {printable(resnet_kmeans.write_export_report(output))}")
     if args.open and not dry_run:
         sys.stdout.flush()
         resnet_kmeans.open_export(output)
 
 
-def _clusterer(args: argparse.Namespace) -> ImageFolderClusterer:
-    return ImageFolderClusterer(
+def _clusterer(args: argparse.Namespace) -> resnet_kmeans.ImageFolderClusterer:
+    hdbscan = None
+    if args.clusterer == "hdbscan":
+        from sklearn.cluster import HDBSCAN
+
+        hdbscan = HDBSCAN(copy=True)
+    return resnet_kmeans.ImageFolderClusterer(
         2 if args.n_clusters == "auto" else args.n_clusters,
         featurizer=_featurizer(args),
-        clusterer=HDBSCAN(copy=True) if args.clusterer == "hdbscan" else None,
+        clusterer=hdbscan,
         reducer=None if args.reducer == "none" else args.reducer,
         unreadable=args.unreadable,
         random_state=args.seed,
     )
 
 
-def _featurizer(args: argparse.Namespace) -> ResNetFeaturizer:
-    return ResNetFeaturizer(
+def _featurizer(args: argparse.Namespace) -> resnet_kmeans.ResNetFeaturizer:
+    return resnet_kmeans.ResNetFeaturizer(
         weights=weights_of(args),
         backbone=args.backbone,
         layer=args.layer,

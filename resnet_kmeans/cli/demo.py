@@ -5,19 +5,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import resnet_kmeans  # what it contains is imported at its first use
 from resnet_kmeans.cli.printing import print_clusters
-from resnet_kmeans.clusterer import ImageFolderClusterer
 from resnet_kmeans.exceptions import WeightsNotFoundError
 from resnet_kmeans.export import check_output_folder
-from resnet_kmeans.exports import write_export_report
-from resnet_kmeans.featurizer import ResNetFeaturizer
-from resnet_kmeans.network import BACKBONES, NetworkSpec, build_model, imagenet_files
-from resnet_kmeans.sample_pictures import GROUPS, PHOTOS, crop_photos, draw_pictures, group_of
+from resnet_kmeans.network import BACKBONES, fetch_weights, imagenet_files
 
 
 def demo(args: argparse.Namespace) -> None:
     """Draw pictures, cluster them, and show how well the clusters match the contents."""
     from sklearn.metrics import adjusted_rand_score
+
+    from resnet_kmeans.sample_pictures import GROUPS, PHOTOS, crop_photos, draw_pictures, group_of
 
     output = Path(args.output)
     check_output_folder(output)
@@ -27,12 +26,12 @@ def demo(args: argparse.Namespace) -> None:
     groups = [group_of(path) for path in paths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `sentence` already says if the network is untrained
-        featurizer = ResNetFeaturizer(**network, verbose=int(not args.quiet))
-        clusterer = ImageFolderClusterer(
+        featurizer = resnet_kmeans.ResNetFeaturizer(**network, verbose=int(not args.quiet))
+        clusterer = resnet_kmeans.ImageFolderClusterer(
             len(GROUPS) + len(PHOTOS), featurizer=featurizer, random_state=0
         ).fit(paths)
     print_clusters(clusterer.export(output / "clusters"), output / "clusters")
-    print(f"Report: {write_export_report(output / 'clusters')}")
+    print(f"Report: {resnet_kmeans.write_export_report(output / 'clusters')}")
     agreement = adjusted_rand_score(groups, clusterer.labels_)
     print(
         f"Agreement with the {len(GROUPS)} drawn groups and {len(PHOTOS)} photos: "
@@ -48,7 +47,7 @@ def _choose_network() -> tuple[dict[str, Any], str]:
             name = BACKBONES[backbone]
             return {"backbone": backbone}, f"Network: {name} with ImageNet weights."
     try:
-        build_model(NetworkSpec())
+        fetch_weights("resnet50")
         return {}, "Network: ResNet50 with ImageNet weights."
     except WeightsNotFoundError as error:
         return {"weights": None}, (

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import resnet_kmeans  # its server is imported at its first use
-from resnet_kmeans import exports
+import resnet_kmeans  # what it contains is imported at its first use
 from resnet_kmeans._folder_names import REPORT, SET_ASIDE_NAME
 from resnet_kmeans.cli.options import run_params
 from resnet_kmeans.cli.printing import (
@@ -20,7 +19,6 @@ from resnet_kmeans.cli.printing import (
     print_some,
     print_unreadable,
 )
-from resnet_kmeans.display import ConfusionDisplay
 from resnet_kmeans.exceptions import OutputFolderError, printable
 from resnet_kmeans.export import UNCLAIMED, ExportedImage
 from resnet_kmeans.images import require_images
@@ -28,27 +26,31 @@ from resnet_kmeans.images import require_images
 
 def apply(args: argparse.Namespace) -> None:
     """Apply the corrections saved by the report."""
-    _correct(args, lambda: exports.apply_curation(args.output, args.curation, dry_run=args.dry_run))
+    _correct(
+        args, lambda: resnet_kmeans.apply_curation(args.output, args.curation, dry_run=args.dry_run)
+    )
 
 
 def rename(args: argparse.Namespace) -> None:
     """Rename a cluster, or merge it with the cluster of that name."""
     named, dry_run = _folder(args), args.dry_run
-    _correct(args, lambda: exports.rename_cluster(args.output, named, args.name, dry_run=dry_run))
+    _correct(
+        args, lambda: resnet_kmeans.rename_cluster(args.output, named, args.name, dry_run=dry_run)
+    )
 
 
 def split(args: argparse.Namespace) -> None:
     """Split a cluster into parts by clustering its images."""
     named, k, dry_run = _folder(args), args.n_clusters, args.dry_run
-    _correct(args, lambda: exports.split_cluster(args.output, named, k, dry_run=dry_run))
+    _correct(args, lambda: resnet_kmeans.split_cluster(args.output, named, k, dry_run=dry_run))
 
 
 def confirm(args: argparse.Namespace) -> None:
     """Confirm that images, or all images of folders, are where they belong."""
     asked = [_inside(Path(args.output), path) for path in args.paths]
-    images = exports.read_export(args.output).images
+    images = resnet_kmeans.exports.read_export(args.output).images
     before = {row.source_path for row in images if row.is_confirmed}
-    rows = exports.confirm_images(args.output, asked, dry_run=args.dry_run)
+    rows = resnet_kmeans.confirm_images(args.output, asked, dry_run=args.dry_run)
     n_new = len({row.source_path for row in rows if row.is_confirmed} - before)
     n_doubtful = sum(row.is_doubtful for row in rows)
     confirmed = "would be confirmed" if args.dry_run else "confirmed"
@@ -61,13 +63,15 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.classes:
         with open(args.classes, encoding="utf-8-sig", newline="") as file:
             classes = {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
-    found = exports.evaluate_export(args.output, classes)
+    found = resnet_kmeans.evaluate_export(args.output, classes)
     sizes = found.counts.sum(), len(found.classes), len(found.clusters)
     print("Images: {}, classes: {}, clusters: {}".format(*sizes))
     print(f"AMI {found.ami:.3f}, ARI {found.ari:.3f}, accuracy {found.accuracy:.3f}")
     if args.plot:
         drawn = io.BytesIO()
-        ConfusionDisplay(found).plot().figure_.savefig(drawn, format=Path(args.plot).suffix[1:])
+        resnet_kmeans.display.ConfusionDisplay(found).plot().figure_.savefig(
+            drawn, format=Path(args.plot).suffix[1:]
+        )
         with open(args.plot, "xb") as file:  # nothing is overwritten
             file.write(drawn.getvalue())
         print(f"Confusion: {printable(args.plot)}")
@@ -89,7 +93,7 @@ def _inside(output: Path, named: str) -> str:
 def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
     """Run a correction and print what it changes, or would change."""
     output = Path(args.output)
-    state = exports.read_export(output)
+    state = resnet_kmeans.exports.read_export(output)
     places = {row.source_path: row.exported_path for row in state.images}
     rows = [row for row in work() if row.exported_path and row.source_path in places]
     if state.missing:
@@ -108,7 +112,7 @@ def add(args: argparse.Namespace) -> None:
     output = Path(args.output)
     announce(args, f"Adding the images of {printable(args.input)}")
     paths = require_images(args.input)
-    rows = exports.add_images(
+    rows = resnet_kmeans.add_images(
         output,
         paths,
         action=args.action,
@@ -132,7 +136,7 @@ def add(args: argparse.Namespace) -> None:
 
 def log(args: argparse.Namespace) -> None:
     """List the steps of an export: when, what, how many images."""
-    for step in exports.export_log(args.output):
+    for step in resnet_kmeans.export_log(args.output):
         when = step.time[:16].replace("T", " ")
         of = f" of {', '.join(map(str, step.of))}" if step.of else ""
         state = "" if step.state == "done" else f"  ({step.state})"
@@ -142,9 +146,9 @@ def log(args: argparse.Namespace) -> None:
 
 def undo(args: argparse.Namespace) -> None:
     """Take back the last step of an export, or all of them."""
-    steps = [step for step in exports.export_log(args.output) if not step.of]
+    steps = [step for step in resnet_kmeans.export_log(args.output) if not step.of]
     applied = [step.command for step in steps if step.state != "undone"]
-    back = exports.undo_export(
+    back = resnet_kmeans.undo_export(
         args.output, all_steps=args.all, dry_run=args.dry_run, trust=args.trust
     )
     names = ", ".join(applied[::-1] if args.all else applied[-1:]) or "undo"
@@ -157,7 +161,7 @@ def undo(args: argparse.Namespace) -> None:
 
 def redo(args: argparse.Namespace) -> None:
     """Repeat the step of an export that was taken back last."""
-    again = exports.redo_export(args.output, dry_run=args.dry_run, trust=args.trust)
+    again = resnet_kmeans.redo_export(args.output, dry_run=args.dry_run, trust=args.trust)
     would = "would be " if args.dry_run else ""
     print(f"{count(len(again), 'image')} {would}exported, moved or confirmed again")
 
@@ -165,8 +169,8 @@ def redo(args: argparse.Namespace) -> None:
 def finish(args: argparse.Namespace) -> None:
     """Finish an interrupted command on the folder of an export."""
     output = Path(args.output)
-    last = exports.export_log(output)[-1]
-    rows = exports.finish_export(output, trust=args.trust)
+    last = resnet_kmeans.export_log(output)[-1]
+    rows = resnet_kmeans.finish_export(output, trust=args.trust)
     if last.state != "interrupted":
         n_images = sum(row.exported_path is not None for row in rows)
         holds = f"{printable(output)}, which contains {count(n_images, 'image')}"
@@ -191,8 +195,9 @@ def report(args: argparse.Namespace) -> None:
             f"There is already a report: {printable(page)}. Nothing was written. Open it, or "
             "replace it with --force."
         )
-    differences = exports.describe_differences(exports.read_export(output))
-    page = exports.write_export_report(output)
+    state = resnet_kmeans.exports.read_export(output)
+    differences = resnet_kmeans.exports.describe_differences(state)
+    page = resnet_kmeans.write_export_report(output)
     if differences:
         print(f"The folder was changed by hand: {count(len(differences), 'difference')}.")
         print_some(differences, "; the page lists all of them")

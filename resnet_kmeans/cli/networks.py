@@ -2,36 +2,35 @@
 
 import argparse
 
-from resnet_kmeans import network
+from resnet_kmeans import features, network
 from resnet_kmeans.cli.options import cache_of
 from resnet_kmeans.cli.printing import count
 from resnet_kmeans.exceptions import printable
-from resnet_kmeans.features import FeatureCache, cache_path, networks_folder
 
 
 def cache(args: argparse.Namespace) -> None:
     """Show or clear the cache of features and compiled networks."""
     folder = cache_of(args)
-    file = cache_path(folder)
+    file = features.cache_path(folder)
     if file is None:
         print("The cache is disabled.")
         return
     if not file.exists():  # opening it would create it
         print(f"{printable(file)}: does not exist")
         return
-    with FeatureCache(folder) as features:
+    with features.FeatureCache(folder) as kept:
         if args.clear:
-            features.clear()
+            kept.clear()
             print("The cache was cleared. It now contains:")
-        size = f"{features.used_bytes() / 1e6:.1f} MB"
-        print(f"{features.file}: {count(features.n_rows(), 'image')}, {size}")
-        networks = networks_folder(features)
+        size = f"{kept.used_bytes() / 1e6:.1f} MB"
+        print(f"{kept.file}: {count(kept.n_rows(), 'image')}, {size}")
+        networks = features.networks_folder(kept)
     files = network.cached_networks(networks) if networks else []
     if args.clear:
         for old in files:
             old.unlink(missing_ok=True)
         files = []
-    n_bytes = sum(kept.stat().st_size for kept in files)
+    n_bytes = sum(file.stat().st_size for file in files)
     print(f"{networks}: {count(len(files), 'network')}, {n_bytes / 1e6:.1f} MB")
 
 
@@ -43,7 +42,7 @@ def weights(args: argparse.Namespace) -> None:
         imported = network.import_preset(*args.from_preset)
         print(f"Imported to {printable(imported.file)}. Use it:\n{imported.usage}")
     if args.fetch:
-        network.build_model(network.NetworkSpec(backbone=args.fetch))
+        network.fetch_weights(args.fetch)
     for backbone in network.BACKBONES:
         for file in network.imagenet_files(backbone):
             print(f"{backbone}  {'available' if file.is_file() else 'missing'}  {file}")

@@ -20,7 +20,6 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from resnet_kmeans.clustering.hellinger import (
-    MAX_COMPONENTS,
     MAX_ROWS,
     principal_components,
     scaled,
@@ -29,6 +28,7 @@ from resnet_kmeans.clustering.hellinger import (
 from resnet_kmeans.clustering.memory_cache import cached
 from resnet_kmeans.clustering.mixture import TiedMixture, fit_tied_mixture
 from resnet_kmeans.clustering.neighbors import jaccard_graph, nearest
+from resnet_kmeans.clustering.rows import MAX_COMPONENTS
 from resnet_kmeans.clustering.spectral import n_vectors, spectral_labels, spectrum
 from resnet_kmeans.clustering.threads import one_thread, one_thread_if_small
 

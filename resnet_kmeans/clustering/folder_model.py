@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.base import BaseEstimator
-from sklearn.utils import gen_batches
 
-from resnet_kmeans.clustering.hellinger import USUAL
-from resnet_kmeans.clustering.mixture import TiedMixture
+from resnet_kmeans.clustering.mixture import TiedMixture, normalized
+from resnet_kmeans.clustering.rows import USUAL
 
 # Weight of an image that a person confirmed or moved, where others have 1; chosen by
 # examples/benchmarks/folders.py.
@@ -50,7 +47,7 @@ class Judgment(NamedTuple):
     clusters: np.ndarray
 
 
-class FolderGaussians(BaseEstimator):
+class FolderGaussians:
     """Gaussians with a shared covariance, one or more for each folder.
 
     This is linear discriminant analysis in which rows have weights, and in which a folder that
@@ -205,11 +202,12 @@ class FolderGaussians(BaseEstimator):
         whitening = self.mixture_.whitening.astype(np.float32)
         means = self._whitened
         lengths, block_rows = (means**2).sum(axis=1), max(1, BLOCK_CELLS // len(means))
-        for block in gen_batches(len(X), block_rows) if len(X) else [slice(0, 0)]:
+        for start in range(0, max(1, len(X)), block_rows):
+            block = slice(start, start + block_rows)
             rows = X[block] @ whitening
             yield block, rows, (rows**2).sum(axis=1)[:, None] - 2 * rows @ means.T + lengths
 
     def _probable(self, squares: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Return the probabilities of folders from squared distances to the Gaussians."""
         logs = (np.log(self.mixture_.weights) - squares / 2) / temperature
-        return np.asarray(np.add.reduceat(softmax(logs, axis=1), self._starts, axis=1))
+        return np.asarray(np.add.reduceat(normalized(logs)[0], self._starts, axis=1))

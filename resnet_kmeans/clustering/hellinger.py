@@ -10,14 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from resnet_kmeans.clustering.memory_cache import cached
-from resnet_kmeans.clustering.rows import sample
+from resnet_kmeans.clustering.rows import MAX_COMPONENTS, USUAL, sample
 from resnet_kmeans.clustering.threads import one_thread_if_small
 
 MAX_ROWS = 5_000  # maximum number of rows to learn from
-MAX_COMPONENTS = 128  # chosen by measurements on labeled sets
-# A new image that is more unusual than this share of the others belongs to none of the folders.
-# Chosen, like the number of components, by examples/benchmarks/folders.py.
-USUAL = 0.95
 # With fewer rows per dimension, the estimated covariance is mostly noise.
 ROWS_PER_COMPONENT = 5
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.sparse import csr_matrix
-from scipy.special import logsumexp
 
-from resnet_kmeans.clustering.scores import LOWEST
-
+LOWEST = -1.0  # returned where a score is not defined
 # Share of the mean variance that is added to the diagonal of the covariance. Chosen by
 # measurements on labeled sets; 0.1 gives similar results.
 RIDGE = 0.03
@@ -43,8 +39,8 @@ class ClusterStatistics(NamedTuple):
     @classmethod
     def of(cls, rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> ClusterStatistics:
         """Return the sums over rows (n, d) with labels (n,) from 0 to `n_clusters` - 1."""
-        members = _members(labels, n_clusters, np.ones(len(rows)))
-        return cls(members.sum(axis=1).A1, members @ rows, rows.T @ rows)
+        counts = np.bincount(labels, minlength=n_clusters).astype(float)
+        return cls(counts, _sums(rows, labels, n_clusters), rows.T @ rows)
 
     def plus(self, other: ClusterStatistics) -> ClusterStatistics:
         """Return the sums over the rows of both."""
@@ -83,10 +79,14 @@ class ClusterStatistics(NamedTuple):
         return max(LOWEST, 0.5 * float(ratio / width - penalty))
 
 
-def _members(labels: np.ndarray, n_clusters: int, weights: np.ndarray) -> csr_matrix:
-    """Return a row for each cluster, with the weights of its members."""
-    shape = n_clusters, len(labels)
-    return csr_matrix((weights, (labels, np.arange(len(labels)))), shape=shape)
+def _sums(rows: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Return the sum of the rows of each cluster, shape (k, d)."""
+    sums = np.zeros((n_clusters, rows.shape[1]))
+    if len(rows):
+        order = np.argsort(labels, kind="stable")
+        used, starts = np.unique(labels[order], return_index=True)
+        sums[used] = np.add.reduceat(rows[order], starts)
+    return sums
 
 
 def _log_det(scatter: np.ndarray, least: float) -> float:
@@ -117,8 +117,8 @@ class TiedMixture(NamedTuple):
         are their shares of the rows.
         """
         counts = np.bincount(labels)
-        members = _members(labels, len(counts), row_weights)
-        means = members @ rows / members.sum(axis=1).A1[:, None]
+        totals = np.bincount(labels, row_weights)
+        means = _sums(rows * row_weights[:, None], labels, len(counts)) / totals[:, None]
         centered = (rows - means[labels]) * np.sqrt(row_weights / row_weights.sum())[:, None]
         whitening, _ = _whitening(centered.T @ centered + _ridge(rows))
         return cls(counts / len(rows), means, whitening)
@@ -170,13 +170,21 @@ def _ridge(rows: np.ndarray) -> np.ndarray:
 def _whitening(covariance: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the whitening matrix of a covariance, and the logarithm of its determinant."""
     lower = np.linalg.cholesky(covariance)
-    whitening = solve_triangular(lower, np.eye(len(lower)), lower=True).T
-    return whitening, -float(np.log(np.diag(lower)).sum())
+    return np.linalg.inv(lower).T, -float(np.log(np.diag(lower)).sum())
 
 
 def _expected(rows: np.ndarray, means: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the responsibilities of clusters for rows, and the mean log-likelihood."""
     # The square of each row cancels out of the responsibilities.
     logs = rows @ means.T - 0.5 * (means**2).sum(axis=1) + np.log(weights)
-    norms = logsumexp(logs, axis=1, keepdims=True)
-    return np.exp(logs - norms), float((norms[:, 0] - 0.5 * (rows**2).sum(axis=1)).mean())
+    shares, norms = normalized(logs)
+    return shares, float((norms - 0.5 * (rows**2).sum(axis=1)).mean())
+
+
+def normalized(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return exp(logs) divided by the sums of its rows, and the logarithms of these sums."""
+    # scipy.special has both, but importing it takes longer than most corrections of an export.
+    top = logs.max(axis=1, keepdims=True)
+    shares = np.exp(logs - top)
+    sums = shares.sum(axis=1, keepdims=True)
+    return shares / sums, (top + np.log(sums))[:, 0]

@@ -12,8 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from resnet_kmeans.clustering.discriminant import cluster_in_rounds
 from resnet_kmeans.clustering.hellinger import HellingerPCA, principal_components
-from resnet_kmeans.clustering.mixture import ClusterStatistics
-from resnet_kmeans.clustering.scores import LOWEST
+from resnet_kmeans.clustering.mixture import LOWEST, ClusterStatistics
 from resnet_kmeans.clustering.threads import one_thread_if_small
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError, warn_caller
 

@@ -11,8 +11,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils import gen_batches
 
 from resnet_kmeans._folder_names import UNREADABLE
-from resnet_kmeans.clustering.rows import BLOCK_ROWS, is_readable, select_readable
+from resnet_kmeans.clustering.folder_model import FolderGaussians
+from resnet_kmeans.clustering.rows import is_readable, select_readable
 
+BLOCK_ROWS = 65_536  # reduced rows copied at a time
 VOTERS = 5  # nearest neighbors; the default of KNeighborsClassifier
 
 
@@ -51,6 +53,10 @@ class NearestLabels(ClusterMixin, BaseEstimator):
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the label of each row of X, shape (n,)."""
         return np.asarray(self.nearest_.predict(X))
+
+
+class FolderClassifier(FolderGaussians, BaseEstimator):
+    """`FolderGaussians` as a step of a pipeline; only this one needs scikit-learn."""
 
 
 def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:

@@ -4,20 +4,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
-from sklearn.utils import check_random_state, gen_batches
 
 from resnet_kmeans.exceptions import collected_reasons
 
 # Copies of a block of features that exist while it is reduced: the block, its readable rows,
 # the normalized rows, and the rows centered by PCA.
 COPIES = 4
-BLOCK_ROWS = 65_536  # reduced rows copied at a time
+MAX_COMPONENTS = 128  # of reduced rows; chosen by measurements on labeled sets
+# A new image that is more unusual than this share of the others belongs to none of the folders.
+# Chosen, like the number of components, by examples/benchmarks/folders.py.
+USUAL = 0.95
 NO_FEATURES = "the featurizer returns NaN for it"
 
 
 def _rows_in_memory(featurizer: Any) -> int:
     """Return the number of rows for which scikit-learn's `working_memory` is enough."""
+    from sklearn import get_config
+
     # A custom featurizer may lack this attribute; 2048 is the width of ResNet50.
     width = getattr(featurizer, "n_features_out_", 2048)
     return max(64, int(get_config()["working_memory"] * 2**20 // (COPIES * 4 * width)))
@@ -27,6 +30,8 @@ def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
     """Return the positions of at most `n_drawn` random rows, in ascending order."""
     if n_rows <= n_drawn:
         return np.arange(n_rows)
+    from sklearn.utils import check_random_state
+
     return np.sort(check_random_state(random_state).choice(n_rows, n_drawn, replace=False))
 
 
@@ -42,10 +47,7 @@ def features_of(featurizer: Any, sources: list[Any]) -> tuple[np.ndarray, dict[i
 
 def is_readable(rows: np.ndarray) -> np.ndarray:
     """Return a mask of the rows without NaN."""
-    readable = np.empty(len(rows), dtype=bool)
-    for block in gen_batches(len(rows), BLOCK_ROWS):
-        readable[block] = ~np.isnan(rows[block]).any(axis=1)
-    return readable
+    return np.asarray(~np.isnan(rows.min(axis=1, initial=0)))  # NaN if any number is
 
 
 def select_readable(rows: np.ndarray, readable: np.ndarray) -> np.ndarray:
@@ -131,11 +133,12 @@ def reduce_blocks(
 
     `width` is the number of columns.
     """
-    for block in gen_batches(len(sources), _rows_in_memory(featurizer)):
-        features, reasons = features_of(featurizer, sources[block])
+    n_rows = _rows_in_memory(featurizer)
+    for start in range(0, len(sources), n_rows):
+        features, reasons = features_of(featurizer, sources[start : start + n_rows])
         yield (
             reduce(reducer, features, width),
-            {block.start + i: reason for i, reason in reasons.items()},
+            {start + i: reason for i, reason in reasons.items()},
         )
 
 

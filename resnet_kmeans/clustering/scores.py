@@ -12,6 +12,7 @@ from sklearn.metrics import (
 )
 from sklearn.metrics.cluster import contingency_matrix
 
+from resnet_kmeans.clustering.mixture import LOWEST
 from resnet_kmeans.clustering.neighbors import cached_nearest
 from resnet_kmeans.clustering.rows import sample
 
@@ -22,7 +23,6 @@ RESOLUTION = 1.5
 # For the folds of a cross-validation: a fold has few images of each cluster, so most of 15
 # neighbors would belong to other clusters.
 SCORE_NEIGHBORS = 3
-LOWEST = -1.0  # returned where a score is not defined
 
 
 class Evaluation(NamedTuple):

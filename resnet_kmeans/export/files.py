@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import joblib
-
 from resnet_kmeans._files import sync
 
 ACTIONS = ("copy", "hardlink", "symlink", "move")
@@ -62,7 +60,7 @@ def content_of(path: str | os.PathLike[str]) -> Content | None:
 def contents_of(paths: Sequence[str | os.PathLike[str]]) -> list[Content | None]:
     """Return the content of each file, or None where it cannot be read."""
     # Reading and hashing release the GIL, so threads run at the same time.
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+    with ThreadPoolExecutor() as pool:
         return list(pool.map(content_of, paths))
 
 

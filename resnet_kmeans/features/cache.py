@@ -201,6 +201,11 @@ class FeatureCache:
                 Path(f"{self.file}{ending}").unlink(missing_ok=True)
 
 
+def networks_folder(cache: FeatureCache) -> Path | None:
+    """Return the folder of compiled networks, next to the cache file."""
+    return None if cache.file is None else cache.file.parent / "networks"
+
+
 def _max_bytes() -> int:
     text = os.environ.get("RESNET_KMEANS_CACHE_BYTES", str(MAX_BYTES))
     if not text.isdecimal():

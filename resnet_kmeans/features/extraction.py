@@ -15,7 +15,7 @@ import joblib
 import numpy as np
 
 from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError
-from resnet_kmeans.features.cache import FeatureCache, file_state
+from resnet_kmeans.features.cache import FeatureCache, file_state, networks_folder
 from resnet_kmeans.images import decode, read_file
 from resnet_kmeans.network import Network, NetworkSpec, compiled_spec, load_network
 
@@ -241,11 +241,6 @@ class Extraction:
     def _store_files(self) -> None:
         self._cache.add_files(self._files)
         self._files = []
-
-
-def networks_folder(cache: FeatureCache) -> Path | None:
-    """Return the folder of compiled networks, next to the cache file."""
-    return None if cache.file is None else cache.file.parent / "networks"
 
 
 def _load(

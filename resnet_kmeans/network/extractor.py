@@ -1,6 +1,7 @@
 """Builds a Keras model that maps pixels to features."""
 
 import difflib
+from collections.abc import Iterable
 from inspect import signature
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import NetworkSpec
+
+# Of the colors of ImageNet, from 0 to 1.
+TORCH_MEAN, TORCH_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def build_extractor(model: Any, spec: NetworkSpec) -> Any:
@@ -57,17 +61,22 @@ def _cut(model: Any, spec: NetworkSpec) -> Any:
     if spec.layer is not None:
         names = [layer.name for layer in model.layers]
         if spec.layer not in names:
-            # Users often give only the beginning, such as conv5_block3 for conv5_block3_out.
-            close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
-            close = close or difflib.get_close_matches(spec.layer, names, n=3)
-            some = ", ".join(dict.fromkeys([*close, *names[-3:]]))
-            raise NetworkError(
-                f"Expected the name of a layer of {model.name}, got {spec.layer!r}. Nothing "
-                f"was computed. Close names, and names of the last layers: {some}."
-            )
+            raise unknown_layer(spec, model.name, names)
         output = model.get_layer(spec.layer).output
     _check_single("output", output)
     return keras.Model(model.inputs, keras.tree.flatten(output)[0])
+
+
+def unknown_layer(spec: NetworkSpec, network: str, names: list[str]) -> NetworkError:
+    """Return the error for a layer that is not one of these names."""
+    # Users often give only the beginning, such as conv5_block3 for conv5_block3_out.
+    close = [name for name in names if spec.layer and name.startswith(spec.layer)][-3:]
+    close = close or difflib.get_close_matches(str(spec.layer), names, n=3)
+    some = ", ".join(dict.fromkeys([*close, *names[-3:]]))
+    return NetworkError(
+        f"Expected the name of a layer of {network}, got {spec.layer!r}. Nothing was computed. "
+        f"Close names, and names of the last layers: {some}."
+    )
 
 
 def _check_single(what: str, tensors: Any) -> None:
@@ -102,19 +111,21 @@ def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
     colors = ops.cast(pixels, "float32")
     if spec.preprocess == "none":
         return colors
-    matrix, offset = _scaling(spec.preprocess)
+    matrix, offset = scaling(spec.preprocess)
     # All modes are linear, so a 1x1 convolution can do them, and compilers merge it with the
     # first layer. It uses constants instead of a layer, so that they are not among the hashed
     # weights.
     return ops.conv(colors, matrix[None, None], data_format="channels_last") + offset
 
 
-def _scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
+def scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the matrix (3, 3) and offset (3,) of a preprocessing mode of Keras."""
-    # Read off from black and the three primary colors, so that the constants are those of Keras.
-    prepare = import_tensorflow().keras.applications.imagenet_utils.preprocess_input
-    black, *primaries = prepare(np.eye(4, 3, k=-1), data_format="channels_last", mode=mode)
-    return (primaries - black).astype(np.float32), black.astype(np.float32)
+    # The constants are those of keras/src/applications/imagenet_utils.py.
+    if mode == "caffe":  # blue, green, red, as differences from the mean of ImageNet
+        return np.eye(3, dtype=np.float32)[::-1], -np.float32([103.939, 116.779, 123.68])
+    mean, deviation = ([1.0], [1.0]) if mode == "tf" else (TORCH_MEAN, TORCH_DEVIATION)
+    scale = 1 / np.float32(deviation) / (127.5 if mode == "tf" else 255)
+    return np.eye(3, dtype=np.float32) * scale, -np.float32(mean) / np.float32(deviation)
 
 
 def _pool(maps: Any, spec: NetworkSpec) -> Any:
@@ -131,8 +142,14 @@ def _pool(maps: Any, spec: NetworkSpec) -> Any:
     if n_axes in (3, 4) and spec.pooling != "token":
         pool = ops.mean if spec.pooling == "avg" else ops.max
         return pool(maps, axis=tuple(range(1, n_axes - 1)))
-    raise NetworkError(
+    raise refused_pooling(spec, maps.shape[1:])
+
+
+def refused_pooling(spec: NetworkSpec, shape: Iterable[object]) -> NetworkError:
+    """Return the error for an output of some shape that cannot be pooled in this way."""
+    return NetworkError(
         f"Expected {'tokens' if spec.pooling == 'token' else 'maps or tokens'} to pool with "
-        f"pooling={spec.pooling!r}, got an output of shape {tuple(maps.shape[1:])} per image. "
-        'Nothing was computed. Pass pooling="avg" for maps, None to flatten, or another layer.'
+        f"pooling={spec.pooling!r}, got an output of shape ({', '.join(map(str, shape))}) per "
+        'image. Nothing was computed. Pass pooling="avg" for maps, None to flatten, or another '
+        "layer."
     )

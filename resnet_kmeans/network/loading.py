@@ -1,6 +1,7 @@
 """Loads the network that a `NetworkSpec` describes, compiling it on first use."""
 
 import contextlib
+import hashlib
 import logging
 import os
 import tempfile
@@ -19,12 +20,14 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.compiled_files import CompiledFile, find_compiled, save_compiled
+from resnet_kmeans.network.efficientnet_lite import LITES
 from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.libraries import has_gpu, import_openvino
+from resnet_kmeans.network.lite_graph import build_graph
 from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.quantizing import quantize
 from resnet_kmeans.network.tensorflow_network import FrozenNetwork, freeze, hash_weights
-from resnet_kmeans.network.weights import NetworkSpec, build_model
+from resnet_kmeans.network.weights import NetworkSpec, build_model, read_lites
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +85,9 @@ def network_of(model: Any, spec: NetworkSpec) -> Network:
 
 def _uses_openvino(spec: NetworkSpec) -> bool:
     """Return whether OpenVINO runs the network; otherwise TensorFlow runs it on a GPU."""
-    # Only OpenVINO runs int8 here, so an int8 network runs on the processor even if there is a
-    # GPU.
-    return spec.is_compiled or spec.precision == "int8" or not has_gpu()
+    # Only OpenVINO has the small networks, and int8; these run on the processor even if there is
+    # a GPU.
+    return spec.is_compiled or spec.is_lite or spec.precision == "int8" or not has_gpu()
 
 
 # A network takes 100 MB of memory or more, so only the last two stay loaded.
@@ -99,8 +102,27 @@ def _load(
     if found := find_compiled(spec, folder):
         return CompiledNetwork(found[1], spec, n_threads)
     logger.info("Preparing %s (first use only).", spec.name)
-    model = build_model(spec)
-    return _compile_or_freeze(model, spec, folder, n_threads, save=True)
+    if not spec.is_lite:
+        return _compile_or_freeze(build_model(spec), spec, folder, n_threads, save=True)
+    compiled = _compile_lites(spec)
+    save_compiled(compiled, spec, folder)
+    return CompiledNetwork(compiled, spec, n_threads)
+
+
+def _compile_lites(spec: NetworkSpec) -> CompiledFile:
+    graph = build_graph(spec, read_lites(spec))
+    _fold(graph)
+    # The files are known by their hashes.
+    hashes = [lite.sha256 for lite in LITES[spec.backbone]] if spec.weights else ["untrained"]
+    weights_hash = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    n_features = graph.output(0).partial_shape[1].get_length()
+    return _quantized(CompiledFile(graph, weights_hash, n_features), spec)
+
+
+def _quantized(compiled: CompiledFile, spec: NetworkSpec) -> CompiledFile:
+    if spec.precision != "int8":
+        return compiled
+    return replace(compiled, graph=quantize(compiled.graph, spec.input_shape))
 
 
 def _compile_or_freeze(
@@ -157,9 +179,7 @@ def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
     except Exception as error:
         raise NotCompiledError(str(error).strip().splitlines()[-1]) from error
     _check(compiled, extractor)
-    if spec.precision == "int8":
-        return replace(compiled, graph=quantize(compiled.graph, spec.input_shape))
-    return compiled
+    return _quantized(compiled, spec)
 
 
 def _compile(extractor: Any) -> CompiledFile:

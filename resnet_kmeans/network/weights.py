@@ -9,8 +9,9 @@ import random
 import socket
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from resnet_kmeans.exceptions import (
     WeightsNotFoundError,
     printable,
 )
-from resnet_kmeans.network.efficientnet_lite import LITES, build_lites, read_lite
+from resnet_kmeans.network.efficientnet_lite import LITES, read_lite
 from resnet_kmeans.network.libraries import import_tensorflow, may_have_gpu
 
 BACKBONES = {
@@ -49,7 +50,6 @@ IMAGENET_MD5 = {
 }
 COMPILED_ENDING = ".network"  # extension of the files of `network.compiled_files`
 INT8_VERSION = 2  # to be raised whenever a change in `quantizing` changes int8 features
-MIN_SIDE = 32  # pixels; minimum in keras/src/applications/resnet.py
 DOWNLOAD_TIMEOUT = 20  # seconds without data after which a download fails
 
 
@@ -107,6 +107,11 @@ class NetworkSpec:
         return self.weights is not None and self.file.suffix == COMPILED_ENDING
 
     @property
+    def is_lite(self) -> bool:
+        """Whether the network is an EfficientNet-Lite, or several of them."""
+        return self.backbone in LITES and not (self.is_whole_model or self.is_compiled)
+
+    @property
     def name(self) -> str:
         """The name of the network for messages."""
         return self.file.name if self.is_whole_model else BACKBONES[self.backbone]
@@ -132,48 +137,47 @@ def _state(file: Path) -> tuple[str, int, int, int]:
 
 def build_model(spec: NetworkSpec) -> Any:
     """Return the Keras model of `spec` with its weights, without its classification layer."""
-    if spec.weights not in (None, "imagenet") and not spec.file.is_file():
-        raise WeightsNotFoundError(spec.file, None)
+    _require_file(spec)
     keras = import_tensorflow().keras
     if spec.is_whole_model:
         _check_packages(spec.file)
         with explain_loading_errors(spec.file, "a whole Keras model"):
             return keras.models.load_model(spec.file, compile=False)
-    if min(spec.input_shape) < MIN_SIDE:
-        raise NetworkError(
-            f"Expected an input_shape of at least {MIN_SIDE} x {MIN_SIDE} pixels for "
-            f"{BACKBONES[spec.backbone]}, got {spec.input_shape}. Nothing was computed. Raise it."
-        )
-    build = _constructor(keras, spec)
-    if spec.weights is None:
-        with _repeatable():
-            return build()
-    if spec.backbone in LITES and spec.file.suffix == ".pth":
-        return build(_read_lites(spec))
+    application = getattr(keras.applications, BACKBONES[spec.backbone])
+    build = partial(application, include_top=False, input_shape=(*spec.input_shape, 3))
     if spec.weights == "imagenet":
         with explain_download_errors(spec.file):
-            return build("imagenet")
-    model = build()
+            return build(weights="imagenet")
+    with _repeatable():
+        model = build(weights=None)
+    if spec.weights is None:
+        return model
     with explain_loading_errors(spec.file, BACKBONES[spec.backbone]):
         model.load_weights(spec.file)
     return model
 
 
-def _constructor(keras: Any, spec: NetworkSpec) -> Callable[..., Any]:
-    """Return a function that builds a backbone from its weights, or with random ones for None."""
-    if spec.backbone in LITES:
-        return lambda given=None: build_lites(keras, spec.backbone, given, spec.input_shape)
-    application = getattr(keras.applications, BACKBONES[spec.backbone])
-    shape = (*spec.input_shape, 3)
-    return lambda given=None: application(weights=given, include_top=False, input_shape=shape)
+def fetch_weights(backbone: str) -> None:
+    """Download the ImageNet weights of a backbone if they are missing, and check them."""
+    spec = NetworkSpec(backbone=backbone)
+    read_lites(spec) if spec.is_lite else build_model(spec)
 
 
-def _read_lites(spec: NetworkSpec) -> list[dict[str, np.ndarray]]:
+def read_lites(spec: NetworkSpec) -> list[dict[str, np.ndarray]] | None:
+    """Return the arrays of each EfficientNet-Lite of `spec`; None for random weights."""
+    if spec.weights is None:
+        return None
+    _require_file(spec)
     lites, files = LITES[spec.backbone], spec.files
     if len(files) != len(lites):
         reason = f"it has the weights of one of {len(lites)} networks; pass backbone= for it alone"
         raise WeightsFileError(spec.file, BACKBONES[spec.backbone], reason)
     return [read_lite(lite, file) for lite, file in zip(lites, files)]
+
+
+def _require_file(spec: NetworkSpec) -> None:
+    if spec.weights not in (None, "imagenet") and not spec.file.is_file():
+        raise WeightsNotFoundError(spec.file, None)
 
 
 def imagenet_files(backbone: str, top: bool = False) -> list[Path]:

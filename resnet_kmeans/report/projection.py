@@ -1,8 +1,6 @@
 """Projects rows onto a map in two dimensions."""
 
 import numpy as np
-from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 
 MIN_TSNE = 10  # rows; for fewer, t-SNE shows no more than PCA
 
@@ -45,6 +43,8 @@ def project(rows: np.ndarray, projection: str = "auto") -> tuple[np.ndarray, str
 
 
 def _pca(rows: np.ndarray) -> tuple[np.ndarray, str]:
+    from sklearn.decomposition import PCA
+
     n_components = min(2, *rows.shape)
     points = np.zeros((len(rows), 2))
     if len(rows) > 1:
@@ -55,6 +55,7 @@ def _pca(rows: np.ndarray) -> tuple[np.ndarray, str]:
 
 def _tsne(rows: np.ndarray) -> tuple[np.ndarray, str]:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     # 30 is scikit-learn's default; the perplexity must be smaller than the number of rows.
     perplexity = min(30.0, (len(rows) - 1) / 3)

@@ -1,11 +1,5 @@
 """The model file: a fitted clusterer as arrays with a header, without code."""
 
-from resnet_kmeans.saving.file_format import read_model, write_model
-from resnet_kmeans.saving.fitted_model import (
-    explain_model_errors,
-    from_arrays,
-    new_fitted_kmeans,
-    projection_from_arrays,
-    projection_to_arrays,
-    save_model,
-)
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,7 +15,7 @@ from resnet_kmeans._versions import library_versions
 from resnet_kmeans.clustering import (
     ClusterDiscriminantAnalysis,
     ClusterStatistics,
-    FolderGaussians,
+    FolderClassifier,
     HellingerPCA,
     LabelScore,
     NearestLabels,
@@ -91,7 +91,7 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
     ModelFileError
         If a step is of another type, or has settings that `from_arrays` cannot restore.
     """
-    if type(clusterer) is FolderGaussians:  # of ImageFolderClusterer.from_export
+    if type(clusterer) is FolderClassifier:  # of ImageFolderClusterer.from_export
         weights, means, whitening = clusterer.mixture_
         return {
             "gaussian_weights": weights,
@@ -150,7 +150,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any, LabelScore]
     return _reducer_of(arrays, width), clusterer, score
 
 
-def _folder_gaussians_of(arrays: Mapping[str, np.ndarray]) -> FolderGaussians:
+def _folder_gaussians_of(arrays: Mapping[str, np.ndarray]) -> FolderClassifier:
     means = _checked(arrays, "gaussian_means", (None, len(arrays["axes"])))
     n_gaussians, width = means.shape
     weights = _checked(arrays, "gaussian_weights", (n_gaussians,))
@@ -158,7 +158,7 @@ def _folder_gaussians_of(arrays: Mapping[str, np.ndarray]) -> FolderGaussians:
     folders = _checked(arrays, "gaussian_folders", (n_gaussians,)).astype(int)
     if folders[0] != 0 or not np.isin(np.diff(folders), (0, 1)).all() or weights.min() <= 0:
         raise ValueError("Expected folders from 0 without gaps, and positive weights")
-    model = FolderGaussians()
+    model = FolderClassifier()
     model.set_gaussians(TiedMixture(weights, means, whitening), folders, np.arange(n_gaussians))
     model.inertia_ = float(arrays["inertia"][0])
     return model

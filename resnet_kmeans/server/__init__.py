@@ -1,3 +1,5 @@
 """Serves the page of an export to one person's browser, where it is corrected."""
 
-from resnet_kmeans.server.running import open_export
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

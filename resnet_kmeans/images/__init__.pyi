@@ -1,0 +1,14 @@
+from .decoding import MAX_FILE_BYTES as MAX_FILE_BYTES
+from .decoding import decode as decode
+from .decoding import open_upright as open_upright
+from .decoding import read_file as read_file
+from .finding import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
+from .finding import find_images as find_images
+from .finding import is_image as is_image
+from .finding import passed_over as passed_over
+from .finding import require_images as require_images
+from .sources import as_sources as as_sources
+from .sources import common_folder as common_folder
+from .sources import images_of as images_of
+from .sources import short_name as short_name
+from .sources import source_name as source_name

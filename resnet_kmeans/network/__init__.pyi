@@ -1,0 +1,15 @@
+from .base import Network as Network
+from .compiled_files import cached_networks as cached_networks
+from .head import Head as Head
+from .head import head_of as head_of
+from .libraries import has_gpu as has_gpu
+from .loading import compiled_spec as compiled_spec
+from .loading import load_network as load_network
+from .loading import network_of as network_of
+from .presets import ImportedPreset as ImportedPreset
+from .presets import import_preset as import_preset
+from .weights import BACKBONES as BACKBONES
+from .weights import NetworkSpec as NetworkSpec
+from .weights import fetch_weights as fetch_weights
+from .weights import imagenet_files as imagenet_files
+from .weights import import_imagenet_file as import_imagenet_file

@@ -1,0 +1,17 @@
+from .album import ExportView as ExportView
+from .album import describe_album as describe_album
+from .clusters import MAX_SHOWN as MAX_SHOWN
+from .drawing import TILE as TILE
+from .drawing import ClusteringDisplay as ClusteringDisplay
+from .drawing import color as color
+from .drawing import pin as pin
+from .drawing import take_axes as take_axes
+from .page import render as render
+from .page import write_page as write_page
+from .page import write_report as write_report
+from .summary import ClusteringSummary as ClusteringSummary
+from .summary import summarize as summarize
+from .thumbnails import KIND as KIND
+from .thumbnails import make_thumbnail as make_thumbnail
+from .thumbnails import make_tile as make_tile
+from .thumbnails import without_warnings as without_warnings

@@ -1,0 +1,1 @@
+from .running import open_export as open_export
