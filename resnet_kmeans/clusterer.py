@@ -649,9 +649,7 @@ class ImageFolderClusterer(
         model = cls(len(found.names), featurizer=clone(prepared))
         features, labels = found.of_folders
         score = LabelScore.of(projection, features, labels, len(found.names))
-        last = FolderClassifier()
-        vars(last).update(vars(found.gaussians))
-        model._set_steps(prepared, projection, last, score)
+        model._set_steps(prepared, projection, FolderClassifier.of(found.gaussians), score)
         model._cluster_names = found.names
         inside, place = np.flatnonzero(found.own[state.positions] >= 0), os.path.abspath(folder)
         images, numbers = [state.images[i] for i in inside], np.array(state.positions)[inside]

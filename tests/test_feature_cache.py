@@ -1,7 +1,9 @@
 """The feature cache: what it keeps, what it never serves, and that it stops no job."""
 
 import os
+import platform
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -325,8 +327,7 @@ def test_the_bound_is_kept_and_the_least_recently_used_goes_first(
 ):
     bound = 150_000
     monkeypatch.setenv("RESNET_KMEANS_CACHE_BYTES", str(bound))
-    random = np.random.default_rng(0)
-    images = list(random.integers(0, 256, (700, 32, 32, 3), dtype=np.uint8))
+    images = [noise(tmp_path / f"{seed}.bmp", seed) for seed in range(700)]
     noisy.set_params(batch_size=50)
     kept = noisy.transform(images[:20])
     unused = noisy.transform(images[20:40])
@@ -338,6 +339,47 @@ def test_the_bound_is_kept_and_the_least_recently_used_goes_first(
         assert file.stat().st_size < 1.5 * bound
     assert all(is_same(noisy.transform(images[start : start + 60]), last))
     assert not all(is_same(noisy.transform(images[20:40]), unused))
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("order", ["the same", "another"])
+def test_of_more_images_than_fit_a_part_stays(tmp_path, noisy, monkeypatch, later, order):
+    monkeypatch.setenv("RESNET_KMEANS_CACHE_BYTES", "80000")
+    images = [noise(tmp_path / f"{seed}.bmp", seed) for seed in range(240)]
+    first = noisy.transform(images)
+    hits = []
+    for run in range(3):
+        later(100_000)
+        shuffled = np.arange(240)
+        if order == "another":
+            np.random.default_rng(run).shuffle(shuffled)
+        rows = noisy.transform([images[i] for i in shuffled])
+        hits.append(np.count_nonzero(is_same(rows, first[shuffled])))
+    assert 120 < hits[0] < 240
+    assert hits[2] >= hits[1] >= hits[0] - 10
+
+
+def test_the_cache_serves_another_machine_and_another_batch_size(
+    noisy, paths, monkeypatch, tmp_path
+):
+    rows = noisy.transform(paths)
+    monkeypatch.setattr(platform, "node", lambda: "renamed")
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    other = clone(noisy).set_params(batch_size=7, cache=tmp_path / "cache")
+    assert all(is_same(other.transform(paths), rows))
+    shutil.copytree(tmp_path / "cache", tmp_path / "moved")
+    moved = shutil.copy(noisy.weights, tmp_path / "moved")
+    other.set_params(weights=moved, cache=tmp_path / "moved")
+    assert all(is_same(other.transform(paths), rows))
+
+
+def test_a_cache_that_can_only_be_read_serves_what_it_has(noisy, paths, tmp_path, without_rights):
+    noisy.set_params(weights=shutil.copy(noisy.weights, tmp_path))
+    images = [path.read_bytes() for path in paths]
+    rows = noisy.transform(images[:12])
+    without_rights()
+    with pytest.warns(CacheWarning, match=r"cannot be written.*goes on with what it contains"):
+        assert all(is_same(noisy.transform(images)[:12], rows))
 
 
 @pytest.mark.parametrize("text", ["2 GB", "-1", "1e9"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import resnet_kmeans
-from resnet_kmeans import ResNetFeaturizer
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
 
 PACKAGE = Path(resnet_kmeans.__file__).parent
 # A folder or module of the package, and what it may import of the others, besides the bottom.
@@ -91,6 +91,40 @@ def test_what_a_folder_does_not_lift_is_its_own_matter():
 def test_a_heavy_library_is_imported_in_one_place(library):
     found = [p.stem for p in PACKAGE.rglob("*.py") if f"import {library}\n" in p.read_text()]
     assert len(found) == 1
+
+
+INSTANT = [
+    ["--help"],
+    ["--version"],
+    ["cluster", "--misspelled"],
+    ["weights"],
+    ["cache"],
+    ["log", "OUT"],
+    ["rename", "OUT", "0", "cats"],
+    ["apply", "OUT", "CURATION"],
+    ["confirm", "OUT", "cats"],
+    ["undo", "OUT"],
+    ["redo", "OUT"],
+    ["finish", "OUT"],
+]
+
+
+def test_commands_that_need_no_clustering_do_not_import_it(stand_in, pictures, tmp_path):
+    out, curation = tmp_path / "out", tmp_path / "curation.json"
+    curation.write_text('{"names": {"cluster_1": "dogs"}}')
+    featurizer = ResNetFeaturizer(weights=stand_in)
+    ImageFolderClusterer(2, featurizer=featurizer, random_state=0).fit(pictures).export(out)
+    program = (
+        "import sys\nfrom resnet_kmeans.cli import main\n"
+        "try: status = main(sys.argv[1:])\nexcept SystemExit as error: status = error.code\n"
+        "heavy = {'sklearn', 'scipy', 'tensorflow', 'openvino', 'pandas', 'jinja2'}\n"
+        "print(status, *sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    places = {"OUT": str(out), "CURATION": str(curation)}
+    for argv in INSTANT:
+        run = [sys.executable, "-c", program, *(places.get(word, word) for word in argv)]
+        last = subprocess.run(run, capture_output=True, text=True).stderr.splitlines()[-1]
+        assert last == ("2" if "--misspelled" in argv else "0"), argv
 
 
 STEPS = [

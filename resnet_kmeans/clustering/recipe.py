@@ -176,6 +176,7 @@ def describe_fit(clusterer: Any) -> dict[str, str]:
         facts["Recipe"] = "\n".join(repr(step) for step in steps)
     facts["Seed"] = getattr(clusterer, "random_state", None)
     facts["Clusterer"] = repr(clusterer)
-    facts["Versions"] = ", ".join(f"{name} {number}" for name, number in library_versions().items())
+    versions = library_versions("pillow", "numpy", "scikit-learn")
+    facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
     # The description is part of pages that are sent to somebody, whom folders do not concern.
     return {name: _ABSOLUTE.sub(r"\1\2", str(value)) for name, value in facts.items()}

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import platformdirs
 
 from resnet_kmeans.exceptions import CacheWarning, printable, warn_caller
 from resnet_kmeans.features.cache_file import connect
 
 MAX_BYTES = 2 * 10**9  # room for 240,000 rows of 2048 float32
-# Seconds between updates of the time of last use, so that not every read causes a write.
-USED_STEP = 3600
+# Seconds. Rows that were used more recently count as used by this run: a search fits often.
+USED_STEP = 60
 # Seconds. A file that changed more recently may change again without a new time stamp.
 SETTLED_AFTER = 2
 
@@ -48,10 +49,13 @@ def cache_path(folder: str | os.PathLike[str] | None) -> Path | None:
 class FeatureCache:
     """A cache of features in one SQLite file, which several processes can share.
 
-    The key of a row is a hash of the image content, together with the network, so an edited
-    file or another network never gets an old row. If the file grows beyond `max_bytes`, the
-    least recently used rows are deleted. If the file cannot be used, the cache warns and is
-    disabled.
+    The key of a row is a hash of the image content, together with all that its numbers depend
+    on: the fingerprint of the network, the arithmetic, and the decoder. So an edited file or
+    another network never gets an old row, and a cache may be moved to another machine. If the
+    file grows beyond `max_bytes`, the least recently used rows are deleted, but none that this
+    run uses: of a folder that is larger than the cache, a part stays. (Of images that come from
+    memory, the oldest are deleted.) If the file cannot be
+    read, the cache warns and is disabled; if it cannot be written, it warns and is only read.
 
     Parameters
     ----------
@@ -67,7 +71,8 @@ class FeatureCache:
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
         self.max_bytes = _max_bytes() if max_bytes is None else max_bytes
-        self._is_damaged = False
+        self._is_damaged = self._is_read_only = False
+        self._begun = int(time.time())
         self.file = cache_path(folder)
         if self.file is not None:
             self._open(self.file)
@@ -94,12 +99,16 @@ class FeatureCache:
         # a full disk, raise subclasses.
         self._is_damaged = type(error) is sqlite3.DatabaseError
         clear = "Clear it with `resnet-kmeans cache --clear`, or choose"
-        choose = clear if self._is_damaged else "Choose"
+        self._warn(
+            f"cannot be used ({error}). The work goes on without it. "
+            f"{clear if self._is_damaged else 'Choose'}"
+        )
+
+    def _warn(self, problem: str) -> None:
         warn_caller(
             CacheWarning(
-                f"The feature cache {printable(self.file)} cannot be used ({error}). The work "
-                f"goes on without it. {choose} another folder with the parameter `cache` or the "
-                "environment variable RESNET_KMEANS_CACHE."
+                f"The feature cache {printable(self.file)} {problem} another folder with the "
+                "parameter `cache` or the environment variable RESNET_KMEANS_CACHE."
             )
         )
 
@@ -115,29 +124,41 @@ class FeatureCache:
 
     def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         with self._lock:
-            if self._database is None:
+            if self._database is None or self._is_read_only:
                 return
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 with self._database:  # commits all rows, or none if one fails
                     self._database.executemany(statement, rows)
+            except sqlite3.OperationalError as error:  # a full disk, or no right to write
+                self._is_read_only = True
+                self._warn(
+                    f"cannot be written ({error}). The work goes on with what it contains. Free "
+                    "some space, or choose"
+                )
             except _FAILURES as error:
                 self._disable(error)
 
     def find_network(self, identity: str) -> tuple[int, str, int] | None:
-        """Return (id, fingerprint, n_features) of a known network, else None."""
-        key = _network_id(identity)
-        query = "SELECT id, fingerprint, n_features, checksum FROM networks WHERE id = ?"
-        for *found, checksum in self._query(query, key):
+        """Return (key of its rows, fingerprint, n_features) of a known network, else None."""
+        query = "SELECT id, numbers, fingerprint, n_features, checksum FROM networks WHERE id = ?"
+        for *found, checksum in self._query(query, _hash(identity)):
             if checksum == _checksum(repr(found).encode()):
-                return key, found[1], found[2]
+                _, numbers, fingerprint, n_features = found
+                return row_key(fingerprint, numbers), fingerprint, n_features
         return None
 
-    def add_network(self, identity: str, fingerprint: str, n_features: int) -> None:
-        """Store a network, so that a run without new images does not have to load it."""
-        row = [_network_id(identity), fingerprint, n_features]
+    def add_network(
+        self, identity: str, numbers: str, fingerprint: str, n_features: int
+    ) -> tuple[int, str, int]:
+        """Store a network, so that a run without new images does not have to load it.
+
+        `numbers` says how it computes. Returns what `find_network` would.
+        """
+        row = [_hash(identity), numbers, fingerprint, n_features]
         values = (*row, _checksum(repr(row).encode()))
-        self._write("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?)", [values])
+        self._write("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?, ?)", [values])
+        return row_key(fingerprint, numbers), fingerprint, n_features
 
     def find_digest(self, path: str | os.PathLike[str], state: str) -> bytes | None:
         """Return the digest of a file's content if its state has not changed, else None."""
@@ -147,38 +168,52 @@ class FeatureCache:
 
     def find_row(self, network: int, digest: bytes) -> np.ndarray | None:
         """Return the features of an image, or None if they are missing or damaged."""
-        query = "SELECT row, used < ? FROM features WHERE network = ? AND digest = ?"
-        now = int(time.time())
-        found = self._query(query, now - USED_STEP, network, digest)
+        query = "SELECT row FROM features WHERE network = ? AND digest = ?"
+        found = self._query(query, network, digest)
         if not found or not isinstance(found[0][0], bytes):
             return None
         checksum, blob = found[0][0][:4], found[0][0][4:]
         if checksum != _row_checksum(network, digest, blob):
             return None
-        if found[0][1]:
-            update = "UPDATE features SET used = ? WHERE network = ? AND digest = ?"
-            self._query(update, now, network, digest)
         return np.frombuffer(blob, dtype="<f4")
 
     def add_rows(self, network: int, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
-        """Store rows of features, either all or none."""
+        """Store rows of features, either all or none; none if the cache is full of used ones."""
         now = int(time.time())
         blobs = [(digest, row.astype("<f4").tobytes()) for digest, row in rows]
         values = [(network, d, now, _row_checksum(network, d, blob) + blob) for d, blob in blobs]
-        self._write("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", values)
-        if self.used_bytes() > self.max_bytes:
-            self._make_room()
+        if self.used_bytes() <= self.max_bytes or self._make_room():
+            self._write("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", values)
+
+    def touch(self, network: int, paths: Iterable[str | os.PathLike[str]]) -> None:
+        """Mark the rows of files as used, so that new rows of this run do not replace them."""
+        # Before the run, as a run goes through its files in an order: rows that it needs at the
+        # end would be replaced at its beginning.
+        rows = [(self._begun, network, self._begun - USED_STEP, _absolute(path)) for path in paths]
+        oldest = self._query("SELECT min(used) FROM features")
+        if rows and oldest and oldest[0][0] is not None and oldest[0][0] < self._begun - USED_STEP:
+            self._write(
+                "UPDATE features SET used = ? WHERE network = ? AND used < ? "
+                "AND digest = (SELECT digest FROM files WHERE path = ?)",
+                rows,
+            )
 
     def add_files(self, files: Iterable[tuple[str, str, bytes]]) -> None:
         """Store (path, state, digest) of files, so that they are not read again."""
         known = [(_absolute(path), state, digest) for path, state, digest in files]
-        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", known)
+        if known:
+            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", known)
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
+        """Delete the least recently used rows, but none of this run; return whether there were."""
+        unused = "SELECT rowid FROM features WHERE used < ? ORDER BY used, rowid LIMIT ?"
         # A tenth at a time, so that a full cache is not trimmed after each batch.
-        oldest = "SELECT rowid FROM features ORDER BY used, rowid LIMIT ?"
-        self._query(f"DELETE FROM features WHERE rowid IN ({oldest})", self.n_rows() // 10 + 1)
-        self._query("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM features)")
+        given = self._begun - USED_STEP, self.n_rows() // 10 + 1
+        if not self._query(unused, *given):
+            return False
+        self._write(f"DELETE FROM features WHERE rowid IN ({unused})", [given])
+        self._write("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM features)", [()])
+        return True
 
     def used_bytes(self) -> int:
         """Return the number of bytes in use, not counting freed pages."""
@@ -216,8 +251,16 @@ def _max_bytes() -> int:
     return int(text)
 
 
-def _network_id(identity: str) -> int:
-    digest = hashlib.blake2b(identity.encode(errors="surrogateescape"), digest_size=8).digest()
+def row_key(fingerprint: str, numbers: str) -> int:
+    """Return the key of the rows of a network that computes in a certain way."""
+    # Of the versions, Pillow's changes pixels (by 1 of 255 in 1% of them, from 12 to 13), and
+    # that of the library that runs the network, which is part of `numbers`, changes bfloat16 (a
+    # cosine of 0.9995, from OpenVINO 2025.1 to 2025.3).
+    return _hash(f"{fingerprint} {numbers} {PIL.__version__}")
+
+
+def _hash(text: str) -> int:
+    digest = hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)  # SQLite integers are signed, 64 bits
 
 

@@ -1,6 +1,7 @@
 """Opens the SQLite file of the feature cache and creates its tables."""
 
 import logging
+import os
 import sqlite3
 from pathlib import Path
 
@@ -9,13 +10,13 @@ logger = logging.getLogger(__name__)
 LOCK_TIMEOUT = 30  # seconds to wait while another process writes
 # The id of a network is a hash of its identity. A counter would start again after the cache is
 # cleared, while another process may still write rows under an old number.
-FORMAT = 2
+FORMAT = 3
 # Marks the file as ours in its header, since another program may have one of this name.
 APPLICATION_ID = int.from_bytes(b"rnkm", "big")
 _SCHEMA = f"""
 DROP TABLE IF EXISTS networks; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS features;
 CREATE TABLE networks (
-    id INTEGER PRIMARY KEY, fingerprint TEXT, n_features INTEGER, checksum BLOB);
+    id INTEGER PRIMARY KEY, numbers TEXT, fingerprint TEXT, n_features INTEGER, checksum BLOB);
 CREATE TABLE files (path BLOB PRIMARY KEY, state TEXT, digest BLOB) WITHOUT ROWID;
 CREATE TABLE features (
     network INTEGER, digest BLOB, used INTEGER, row BLOB, PRIMARY KEY (network, digest));
@@ -33,14 +34,28 @@ def connect(file: Path) -> sqlite3.Connection:
     Raises
     ------
     sqlite3.Error, OSError, UnicodeError
-        If the file is damaged, locked or read-only, or cannot be created.
+        If the file is damaged or locked, or cannot be created.
     """
+    address = Path(os.path.abspath(file)).as_uri()
+    try:
+        return _connect(address)
+    except sqlite3.OperationalError as error:
+        is_readable = os.access(file, os.R_OK)
+        if not is_readable or not str(error).endswith(("readonly database", "open database file")):
+            raise
+    # SQLite locks a database by files beside it. One in a folder that cannot be written is read
+    # as it is; checksums tell if another user is changing it.
+    return _connect(f"{address}?immutable=1")
+
+
+def _connect(address: str) -> sqlite3.Connection:
     database = sqlite3.connect(
-        file, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
+        address, uri=True, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
         _require_own(database)
-        _choose_journal(database)
+        if "?" not in address:
+            _choose_journal(database)
         # Damaged text should fail its checksum later, not raise an error here.
         database.text_factory = lambda text: text.decode(errors="replace")
         _create_tables(database)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import joblib
 import numpy as np
 
+from resnet_kmeans._versions import processor
 from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError
 from resnet_kmeans.features.cache import FeatureCache, file_state, networks_folder
 from resnet_kmeans.images import decode, read_file
@@ -77,13 +78,13 @@ class Extraction:
     ):
         self._spec, self._cache, self._n_jobs, self._report = spec, cache, n_jobs, report
         self._folder = networks_folder(cache)
-        known = None if network else cache.find_network(spec.identity())
+        # Other processors may choose another precision for "auto".
+        known = None if network else cache.find_network(f"{spec.identity()} {processor()}")
         if known is None:
             network = network or load_network(spec, self._folder)
-            identity = spec.identity()  # again, as the weights may be a new download
-            cache.add_network(identity, network.fingerprint, network.n_features)
-            known = cache.find_network(identity)
-            known = known or (0, network.fingerprint, network.n_features)
+            identity = f"{spec.identity()} {processor()}"  # the weights may be a new download
+            about = network.numbers, network.fingerprint, network.n_features
+            known = cache.add_network(identity, *about)
         self._network = network
         self._key, self.fingerprint, self.n_features = known
         self.reasons: dict[int, str] = {}
@@ -107,6 +108,7 @@ class Extraction:
             In the order of `sources`; NaN where an image cannot be read.
         """
         rows = np.full((len(sources), self.n_features), np.nan, dtype=np.float32)
+        self._cache.touch(self._key, [s for s in sources if isinstance(s, (str, os.PathLike))])
         with warnings.catch_warnings():
             # Pillow warns about damaged metadata, which does not affect the pixels.
             warnings.filterwarnings("ignore", module=r"PIL\.")

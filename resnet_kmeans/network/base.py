@@ -25,6 +25,13 @@ class Network(ABC):
         Type used in computations.
     n_streams : int
         Number of batches that the network can compute concurrently.
+    library : str
+        The library that computes, with its version and device.
+
+    Attributes
+    ----------
+    numbers : str
+        What else the numbers depend on, besides the fingerprint: the precision and the library.
     """
 
     def __init__(
@@ -36,12 +43,14 @@ class Network(ABC):
         batch_size: int,
         precision: str,
         n_streams: int,
+        library: str,
     ):
         self.fingerprint = _fingerprint(spec, weights_hash)
         self.n_features = n_features
         self.batch_size = batch_size
         self.precision = precision
         self.n_streams = n_streams
+        self.numbers = f"{precision} {library}"
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Return the features of images.

@@ -11,9 +11,6 @@ from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import NetworkSpec
 
-# Of the colors of ImageNet, from 0 to 1.
-TORCH_MEAN, TORCH_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-
 
 def build_extractor(model: Any, spec: NetworkSpec) -> Any:
     """Add preprocessing before a network and pooling after it.
@@ -121,11 +118,14 @@ def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
 def scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the matrix (3, 3) and offset (3,) of a preprocessing mode of Keras."""
     # The constants are those of keras/src/applications/imagenet_utils.py.
-    if mode == "caffe":  # blue, green, red, as differences from the mean of ImageNet
-        return np.eye(3, dtype=np.float32)[::-1], -np.float32([103.939, 116.779, 123.68])
-    mean, deviation = ([1.0], [1.0]) if mode == "tf" else (TORCH_MEAN, TORCH_DEVIATION)
-    scale = 1 / np.float32(deviation) / (127.5 if mode == "tf" else 255)
-    return np.eye(3, dtype=np.float32) * scale, -np.float32(mean) / np.float32(deviation)
+    colors = np.eye(3, dtype=np.float32)
+    if mode == "caffe":  # blue, green, red, as differences from their means in ImageNet
+        return colors[::-1], -np.array([103.939, 116.779, 123.68], np.float32)
+    if mode == "tf":
+        return colors / 127.5, -np.ones(3, np.float32)
+    mean = np.array([0.485, 0.456, 0.406], np.float32)  # of the colors of ImageNet, from 0 to 1
+    deviation = np.array([0.229, 0.224, 0.225], np.float32)
+    return colors / (255 * deviation), -mean / deviation
 
 
 def _pool(maps: Any, spec: NetworkSpec) -> Any:

@@ -57,7 +57,7 @@ def build_graph(spec: NetworkSpec, tensors: list[dict[str, np.ndarray]] | None) 
         matrix, offset = scaling(spec.preprocess)
         x = _convolution(ops, x, matrix.T[..., None, None], 1)
         x = ops.add(x, offset[:, None, None])
-    builders = [_Builder(ops, arrays) for arrays in tensors or [None] * len(lites)]
+    builders = [_Builder(ops, arrays) for arrays in tensors or len(lites) * [{}]]
     maps = [builder.build(lite, x) for builder, lite in zip(builders, lites)]
     layers = builders[0].layers
     if len(lites) > 1:
@@ -92,7 +92,7 @@ class _Builder:
 
     # The kernels of PyTorch and of OpenVINO have the same axes: filters, channels, height, width.
 
-    def __init__(self, ops: Any, arrays: dict[str, np.ndarray] | None):
+    def __init__(self, ops: Any, arrays: dict[str, np.ndarray]):
         self._ops, self._arrays = ops, arrays
         self._random = np.random.RandomState(0)  # NumPy guarantees that its numbers never change
         self.layers: dict[str, Any] = {}
@@ -151,7 +151,7 @@ class _Builder:
         return x
 
     def _array(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
-        if self._arrays is not None:
+        if self._arrays:
             return self._arrays[key].reshape(shape)
         if len(shape) == 1:
             return np.full(shape, key.endswith(("weight", "var")), np.float32)

@@ -48,6 +48,7 @@ class CompiledNetwork(Network):
             batch_size=batch_size,
             precision="int8" if spec.precision == "int8" else TYPES[used],
             n_streams=n_threads,
+            library=f"OpenVINO {import_openvino().__version__}",
         )
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.n_streams):

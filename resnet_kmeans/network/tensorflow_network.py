@@ -29,7 +29,7 @@ class FrozenNetwork(Network):
 
     def __init__(self, model: Any, spec: NetworkSpec, n_threads: int | None = None):
         limit_threads(n_threads or joblib.cpu_count())
-        gpu = has_gpu()
+        gpu, version = has_gpu(), import_tensorflow().tensorflow.__version__
         default = GPU_BATCH if gpu else CPU_BATCH
         precision = _precision(spec, gpu)
         if precision == "bfloat16":
@@ -42,6 +42,7 @@ class FrozenNetwork(Network):
             batch_size=int(default if isinstance(spec.batch_size, str) else spec.batch_size),
             precision=precision,
             n_streams=1,
+            library=f"TensorFlow {version}{' on a GPU' if gpu else ''}",
         )
         self._function = freeze(extractor)
         # In TensorFlow 2.21, all calls share a buffer in the kernel of fused convolutions, so

@@ -4,13 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import random
 import socket
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,15 +116,15 @@ class NetworkSpec:
         return self.file.name if self.is_whole_model else BACKBONES[self.backbone]
 
     def identity(self) -> str:
-        """Return a key for this network on this machine, without loading it."""
+        """Return a key for this network, without loading it; the batch size is no part of it."""
         state: list[Any] = [self.weights]
         if self.weights is not None and self.file.exists():
             state = [_state(file) for file in self.files if file.exists()]
         versions = library_versions()
         if self.precision == "int8":
-            versions = {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
-        device = "GPU" if may_have_gpu() else "processor"  # their features differ in the last bits
-        return repr((astuple(self)[1:], state, versions, device, platform.node()))
+            versions |= {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
+        device = "GPU" if may_have_gpu() else "processor"
+        return repr((astuple(replace(self, batch_size="auto"))[1:], state, versions, device))
 
 
 def _state(file: Path) -> tuple[str, int, int, int]:

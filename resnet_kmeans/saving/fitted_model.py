@@ -58,7 +58,7 @@ def save_model(
     ModelFileError
         If a step cannot be saved as arrays, or the file cannot be written.
     """
-    header = {"versions": library_versions(), **header}
+    header = {"versions": library_versions("pillow", "numpy", "scikit-learn"), **header}
     projection, statistics = label_score
     score = projection_to_arrays(projection) | statistics._asdict()
     write_model(path, header, to_arrays(*steps) | score, is_own=is_own)

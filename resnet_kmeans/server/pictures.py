@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_kmeans.exceptions import DecodeError
-from resnet_kmeans.features import FeatureCache, file_state
+from resnet_kmeans.features import FeatureCache, file_state, row_key
 from resnet_kmeans.images import read_file
 from resnet_kmeans.report import KIND, make_thumbnail
 
@@ -35,9 +35,7 @@ class Pictures:
 
     def __init__(self) -> None:
         self._cache = FeatureCache()
-        self._cache.add_network(KIND, KIND, 0)
-        found = self._cache.find_network(KIND)
-        self._key = found[0] if found else 0
+        self._key = row_key(KIND, "")
         # More at once would take memory, and no less time.
         self._at_once = threading.BoundedSemaphore(joblib.cpu_count())
 
