@@ -229,6 +229,13 @@ def test_efficientnet_lite_needs_no_tensorflow(lite_file, tmp_path):
     assert (done.stdout, done.stderr) == ("(6,)\n", "")
 
 
+def test_without_tensorflow_the_error_names_the_networks_that_run(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(NetworkError, match=r"no tensorflow.*pip install.*efficientnet_lite"):
+        fit("imagenet")
+
+
 @pytest.fixture(scope="module")
 def crops():
     """Crops of the two photos of scikit-learn, a palace and a daisy."""

@@ -28,13 +28,20 @@ def import_tensorflow() -> Libraries:
     Raises
     ------
     NetworkError
-        If Keras does not run on TensorFlow.
+        If there is no TensorFlow, or Keras does not run on it.
     """
     # By default TensorFlow reserves the whole memory of a GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    with _lock:
-        import keras
-        import tensorflow
+    try:
+        with _lock:
+            import keras
+            import tensorflow
+    except ModuleNotFoundError as error:
+        raise NetworkError(
+            f"This network needs TensorFlow, but there is no {error.name}. Nothing was computed. "
+            "Install it with pip install tensorflow, or pass backbone=\"efficientnet_lite\" or "
+            "--backbone efficientnet_lite, which runs without it."
+        ) from error
     if keras.backend.backend() != "tensorflow":
         raise NetworkError(
             f"Expected Keras to run on TensorFlow, got {keras.backend.backend()!r}. Nothing "
