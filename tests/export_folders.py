@@ -38,8 +38,9 @@ def paint(path: Path, shade: int) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file under a folder with its bytes."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    """Return every file under a folder with its bytes, but for the lock, which Windows removes."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    found = (path for path in files if path.name != ".resnet-kmeans.lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 

@@ -87,7 +87,7 @@ def _inside(output: Path, named: str) -> str:
     folder, name = os.path.split(os.path.abspath(named))
     path, root = Path(os.path.realpath(folder), name), Path(os.path.realpath(output))
     is_inside = os.path.lexists(path) and root in path.parents
-    return path.relative_to(root).as_posix() if is_inside else str(named).rstrip("/")
+    return path.relative_to(root).as_posix() if is_inside else Path(named).as_posix()
 
 
 def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:

@@ -35,7 +35,7 @@ def announce(args: argparse.Namespace, sentence: str) -> None:
     # The progress bar appears only on a terminal, and only after the libraries and the network
     # are loaded, which takes seconds.
     if not args.quiet:
-        print(f"{sentence} …", file=sys.stderr)
+        print(f"{sentence} ...", file=sys.stderr)
 
 
 def print_some(lines: Iterable[str], rest: str = "") -> None:

@@ -20,7 +20,15 @@ import filelock
 import numpy as np
 
 from resnet_kmeans._files import HIDDEN_PREFIX, replacing
-from resnet_kmeans._folder_names import GENERATOR, JOURNAL, REPORT, TABLE, folder_of, label_of
+from resnet_kmeans._folder_names import (
+    GENERATOR,
+    JOURNAL,
+    REPORT,
+    TABLE,
+    folder_of,
+    label_of,
+    name_key,
+)
 from resnet_kmeans._marks import state_folder
 from resnet_kmeans.exceptions import (
     BusyFolderError,
@@ -95,6 +103,8 @@ def lock(folder: Path, is_reading: bool = False) -> Iterator[None]:
         yield
     finally:
         handle.release()
+        with suppress(OSError):  # not before, as Windows keeps an open lock
+            remove_empty(folder)
 
 
 @contextmanager
@@ -253,7 +263,7 @@ def creating(folder: Path) -> Iterator["Export"]:
 
 
 def _sweep(folder: Path, *kept: str | None) -> None:
-    """Remove hidden files of ours, and the folder if it is empty then."""
+    """Remove hidden files of ours; `lock` removes the folder if it is empty then."""
     for stale in folder.glob(f"{HIDDEN_PREFIX}*"):
         if stale.name == STAGE:
             remove_empty(stale)
@@ -262,8 +272,6 @@ def _sweep(folder: Path, *kept: str | None) -> None:
         elif stale.name not in kept:
             with suppress(PermissionError):  # Windows keeps an open lock
                 stale.unlink(missing_ok=True)
-    with suppress(OSError):
-        remove_empty(folder)
 
 
 def _remove_table_and_report(folder: Path) -> None:
@@ -553,17 +561,20 @@ def require_folders(folder: Path, paths: Iterable[str]) -> None:
     """
     folders = {os.path.dirname(path) for path in paths}
     needed = {parent for path in folders for parent in (Path(path), *Path(path).parents)}
-    bad = {
-        str(path): "a link" if (folder / path).is_symlink() else "a file"
-        for path in sorted(needed - {Path()})
-        if os.path.lexists(folder / path)
-        and ((folder / path).is_symlink() or not (folder / path).is_dir())
-    }
+    found = {str(path): _what_is_no_folder(folder / path) for path in sorted(needed - {Path()})}
+    bad = {path: what for path, what in found.items() if what}
     if bad:
         raise OutputFolderError(
             f"Links or files in {printable(folder)} have the names of folders that are needed "
             f"there:\n{list_reasons(bad)}\nNothing was done. Move them away, or choose other names."
         )
+
+
+def _what_is_no_folder(path: Path) -> str:
+    """Return what is where a folder is needed, or '' for a folder or nothing."""
+    if path.is_symlink() or getattr(path, "is_junction", bool)():  # a link of Windows
+        return "a link"
+    return "a file" if path.exists() and not path.is_dir() else ""
 
 
 def present_rows(
@@ -584,7 +595,9 @@ def present_rows(
 def _present_folders(root: Path, journal: Journal, found: Survey) -> list[str]:
     """Return the present folder of each label, even if it was renamed by hand."""
     # A missing folder is taken to be renamed to the folder that has most of its images.
-    folders = list(journal.folders)
+    # Where "cats" and "Cats" are one folder, a person may have changed the one to the other.
+    spelled = {**{name_key(p): p for p in found.folders}, **{p: p for p in found.folders}}
+    folders = [spelled.get(f, spelled.get(name_key(f), f)) for f in journal.folders]
     for label, folder in enumerate(folders):
         if (root / folder).is_dir():
             continue

@@ -21,6 +21,7 @@ from resnet_kmeans.export.files import (
     move_file,
     place_file,
     remove_emptied,
+    remove_file,
     rename_file,
 )
 from resnet_kmeans.export.journal import ExportedFile, Journal, Row
@@ -311,7 +312,7 @@ class Work:
         file, target = self.journal.files[i], self.folder / path
         if self.found.places[i] is not None:
             if file.action == "move" and is_other_copy(target, file.source):
-                os.unlink(file.source)  # the kill came just before this
+                remove_file(file.source)  # the kill came just before this
             return False
         # A missing image is recorded as deleted. If its whole folder is missing, a drive may be
         # unplugged: `place_file` then raises an error, and the export can be finished later.
@@ -335,7 +336,9 @@ class Work:
         source, real = file.source, file.real or file.source
         if file.action == "symlink":
             return EDITED if i in self.found.edited else ""
-        if os.path.realpath(source) != real:
+        if not os.path.isabs(source):
+            return f"its source is on another system: {source}"
+        if os.path.normcase(os.path.realpath(source)) != os.path.normcase(real):
             return f"its source path leads elsewhere now, through a link: {source}"
         if Path(real).is_relative_to(os.path.realpath(self.folder)):
             return f"its source path is in this export itself: {source}"
@@ -357,7 +360,7 @@ class Work:
         """Take a file out of the folder that `reason_stuck` has nothing against."""
         file, path = self.journal.files[i], self.folder / place
         if file.action != "move":
-            os.unlink(path)
+            remove_file(path)
         else:
             source = Path(file.source)
             if content_of(path) is None:

@@ -143,7 +143,7 @@ def move_file(source: str | os.PathLike[str], target: Path, part: Path) -> None:
     """
     # If the process was killed between the copy and the removal of the source, both exist.
     if os.path.lexists(target) and is_other_copy(target, source):
-        os.unlink(source)
+        remove_file(source)
         return
     _require_free(target)
     try:
@@ -154,12 +154,14 @@ def move_file(source: str | os.PathLike[str], target: Path, part: Path) -> None:
         # The copy and its name must be on the disk before the source is removed: in a power
         # failure, the system might keep the removal but lose the copy.
         _copy(source, part)
+        part.chmod(stat.S_IREAD | stat.S_IWRITE)  # a read-only file cannot be synced
         sync(part)
+        shutil.copymode(source, part)
         if not is_other_copy(part, source):
             raise OSError(errno.EIO, "the copy differs from its source", str(part)) from error
         os.rename(part, target)
         sync(target.parent)
-        os.unlink(source)
+        remove_file(source)
 
 
 def rename_file(source: str, target: str) -> None:
@@ -181,8 +183,20 @@ def _require_free(target: str | os.PathLike[str]) -> None:
 
 def _copy(source: str | os.PathLike[str], part: Path) -> None:
     # An interrupted copy may have left a file, read-only like its source.
-    part.unlink(missing_ok=True)
+    if os.path.lexists(part):
+        remove_file(part)
     shutil.copy2(source, part)
+
+
+def remove_file(path: str | os.PathLike[str]) -> None:
+    """Remove a file, read-only or not."""
+    try:
+        os.unlink(path)
+    except PermissionError:
+        if os.name != "nt" or os.access(path, os.W_OK):
+            raise
+        os.chmod(path, stat.S_IWRITE)  # Windows removes no read-only file
+        os.unlink(path)
 
 
 def remove_emptied(root: Path, left: Iterable[str]) -> None:

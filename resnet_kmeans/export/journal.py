@@ -7,7 +7,9 @@ mark: the user's keyed hash of the line and of the mark before it.
 
 import errno
 import json
+import ntpath
 import os
+import posixpath
 import re
 import stat
 from dataclasses import dataclass, field, replace
@@ -358,7 +360,8 @@ def _check(step: Step, n_files: int, n_labels: int) -> None:
         raise ValueError(f"of a newer format, with the command {step.command}")
     for file in step.files:
         paths = [file.source, *([file.real] if file.real is not None else [])]
-        if file.action not in ACTIONS or not all(os.path.isabs(p) and "\0" not in p for p in paths):
+        is_absolute = all(posixpath.isabs(p) or ntpath.isabs(p) for p in paths)
+        if file.action not in ACTIONS or not is_absolute or any("\0" in p for p in paths):
             raise ValueError(f"with the source {file.source!r}")
         if type(file.owner) not in (int, type(None)):
             raise ValueError(f"with the owner {file.owner!r}")

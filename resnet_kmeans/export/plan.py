@@ -127,7 +127,7 @@ def find_companions(
             # "a.jpg" owns "a.jpg.json"; "a.jpg" or "a.heic" owns "a.mov". Of "A.jpg" and "a.jpg",
             # each owns what is spelled like it.
             names[name] = i
-            for key in (name.casefold(), stem, stem.casefold()):
+            for key in (name_key(name), stem, name_key(stem)):
                 names.setdefault(key, i)
     used = {**(taken or {}), **{name_key(i.exported_path): 1 for i in images if i.exported_path}}
     found = []
@@ -136,7 +136,7 @@ def find_companions(
             stem, suffix = os.path.splitext(name)
             # Google's "a.jpg.supplemental-metadata.json" has one more part, perhaps cut short.
             parts = (stem, os.path.splitext(stem)[0])
-            keys = [key for part in parts for key in (part, part.casefold())]
+            keys = [key for part in parts for key in (part, name_key(part))]
             owner = next((names[key] for key in keys if key in names), None)
             path = os.path.join(folder, name)
             is_regular = os.path.isfile(path) and not os.path.islink(path)

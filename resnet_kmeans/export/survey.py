@@ -5,8 +5,10 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from resnet_kmeans._files import HIDDEN_PREFIX
 from resnet_kmeans._folder_names import REPORT, SYSTEM_FILES, TABLE
@@ -69,13 +71,16 @@ class _Search:
     def __init__(self, folder: Path, journal: Journal, trust: bool):
         self.folder, self.journal = folder, journal
         self.found = Survey([None] * len(journal.files))
-        self.files = dict(_files(os.path.join(folder, ""), "", self.found.folders))
-        self.identities = {path: identity(status) for path, status in self.files.items()}
         # A link is recognized by where it leads, which a stranger may have chosen.
-        brought = set() if trust else journal.brought_by_strangers
-        strange = {i for i in brought if journal.files[i].action == "symlink"}
+        self.brought = set() if trust else journal.brought_by_strangers
+        strange = {i for i in self.brought if journal.files[i].action == "symlink"}
         expected = {i: self.expected(i) for i in range(len(journal.files)) if i not in strange}
         self.paths = {i: paths for i, paths in expected.items() if paths}
+        known = [*chain.from_iterable(self.paths.values()), *journal.folders]
+        names = {name for path in known if not path.isascii() for name in path.split("/")}
+        spelled = {normalize("NFC", name): name for name in names}
+        self.files = dict(_files(os.path.join(folder, ""), "", self.found.folders, spelled))
+        self.identities = {path: identity(status) for path, status in self.files.items()}
 
     def run(self, read: bool) -> Survey:
         if STAGE in self.found.folders:
@@ -175,28 +180,44 @@ class _Search:
     def may_be_elsewhere(self, i: int) -> bool:
         """Return whether an unfinished step left a file at its source, or returned it there."""
         is_under_way = not self.journal.is_finished and i in self.journal.earlier
-        is_moved = self.journal.files[i].action == "move"
+        # On Windows, to look at a path on a stranger's server would be to log in there.
+        is_moved = self.journal.files[i].action == "move" and i not in self.brought
         return is_under_way and is_moved and os.path.lexists(self.source(i))
 
 
-def _files(folder: str, prefix: str, folders: list[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the path and status of each file except hidden records; append to `folders`."""
+def _files(
+    folder: str, prefix: str, folders: list[str], spelled: Mapping[str, str]
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the path and status of each file except hidden records; append to `folders`.
+
+    Names are spelled as in `spelled`, by their NFC, if the file system knows them by that too.
+    """
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
+    names = {entry.name for entry in entries}
     for entry in entries:
-        name, path = entry.name, prefix + entry.name
+        # HFS+ lists an "é" as "e" with an accent, whatever the file was called.
+        name = spelled.get(normalize("NFC", entry.name), entry.name)
+        if name in names or not os.path.lexists(os.path.join(folder, name)):
+            name = entry.name
+        path = prefix + name
         is_record = name.startswith(HIDDEN_PREFIX) or name in (TABLE, REPORT)
         if is_record and not prefix and name != STAGE:
             continue
-        if entry.is_dir(follow_symlinks=False):
+        is_junction = getattr(entry, "is_junction", bool)()  # a link of Windows, not followed
+        if entry.is_symlink() or is_junction:
+            yield path, os.lstat(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
             folders.append(path)
-            yield from _files(entry.path, f"{path}/", folders)
-        elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
-            yield path, entry.stat(follow_symlinks=False)
+            yield from _files(entry.path, f"{path}/", folders, spelled)
+        elif entry.is_file(follow_symlinks=False):
+            yield path, os.lstat(entry.path)  # on Windows, `entry.stat` knows no inode
 
 
 def _target(path: Path) -> str | None:
     try:
-        return os.readlink(path)
+        target = os.readlink(path)
     except OSError:
         return None
+    # As Windows writes C:\a.jpg and \\server\a.jpg there.
+    return target.replace("\\\\?\\UNC\\", "\\\\", 1).removeprefix("\\\\?\\")

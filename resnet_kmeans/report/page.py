@@ -236,13 +236,14 @@ def _link(image: Any, folder: str | os.PathLike[str]) -> str | None:
     places = [os.path.realpath(folder), os.path.realpath(os.path.dirname(image))]
     try:
         common = os.path.commonpath(places)
+        link = os.path.relpath(image, folder)
     except ValueError:  # the image is on another drive
         return None
     # The way through the root would tell everybody where the images are.
     if os.path.dirname(common) == common:
         return None
     # Quoting also escapes colons, so that no name can start with a scheme (javascript:).
-    return quote(os.fsencode(os.path.relpath(image, folder).replace(os.sep, "/")))
+    return quote(os.fsencode(link.replace(os.sep, "/")))
 
 
 def _check_free(page: Path) -> None:
