@@ -56,7 +56,8 @@ def _own_folders_of_the_session(tmp_path_factory, new_cache):
     """Keep fixtures that outlive a test away from the user's cache and Keras' folder."""
     with pytest.MonkeyPatch.context() as patch:
         _set_own_folders(patch, tmp_path_factory, new_cache())
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        for name in ("XDG_STATE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("state")))
         yield
 
 

@@ -194,8 +194,8 @@ def test_two_exports_from_one_folder_are_undone_at_once_without_harm(tmp_path):
         outs = [Path(folder, name) for name in ("one", "two")]
         export_clusters(images[:20], [0] * 20, outs[0], action="move")
         export_clusters(images[20:], [0] * 20, outs[1], action="move")
-        fork = multiprocessing.get_context("fork").Process
-        both = [fork(target=undo_export, args=(out,)) for out in outs]
+        spawned = multiprocessing.get_context("spawn").Process
+        both = [spawned(target=undo_export, args=(out,)) for out in outs]
         for process in both:
             process.start()
         for process in both:

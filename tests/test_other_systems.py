@@ -1,7 +1,7 @@
 """An export works as well where files, paths and names are as on Windows or macOS."""
 
 import errno
-import fcntl
+import html
 import json
 import ntpath
 import os
@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from unittest import mock
 
 import filelock
@@ -22,15 +22,19 @@ from resnet_kmeans import (
     ResNetFeaturizer,
     add_images,
     apply_curation,
+    confirm_images,
     export_clusters,
     finish_export,
     redo_export,
     rename_cluster,
     undo_export,
+    write_export_report,
     write_report,
 )
+from resnet_kmeans.cli import exports as cli_exports
+from resnet_kmeans.cli import main
 from resnet_kmeans.exceptions import OutputFolderError
-from resnet_kmeans.export import files, read_export, survey
+from resnet_kmeans.export import corrections, files, read_export, survey
 from resnet_kmeans.report import page
 from tests.export_folders import contents, images_in, make_images, present_rows, visible
 
@@ -102,6 +106,7 @@ def windows(monkeypatch):
     """Files as on Windows, as far as this package depends on it."""
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("this system does not list open files")
+    fcntl = pytest.importorskip("fcntl")
     unlink, rename, replace, rmdir, fsync = os.unlink, os.rename, os.replace, os.rmdir, os.fsync
     release = filelock.FileLock._release
 
@@ -352,3 +357,20 @@ def test_a_console_of_any_encoding_shows_what_is_printed(encoding, pictures, sta
     assert "Traceback" not in said
     assert said.startswith("Looking at 25 images")
     assert "\\u2026" not in said
+
+
+def test_images_are_named_with_backslashes_too(images, out, monkeypatch):
+    export_clusters(images, LABELS, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_exports, "Path", PureWindowsPath)
+        patch.setattr(corrections, "Path", PureWindowsPath)
+        assert main(["confirm", str(out), "cluster_0\\a.png", ".\\cluster_1\\"]) == 0
+        confirm_images(out, ["cluster_0\\b.png"])
+    assert [row.is_confirmed for row in present_rows(out)] == [True] * 4
+
+
+def test_a_command_on_a_report_is_quoted_for_the_command_prompt_too(images, tmp_path):
+    for folder, quoted in (("my clusters", '"my clusters"'), ("my $HOME", "'my $HOME'")):
+        export_clusters(images, LABELS, tmp_path / folder)
+        page = html.unescape(write_export_report(tmp_path / folder).read_text(encoding="utf-8"))
+        assert f"resnet-kmeans apply {quoted} curation.json" in page

@@ -152,7 +152,7 @@ def own_stderr() -> Iterator[None]:
     kept = os.dup(2)
     with open(kept, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors) as stream:
         sys.stderr = stream
-        with open(os.devnull, "w") as null:
+        with open(os.devnull, "wb") as null:
             os.dup2(null.fileno(), 2)
         try:
             yield

@@ -156,7 +156,7 @@ def confirm_images(
         known = {p: folder_of(p) for p in _places(export) if folder_of(p) not in ("", *NO_CLUSTER)}
         moves: dict[str, str | None] = {}
         for named in asked:
-            path = _named_folder(export, present, named) or str(named).rstrip("/")
+            path = _named_folder(export, present, named) or Path(str(named)).as_posix()
             inside = [path] if path in known else [p for p in known if p.startswith(f"{path}/")]
             if not inside:
                 raise CurationError(

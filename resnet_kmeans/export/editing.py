@@ -20,15 +20,7 @@ import filelock
 import numpy as np
 
 from resnet_kmeans._files import HIDDEN_PREFIX, replacing
-from resnet_kmeans._folder_names import (
-    GENERATOR,
-    JOURNAL,
-    REPORT,
-    TABLE,
-    folder_of,
-    label_of,
-    name_key,
-)
+from resnet_kmeans._folder_names import GENERATOR, JOURNAL, REPORT, TABLE, folder_of, label_of
 from resnet_kmeans._marks import state_folder
 from resnet_kmeans.exceptions import (
     BusyFolderError,
@@ -595,9 +587,7 @@ def present_rows(
 def _present_folders(root: Path, journal: Journal, found: Survey) -> list[str]:
     """Return the present folder of each label, even if it was renamed by hand."""
     # A missing folder is taken to be renamed to the folder that has most of its images.
-    # Where "cats" and "Cats" are one folder, a person may have changed the one to the other.
-    spelled = {**{name_key(p): p for p in found.folders}, **{p: p for p in found.folders}}
-    folders = [spelled.get(f, spelled.get(name_key(f), f)) for f in journal.folders]
+    folders = found.as_listed(journal.folders)
     for label, folder in enumerate(folders):
         if (root / folder).is_dir():
             continue

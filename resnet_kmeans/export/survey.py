@@ -11,7 +11,7 @@ from typing import Any
 from unicodedata import normalize
 
 from resnet_kmeans._files import HIDDEN_PREFIX
-from resnet_kmeans._folder_names import REPORT, SYSTEM_FILES, TABLE
+from resnet_kmeans._folder_names import REPORT, SYSTEM_FILES, TABLE, name_key
 from resnet_kmeans.export.files import Identity, contents_of, identity
 from resnet_kmeans.export.journal import Journal
 
@@ -49,6 +49,12 @@ class Survey:
     def occupied(self) -> list[str]:
         """The paths that files of the journal cannot have."""
         return [*self.others, *self.folders]
+
+    def as_listed(self, folders: list[str]) -> list[str]:
+        """Return folders as they are spelled here."""
+        # Where "cats" and "Cats" are one folder, a person may have changed the one to the other.
+        spelled = {name_key(path): path for path in self.folders} | {p: p for p in self.folders}
+        return [spelled.get(f, spelled.get(name_key(f), f)) for f in folders]
 
 
 def survey(folder: Path, journal: Journal, *, read: bool = False, trust: bool = False) -> Survey:

@@ -202,8 +202,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shell"] = shlex.quote
+    environment.filters["shell"] = _quoted
     return environment
+
+
+def _quoted(name: str) -> str:
+    """Quote a name for a shell; the command prompt of Windows knows no single quotes."""
+    return f'"{name}"' if re.fullmatch(r"[\w.,-]+( [\w.,-]+)+", name) else shlex.quote(name)
 
 
 @functools.cache
