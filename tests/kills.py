@@ -23,7 +23,7 @@ import resnet_kmeans
 from resnet_kmeans.cli import main
 from resnet_kmeans.exceptions import ResNetKMeansError
 
-KILLED = -signal.SIGKILL
+KILLED = -getattr(signal, "SIGKILL", 9)  # Windows has no name for it
 CHANGES = {
     *("os.rename", "os.remove", "os.link", "os.symlink", "os.mkdir", "os.rmdir", "os.utime"),
     *("os.chmod", "os.truncate", "shutil.copyfile", "open"),

@@ -319,9 +319,26 @@ def test_names_that_hfs_lists_decomposed_are_those_of_the_journal(tmp_path, out,
 def test_a_folder_whose_case_a_person_changed_keeps_its_label(images, out):
     export_clusters(images, LABELS, out, names=["cats", "dogs"])
     (out / "cats").rename(out / "Cats")
-    (out / "cats").symlink_to("Cats")  # so that both are one folder, as on Windows and macOS
+    if not (out / "cats").exists():
+        (out / "cats").symlink_to("Cats")  # so that both are one folder, as on Windows and macOS
     assert read_export(out).folders == ["Cats", "dogs"]
     assert [(row.cluster, row.name) for row in present_rows(out)[:2]] == [(0, "Cats")] * 2
+
+
+def test_a_junction_is_not_followed(images, out, monkeypatch):
+    export_clusters(images, LABELS, out)
+    make_images(out / "cluster_0" / "elsewhere")
+    (out / "dogs").mkdir()
+
+    def with_junction(entry):
+        return Entry(entry, is_junction=lambda: entry.name == "elsewhere")
+
+    assert len(read_export(out).added) == 4
+    monkeypatch.setattr(survey, "os", Other(os, scandir=entries(with_junction)))
+    assert read_export(out).added == []
+    monkeypatch.setattr(Path, "is_junction", lambda path: path.name == "dogs", raising=False)
+    with pytest.raises(OutputFolderError, match="dogs: a link"):
+        rename_cluster(out, 0, "dogs")
 
 
 @pytest.mark.parametrize(
