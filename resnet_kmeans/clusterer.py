@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ from resnet_kmeans._folder_names import (
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
+    SMALL_UP_TO,
     FolderClassifier,
     HellingerPCA,
     LabelScore,
@@ -73,6 +75,8 @@ from resnet_kmeans.featurizer import (
     restore_featurizer,
 )
 from resnet_kmeans.images import images_of, source_name
+
+logger = logging.getLogger(__name__)
 
 # From so many images on, the rounds of ClusterDiscriminantAnalysis choose the number of clusters
 # better than K-Means in the space of PCA, although it labels up to 99 images. Fewer images are
@@ -239,6 +243,8 @@ class ImageFolderClusterer(
 
         def reducer_for(features: np.ndarray, reasons: Mapping[int, str]) -> Any:
             _check_features(features, sources, reasons, n_clusters)
+            if len(sources) > SMALL_UP_TO:
+                logger.info("Clustering %d images", len(sources))
             return _both(self._new_reducer(features.shape, n_clusters), HellingerPCA())
 
         both, found, reasons = rows.fit_reducer(sources, featurizer, reducer_for, self.random_state)

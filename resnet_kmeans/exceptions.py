@@ -242,6 +242,17 @@ class WeightsMismatchError(ResNetKMeansError, ValueError):
         )
 
 
+class WorkerError(ResNetKMeansError, RuntimeError):
+    """A worker process was ended from outside."""
+
+    def __str__(self) -> str:
+        return (
+            f"One of {self.args[0]} worker processes was ended by the system, perhaps because "
+            "memory ran out. Features that are in the cache are kept. Run this again, with fewer "
+            "processes (--jobs, or n_jobs)."
+        )
+
+
 class OutputFolderError(ResNetKMeansError, ValueError):
     """Clusters cannot be written to this folder; raised with a full message."""
 

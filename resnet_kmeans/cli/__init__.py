@@ -1,7 +1,10 @@
 """The command line."""
 
+import atexit
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main"]
 
@@ -17,13 +20,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success, 2 after an error, 130 after Ctrl-C, 141 if a pipe was closed by its reader.
+        0 on success, 2 after an error, 130 after Ctrl-C, 129 or 143 after SIGHUP or SIGTERM, 141
+        if a pipe was closed by its reader.
     """
+    if argv is None:  # else the signals are the caller's
+        _stop_on_signals()
     # Imported here to catch Ctrl-C during the seconds that the import takes.
     try:
         from resnet_kmeans.cli.running import main as run
 
         return run(argv)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("resnet-kmeans: stopped. Nothing was done yet.", file=sys.stderr)
-        return 130
+        return exit_status(stop)
+
+
+def _stop_on_signals() -> None:
+    """Let SIGTERM and SIGHUP stop the command as Ctrl-C does; a second signal ends it at once."""
+    numbers = {getattr(signal, name, signal.SIGINT) for name in ("SIGINT", "SIGTERM", "SIGHUP")}
+    default = signal.SIG_DFL, signal.default_int_handler
+    caught = [n for n in numbers if signal.getsignal(n) in default]  # nohup ignores SIGHUP
+
+    def end_at_once() -> None:
+        for n in caught:
+            signal.signal(n, signal.SIG_DFL)
+
+    def stop(number: int, frame: Any) -> None:
+        end_at_once()
+        raise KeyboardInterrupt(number)
+
+    for n in caught:
+        signal.signal(n, stop)
+    atexit.register(end_at_once)  # Python would print an exception at its exit
+
+
+def exit_status(stop: KeyboardInterrupt) -> int:
+    """Return the status with which a shell expects a process to end after a signal."""
+    return 128 + (stop.args[0] if stop.args else signal.SIGINT)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans._folder_names import JOURNAL
+from resnet_kmeans.cli import exit_status
 from resnet_kmeans.cli.parser import new_parser
 from resnet_kmeans.cli.printing import LISTED, print_reasons
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning, printable
@@ -55,9 +56,9 @@ def _run(args: argparse.Namespace) -> int:
                 traceback.print_exc()
             print(f"resnet-kmeans: error: {_message(error)}", file=sys.stderr)
             return 2
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             print(f"resnet-kmeans: {_after_interrupt(args)}", file=sys.stderr)
-            return 130
+            return exit_status(stop)
     return 0
 
 
@@ -121,7 +122,10 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     output = getattr(args, "output", None)
     place = printable(output)
     if output is None or not Path(output, JOURNAL).exists():
-        return "stopped. No image was touched. Run the command again to continue."
+        return (
+            "stopped. No image was touched. Run the command again to continue; features in the "
+            "cache are not computed again."
+        )
     last = export_log(output)[-1]
     if last.state != "interrupted":
         return f"stopped. {place} is complete. To write its report: resnet-kmeans report {place}"

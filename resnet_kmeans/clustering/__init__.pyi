@@ -31,4 +31,5 @@ from .scores import evaluate_labels as evaluate_labels
 from .scores import mean_silhouette as mean_silhouette
 from .scores import modularity_score as modularity_score
 from .scores import silhouette_sample as silhouette_sample
+from .threads import SMALL_UP_TO as SMALL_UP_TO
 from .threads import one_thread_if_small as one_thread_if_small

@@ -1,7 +1,9 @@
 """Carries out a step: brings each of its files from where it is to where it should be."""
 
 import errno
+import logging
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +30,9 @@ from resnet_kmeans.export.journal import ExportedFile, Journal, Row
 from resnet_kmeans.export.plan import free_path
 from resnet_kmeans.export.survey import STAGE, Survey
 
+logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 30  # between two lines of the log
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 DELETED = "deleted before it could be exported"
 EDITED, TAKEN = "differs from its source", "its source path is taken by another file: {}"
@@ -263,12 +268,15 @@ class Work:
 
     def _reporting(self, files: Iterable[T]) -> Iterator[T]:
         """Yield files, and say after each that it is done."""
-        report = _report.get(None)
+        report, logged = _report.get(None), time.monotonic()
         for file in files:
             yield file
             self.n_done += 1
             if report:
                 report(self.n_done, self.n_files)
+            if time.monotonic() - logged > LOG_SECONDS:
+                logger.info("%d of %d files are in place", self.n_done, self.n_files)
+                logged = time.monotonic()
 
     def _staying(self, i: int, place: str) -> Row:
         earlier = self.journal.earlier[i]

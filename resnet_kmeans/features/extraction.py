@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import threading
+import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +18,7 @@ import joblib
 import numpy as np
 
 from resnet_kmeans._versions import processor
-from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError
+from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError, WorkerError
 from resnet_kmeans.features.cache import FeatureCache, file_state, networks_folder
 from resnet_kmeans.images import decode, read_file
 from resnet_kmeans.network import Network, NetworkSpec, compiled_spec, load_network
@@ -24,6 +27,7 @@ MAX_DECODERS = 16  # threads; more would only wait for Python's global interpret
 PREFETCH_BYTES = 32 * 2**20  # decoded pixels waiting for the network: 222 images at 224x224
 PROCESS_BATCH = 32  # images sent to a worker process at a time, 5 MB at 224x224
 NO_FEATURES = "the image can be read, but the network returns NaN for it"
+PARENT_SECONDS = 0.5  # between two looks whether the parent of a worker is still there
 FILES_PER_WRITE = 256  # file states written to the cache at a time
 
 _In = TypeVar("_In")
@@ -109,10 +113,13 @@ class Extraction:
         """
         rows = np.full((len(sources), self.n_features), np.nan, dtype=np.float32)
         self._cache.touch(self._key, [s for s in sources if isinstance(s, (str, os.PathLike))])
-        with warnings.catch_warnings():
+        # Closed at once: after Ctrl-C, a traceback would keep them, and their threads going.
+        misses = self._misses(sources, rows)
+        batches = self._through_network(misses)
+        with warnings.catch_warnings(), closing(misses), closing(batches):
             # Pillow warns about damaged metadata, which does not affect the pixels.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            for images in self._through_network(self._misses(sources, rows)):
+            for images in batches:
                 for image in images:
                     rows[image.position] = image.row
                     if np.isnan(rows[image.position]).any():
@@ -126,7 +133,7 @@ class Extraction:
                 self.reasons[position] = self.reasons[original]
         return rows
 
-    def _misses(self, sources: list[Any], rows: np.ndarray) -> Iterator[_Image]:
+    def _misses(self, sources: list[Any], rows: np.ndarray) -> Generator[_Image]:
         """Yield the images that need the network; fill in the rows of all others."""
         n_threads = min(joblib.cpu_count(), MAX_DECODERS)
         numbered = iter(enumerate(sources))
@@ -189,14 +196,15 @@ class Extraction:
     def _decode(self, content: Any) -> np.ndarray:
         return decode(content, self._spec.input_shape, self._spec.resize)
 
-    def _through_network(self, misses: Iterator[_Image]) -> Iterator[list[_Image]]:
+    def _through_network(self, misses: Iterator[_Image]) -> Generator[list[_Image]]:
         """Compute the rows of images; yield the images in batches."""
         first = next(misses, None)
         if first is None:
-            return iter(())  # the network is not even loaded
+            return  # the network is not even loaded
         misses = chain([first], misses)
         if joblib.effective_n_jobs(self._n_jobs) > 1:
-            return self._in_processes(_batches(misses, PROCESS_BATCH))
+            yield from self._in_processes(_batches(misses, PROCESS_BATCH))
+            return
         network = self._network or _load(self._spec, self.fingerprint, self._folder)
 
         def compute(images: list[_Image]) -> list[_Image]:
@@ -206,7 +214,7 @@ class Extraction:
         batches = _batches(misses, network.batch_size)
         # One more thread than streams stacks the pixels of the next batch in the meantime.
         n_threads = network.n_streams + 1
-        return _prefetch(compute, batches, n_threads + 1, n_threads)
+        yield from _prefetch(compute, batches, n_threads + 1, n_threads)
 
     def _in_processes(self, batches: Iterator[list[_Image]]) -> Iterator[list[_Image]]:
         n_jobs = joblib.effective_n_jobs(self._n_jobs)
@@ -228,11 +236,16 @@ class Extraction:
             batch_size=1,
             pre_dispatch="2*n_jobs",
             max_nbytes=None,  # memory-mapping would write each batch to disk
+            initializer=_end_with_parent,
+            initargs=(os.getpid(),),
         )
-        for rows in parallel(tasks()):
-            images = waiting.popleft()
-            _assign_rows(images, rows)
-            yield images
+        try:
+            for rows in parallel(tasks()):
+                images = waiting.popleft()
+                _assign_rows(images, rows)
+                yield images
+        except BrokenExecutor as error:  # the system ended a worker
+            raise WorkerError(n_jobs) from error
 
     def _store(self, images: list[_Image]) -> None:
         self._cache.add_rows(self._key, [(i.digest, i.row) for i in images if i.row is not None])
@@ -252,6 +265,17 @@ def _load(
     if network.fingerprint != fingerprint:
         raise WeightsMismatchError(fingerprint, network.fingerprint)
     return network
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker process when its parent is gone; otherwise it would wait for work forever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _compute_in_worker(
@@ -286,11 +310,14 @@ def _batches(images: Iterator[_Image], size: int) -> Iterator[list[_Image]]:
 
 def _prefetch(
     function: Callable[[_In], _Out], items: Iterator[_In], n_items: int, n_threads: int
-) -> Iterator[_Out]:
+) -> Generator[_Out]:
     """Map a function in threads; yield in order, with at most `n_items` results ahead."""
-    with ThreadPoolExecutor(n_threads) as pool:
+    pool = ThreadPoolExecutor(n_threads)
+    try:
         futures = deque(pool.submit(function, item) for item in islice(items, n_items))
         while futures:
             result = futures.popleft().result()
             futures.extend(pool.submit(function, item) for item in islice(items, 1))
             yield result
+    finally:  # `with` would wait for all items that were submitted
+        pool.shutdown(cancel_futures=True)
