@@ -1,6 +1,7 @@
 """The command line."""
 
 import atexit
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 2 after an error, 130 after Ctrl-C, 129 or 143 after SIGHUP or SIGTERM, 141
         if a pipe was closed by its reader.
     """
-    if argv is None:  # else the signals are the caller's
+    if argv is None:  # else these are the caller's
+        _open_streams()
         _stop_on_signals()
     # Imported here to catch Ctrl-C during the seconds that the import takes.
     try:
@@ -33,6 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print("resnet-kmeans: stopped. Nothing was done yet.", file=sys.stderr)
         return exit_status(stop)
+
+
+def _open_streams() -> None:
+    """Open the null device for streams that the caller closed."""
+    # In this order, as each gets the lowest free number. Else the next file, such as the cache,
+    # would get it, and the lines that C libraries print.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # it stays open
 
 
 def _stop_on_signals() -> None:

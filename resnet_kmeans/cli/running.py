@@ -19,6 +19,8 @@ from resnet_kmeans.cli.printing import LISTED, print_reasons
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning, printable
 from resnet_kmeans.export import export_log
 
+# RuntimeError is what pathlib and platformdirs raise without a home; its words tell it from others.
+ENVIRONMENT, HOMELESS = (MemoryError, RuntimeError), "home directory"
 BROKEN_PIPE = 128 + 13  # exit status in a shell of a program terminated by SIGPIPE
 
 
@@ -51,7 +53,9 @@ def _run(args: argparse.Namespace) -> int:
         except BrokenPipeError:  # not an error; caused by `| head -1`, for example
             _drop_output()
             return BROKEN_PIPE
-        except (ResNetKMeansError, ImportError, OSError, ValueError) as error:
+        except (ResNetKMeansError, ImportError, OSError, ValueError, *ENVIRONMENT) as error:
+            if isinstance(error, RuntimeError) and HOMELESS not in str(error):
+                raise
             if args.debug:
                 traceback.print_exc()
             print(f"resnet-kmeans: error: {_message(error)}", file=sys.stderr)
@@ -82,6 +86,17 @@ def _new_showwarning() -> Callable[..., None]:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return (
+            f"Memory ran out ({str(error) or type(error).__name__}). Files written before that "
+            "are complete, and features in the cache are kept. Free some memory, or choose a "
+            "smaller network, such as --backbone efficientnet_lite0."
+        )
+    if HOMELESS in str(error):
+        return (
+            "Expected a home folder for the cache and the records of exports, but HOME is not "
+            "set, and the system knows none for this user. The command stopped there. Set HOME."
+        )
     if not isinstance(error, OSError) or isinstance(error, ResNetKMeansError):
         return _shortened(str(error))
     if error.filename is not None:
@@ -136,6 +151,15 @@ def _after_interrupt(args: argparse.Namespace) -> str:
     )
 
 
+class _Messages(io.FileIO):
+    """A stream whose failure stops no work: its terminal may be closed, or its disk full."""
+
+    def write(self, data: Any) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
 @contextlib.contextmanager
 def own_stderr() -> Iterator[None]:
     """Drop what C libraries (libtiff, TensorFlow) write to stderr; Python can still write to it.
@@ -154,7 +178,8 @@ def own_stderr() -> Iterator[None]:
     # C code writes to file descriptor 2, whatever `sys.stderr` is. So Python gets a copy of that
     # descriptor, and the original is redirected to the null device.
     kept = os.dup(2)
-    with open(kept, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors) as stream:
+    raw, encoding, errors = _Messages(kept, "w"), stderr.encoding, stderr.errors
+    with io.TextIOWrapper(raw, encoding, errors, write_through=True) as stream:
         sys.stderr = stream
         with open(os.devnull, "wb") as null:
             os.dup2(null.fileno(), 2)
