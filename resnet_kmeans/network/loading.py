@@ -1,6 +1,7 @@
 """Loads the network that a `NetworkSpec` describes, compiling it on first use."""
 
 import contextlib
+import ctypes
 import hashlib
 import logging
 import os
@@ -60,8 +61,7 @@ def load_network(
         If `layer` or `input_shape` does not fit the network, or Keras does not run on
         TensorFlow.
     """
-    # The process id is part of the key because a network's threads do not survive a fork.
-    return _load(spec, spec.identity(), folder, n_threads, os.getpid())
+    return _load(spec, spec.identity(), folder, n_threads)
 
 
 def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
@@ -92,9 +92,7 @@ def _uses_openvino(spec: NetworkSpec) -> bool:
 
 # A network takes 100 MB of memory or more, so only the last two stay loaded.
 @lru_cache(maxsize=2)
-def _load(
-    spec: NetworkSpec, identity: str, folder: Path | None, n_threads: int | None, process: int
-) -> Network:
+def _load(spec: NetworkSpec, identity: str, folder: Path | None, n_threads: int | None) -> Network:
     if spec.weights is None:
         warn_caller(UntrainedWeightsWarning())
     if not _uses_openvino(spec):
@@ -123,6 +121,18 @@ def _quantized(compiled: CompiledFile, spec: NetworkSpec) -> CompiledFile:
     if spec.precision != "int8":
         return compiled
     return replace(compiled, graph=quantize(compiled.graph, spec.input_shape))
+
+
+def _forget_networks() -> None:
+    """Load networks again in a fork, which lacks the threads of those of its parent."""
+    global _load
+    # Never freed, not even at the exit: the destructor of a network would wait for its threads.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_load))
+    _load = lru_cache(maxsize=2)(_load.__wrapped__)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_networks)
 
 
 def _compile_or_freeze(
