@@ -11,6 +11,7 @@ from functools import partial
 from itertools import count, product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from resnet_kmeans import (
@@ -149,7 +150,6 @@ def test_four_processes_at_once_lose_no_image_and_add_none_twice(place, locks):
     before = {name: contents(place[name]) for name in ("in", "more")}
     everything = {data for files in before.values() for data in files.values()}
     untouched = state(place)
-    # Forks of a process in which a network ran may hang.
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(5)
     works = [(place, i, locks, barrier) for i in range(4)]
@@ -177,6 +177,27 @@ def test_four_processes_at_once_lose_no_image_and_add_none_twice(place, locks):
             undo_export(place["out"], all_steps=True)
         assert {name: contents(place[name]) for name in before} == before
         assert not place["out"].exists()
+
+
+def _compute_again(featurizer, more, expected):
+    assert (featurizer.transform([np.zeros((9, 9, 3), np.uint8)]) == expected).all()
+    for shape in more:
+        featurizer.set_params(input_shape=shape).transform([np.zeros((9, 9, 3), np.uint8)])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_of_a_process_with_networks_computes_the_same(stand_in):
+    featurizer = ResNetFeaturizer(weights=stand_in, cache=None)
+    for shape in ((40, 32), (32, 32)):
+        featurizer.set_params(input_shape=shape)
+        expected = featurizer.transform([np.zeros((9, 9, 3), np.uint8)])
+    work = featurizer, [(48, 32), (56, 32)], expected
+    process = multiprocessing.get_context("fork").Process(target=_compute_again, args=work)
+    process.start()
+    process.join(60)
+    process.kill()
+    assert process.exitcode == 0
 
 
 def images_in_any(folder):

@@ -5,12 +5,17 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import time
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
+from PIL import ImageFile
 
 from resnet_kmeans import (
     ImageFolderClusterer,
@@ -24,7 +29,7 @@ from resnet_kmeans import (
     undo_export,
 )
 from resnet_kmeans.cli import main
-from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
+from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError, WorkerError
 from resnet_kmeans.export import watching
 from tests.export_folders import contents, draw, images_in, paint, present_rows, state_of, visible
 from tests.kills import KILLED, run_here, run_in_forks, stopped, watched
@@ -576,6 +581,119 @@ def test_ctrl_c_while_the_report_is_written_leaves_a_complete_export(place, comm
         capsys.readouterr().err
     )
     assert state_of(out) == "finished"
+
+
+@pytest.fixture
+def while_decoding(monkeypatch):
+    """A function that has another one called with each image that is decoded."""
+    load = ImageFile.ImageFile.load
+
+    def use(do):
+        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: (do(), load(image))[1])
+
+    return use
+
+
+def test_ctrl_c_drops_the_images_that_wait_to_be_decoded(tmp_path, stand_in, while_decoding):
+    images, seen = draw(tmp_path / "many", range(200)), []
+
+    def decode():
+        seen.append(None)
+        if len(seen) == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.02)
+
+    while_decoding(decode)
+    with pytest.raises(KeyboardInterrupt):
+        ResNetFeaturizer(weights=stand_in, cache=None).transform(images)
+    n_seen = len(seen)
+    assert n_seen < 100
+    time.sleep(0.1)
+    assert len(seen) == n_seen
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGKILL")
+def test_a_worker_that_is_killed_is_an_error_and_no_wait(tmp_path, stand_in, while_decoding):
+    images, killed = draw(tmp_path / "many", range(250)), []
+
+    def decode():
+        workers = active_children()
+        if workers and not killed:
+            killed.append(os.kill(workers[0].pid, signal.SIGKILL))
+
+    while_decoding(decode)
+    featurizer = ResNetFeaturizer(weights=stand_in, cache=None, n_jobs=2)
+    with pytest.raises(WorkerError, match="One of 2 worker processes was ended by the system"):
+        featurizer.transform(images)
+    assert killed
+
+
+SLOW = """
+import itertools, sys, time
+from PIL import ImageFile
+load, numbers = ImageFile.ImageFile.load, itertools.count()
+def slow(image):
+    if next(numbers) >= 100:
+        print("begun", flush=True)
+        time.sleep(SECONDS)
+    return load(image)
+ImageFile.ImageFile.load = slow
+from resnet_kmeans.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def start(tmp_path, stand_in):
+    """A function that starts a command, which is slow from its 100th image on."""
+    draw(tmp_path / "many", range(200))
+    processes = []
+
+    def start(seconds, *options):
+        program = SLOW.replace("SECONDS", str(seconds))
+        command = [sys.executable, "-c", program, "cluster", tmp_path / "many", tmp_path / "out"]
+        command += ["--weights", stand_in, *options]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+        processes.append(process)
+        assert process.stdout.readline().startswith("begun")
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_stops_the_command_which_says_how_to_go_on(start, name):
+    process, number = start(0.1), getattr(signal, name)
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 128 + number
+    assert said[-1].startswith(
+        "resnet-kmeans: stopped. No image was touched. Run the command again"
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
+def test_a_second_ctrl_c_ends_the_command_at_once(start):
+    process = start(60)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process in another way")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_workers_end_with_the_process_that_started_them(start, name):
+    process = start(0.1, "--jobs", "2")
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=20)  # until nobody holds its output any more
 
 
 def test_an_interrupted_undo_is_completed_by_finish_and_nothing_else(export, place, command):
