@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from resnet_kmeans.features import (
     progress_bar,
 )
 from resnet_kmeans.images import as_sources, source_name
-from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec
+from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec, used_precision
 
 MAX_SIDE = 8192  # pixels; no network looks at larger images
 
@@ -115,6 +116,9 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     n_features_out_ : int
         Number of features per image: 2048 for a ResNet, 1280 for an EfficientNet-Lite, 3840 for
         the three, all with average or maximum pooling.
+    precision_ : {"float32", "bfloat16", "int8"}
+        Type used in computations. A fitted featurizer keeps to it on other machines, except
+        that those without bfloat16 use float32.
 
     Examples
     --------
@@ -195,8 +199,11 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If the weights are missing or the network cannot be built.
         """
         as_sources(X)
+        vars(self).pop("precision_", None)  # of an earlier fit
+        spec = self.network_spec()
         with FeatureCache(self.cache) as cache:
-            extraction = Extraction(self.network_spec(), cache)
+            extraction = Extraction(spec, cache)
+        self.precision_ = spec.precision
         self.fingerprint_ = extraction.fingerprint
         self.n_features_out_ = extraction.n_features
         return self
@@ -265,7 +272,8 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         NetworkSpec
-            The parameters; ``preprocess="auto"`` is replaced by the mode of the backbone.
+            The parameters; ``preprocess="auto"`` is replaced by the mode of the backbone, and
+            `precision` by the type that this machine computes in, that of `fit` if it can.
 
         Raises
         ------
@@ -282,7 +290,10 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         named = {name: getattr(self, name) for name in NetworkSpec.__dataclass_fields__}
         named["weights"] = None if self.weights is None else os.fspath(self.weights)
         height, width = self.input_shape
-        return NetworkSpec(**{**named, "input_shape": (int(height), int(width))})
+        if self.precision == "auto":  # the features are those of `fit` on another machine too
+            named["precision"] = getattr(self, "precision_", "auto")
+        spec = NetworkSpec(**{**named, "input_shape": (int(height), int(width))})
+        return replace(spec, precision=used_precision(spec))
 
     @property
     def _n_features_out(self) -> int:
@@ -328,7 +339,7 @@ def describe_featurizer(featurizer: Any) -> dict[str, Any]:
             f"Expected a ResNetFeaturizer, got {type(featurizer).__name__}, which may need "
             "its own code. Nothing was written. Use joblib.dump(clusterer, path) instead."
         )
-    parameters = featurizer.get_params()
+    parameters = {**featurizer.get_params(), "precision": featurizer.precision_}
     if parameters["weights"] not in (None, "imagenet"):
         parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
     return {
@@ -388,4 +399,5 @@ def restore_featurizer(
     is_valid = isinstance(fingerprint, str) and fingerprint.isalnum()
     if not is_valid or type(n_features) is not int or n_features < 1:
         raise ValueError(f"the fingerprint {fingerprint!r} of {n_features!r} features")
-    return featurizer, {"fingerprint_": fingerprint, "n_features_out_": n_features}
+    fitted = {"fingerprint_": fingerprint, "n_features_out_": n_features}
+    return featurizer, {**fitted, "precision_": featurizer.precision}

@@ -2,17 +2,19 @@
 
 import logging
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.base import clone
 
-from resnet_kmeans import ResNetFeaturizer, extract_features
+from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, extract_features, find_images
 from resnet_kmeans.cli import main
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
@@ -89,6 +91,12 @@ hides_bfloat16 = pytest.mark.skipif(
     os.environ.get("ONEDNN_MAX_CPU_ISA", "").startswith(("SSE41", "AVX2")),
     reason="ONEDNN_MAX_CPU_ISA hides the bfloat16 that TensorFlow sees",
 )
+
+
+def processor_flags():
+    """Return the names of the processor's instruction sets, where Linux lists them."""
+    file = Path("/proc/cpuinfo")
+    return file.read_text().split() if file.exists() else []
 
 
 # From pixels to features
@@ -295,6 +303,74 @@ def test_bfloat16_points_where_float32_points_and_is_the_same_network(featurizer
     assert featurizer.fingerprint_ == fingerprint
 
 
+@pytest.fixture
+def move(monkeypatch):
+    """A function that makes this machine one with bfloat16, or one without."""
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if {"avx512_bf16", "avx_ne_convert"}.isdisjoint(processor_flags()):
+        pytest.skip("the processor has no bfloat16")
+
+    def move(has_bfloat16):
+        if has_bfloat16:
+            monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+        else:
+            monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+
+    return move
+
+
+def test_a_fitted_featurizer_computes_in_float32_on_another_machine_too(featurizer, move):
+    exact = featurizer.fit_transform(PIXELS)
+    move(has_bfloat16=False)
+    fitted = clone(featurizer).set_params(precision="auto").fit(PIXELS)
+    move(has_bfloat16=True)
+    moved = pickle.loads(pickle.dumps(fitted))
+    assert moved.precision_ == "float32"
+    np.testing.assert_array_equal(moved.transform(PIXELS), exact)
+    assert not np.array_equal(moved.fit_transform(PIXELS), exact)
+    assert moved.precision_ == "bfloat16"
+
+
+def test_a_fitted_featurizer_computes_in_bfloat16_where_there_is_any(featurizer, move):
+    exact = featurizer.fit_transform(PIXELS)
+    fitted = clone(featurizer).set_params(precision="auto")
+    rows = fitted.fit_transform(PIXELS)
+    assert fitted.precision_ == "bfloat16"
+    move(has_bfloat16=False)
+    np.testing.assert_array_equal(fitted.transform(PIXELS), exact)
+    assert fitted.precision_ == "bfloat16"
+    move(has_bfloat16=True)
+    np.testing.assert_array_equal(fitted.transform(PIXELS), rows)
+
+
+def test_a_saved_model_computes_in_the_type_of_its_fit(featurizer, move, pictures, tmp_path):
+    paths = find_images(pictures)
+    exact = featurizer.fit_transform(paths)
+    move(has_bfloat16=False)
+    auto = clone(featurizer).set_params(precision="auto", cache=None)
+    model = ImageFolderClusterer(3, featurizer=auto, random_state=0).fit(paths)
+    model.save(tmp_path / "model")
+    model.export(tmp_path / "out")
+    move(has_bfloat16=True)
+    model = ImageFolderClusterer.load(tmp_path / "model", cache=None)
+    model.save(tmp_path / "again")
+    again = ImageFolderClusterer.load(tmp_path / "again", cache=None)
+    album = ImageFolderClusterer.from_export(tmp_path / "out", cache=None)
+    for loaded in (model, again, album):
+        np.testing.assert_array_equal(loaded.pipeline_["featurizer"].transform(paths), exact)
+    fast = ImageFolderClusterer.load(tmp_path / "model", precision="auto")
+    assert fast.pipeline_["featurizer"].network_spec().precision == "bfloat16"
+
+
+def test_the_processor_has_bfloat16_where_openvino_says_so():
+    from resnet_kmeans.network.libraries import has_bfloat16, import_openvino
+
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("ONEDNN_MAX_CPU_ISA hides bfloat16 from oneDNN, but not from OpenVINO")
+    abilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert has_bfloat16() == ("BF16" in abilities)
+
+
 def test_auto_is_bfloat16_or_float32(featurizer):
     exact = featurizer.fit_transform(PIXELS)
     fast, chosen = (compute(clone(featurizer), p, PIXELS) for p in ("bfloat16", "auto"))
@@ -314,6 +390,37 @@ def test_int8_points_where_float32_points_and_is_another_network(featurizer, int
     assert not np.allclose(rows, exact, rtol=1e-3)
     assert int8.fingerprint_ != featurizer.fingerprint_
     assert capfd.readouterr().out == ""
+
+
+VNNI = {"avx512_vnni", "avx_vnni"}
+
+
+@pytest.mark.skipif(
+    "ONEDNN_MAX_CPU_ISA" in os.environ or VNNI.isdisjoint(processor_flags()),
+    reason="without VNNI, or with ONEDNN_MAX_CPU_ISA, there is one set of instructions to try",
+)
+@pytest.mark.parametrize(("instructions", "bound"), [("AVX2", 1.0), ("SSE41", 0.999)])
+def test_int8_features_agree_across_instruction_sets(
+    tmp_path, new_cache, real_pictures, instructions, bound
+):
+    pytest.importorskip("nncf", reason="nncf, the int8 extra, is not installed")
+    paths = find_images(real_pictures)
+    given = {"backbone": "efficientnet_lite0", "cache": new_cache()}
+    exact = ResNetFeaturizer(**given, precision="float32").transform(paths)
+    featurizer = ResNetFeaturizer(**given, precision="int8")
+    rows = featurizer.fit_transform(paths)
+    given = {**given, "weights": str(featurizer.network_files()[1]), "cache": None}
+    program = (
+        "import sys, numpy; from resnet_kmeans import ResNetFeaturizer\n"
+        f"featurizer = ResNetFeaturizer(**{given!r}, precision='int8')\n"
+        f"numpy.save({str(tmp_path / 'rows.npy')!r}, featurizer.transform(sys.argv[1:]))"
+    )
+    there = {**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}
+    subprocess.run([sys.executable, "-c", program, *map(str, paths)], check=True, env=there)
+    others = np.load(tmp_path / "rows.npy")
+    assert cosines(others, rows).min() > bound - 1e-6
+    assert cosines(others, exact).mean() > 0.98
+    assert cosines(others, exact).min() > 0.95
 
 
 def test_int8_is_the_same_network_every_time(int8, tmp_path):

@@ -6,6 +6,7 @@ from .libraries import has_gpu as has_gpu
 from .loading import compiled_spec as compiled_spec
 from .loading import load_network as load_network
 from .loading import network_of as network_of
+from .loading import used_precision as used_precision
 from .presets import ImportedPreset as ImportedPreset
 from .presets import import_preset as import_preset
 from .weights import BACKBONES as BACKBONES

@@ -21,8 +21,6 @@ class Network(ABC):
         Number of features per image.
     batch_size : int
         Number of images per batch.
-    precision : {"float32", "bfloat16", "int8"}
-        Type used in computations.
     n_streams : int
         Number of batches that the network can compute concurrently.
     library : str
@@ -41,14 +39,12 @@ class Network(ABC):
         weights_hash: str,
         n_features: int,
         batch_size: int,
-        precision: str,
         n_streams: int,
         library: str,
     ):
         self.fingerprint = _fingerprint(spec, weights_hash)
         self.n_features = n_features
         self.batch_size = batch_size
-        self.precision = precision
         self.n_streams = n_streams
         self.numbers = f"{precision} {library}"
 

@@ -87,6 +87,17 @@ def _without_reporter() -> Iterator[None]:
         sys.modules.update(before)
 
 
+def has_bfloat16() -> bool:
+    """Return whether the processor computes in bfloat16."""
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:  # may hide it from OpenVINO, which fails if it is used
+        return False
+    # On Linux, the import of OpenVINO is spared.
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        flags = file.read(8192).split()  # of the first core
+        return not {"avx512_bf16", "avx_ne_convert"}.isdisjoint(flags)
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def limit_threads(n_threads: int) -> None:
     """Limit the threads of TensorFlow in this process."""
     threading = import_tensorflow().tensorflow.config.threading

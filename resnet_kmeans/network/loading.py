@@ -23,11 +23,16 @@ from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.compiled_files import CompiledFile, find_compiled, save_compiled
 from resnet_kmeans.network.efficientnet_lite import LITES
 from resnet_kmeans.network.extractor import build_extractor
-from resnet_kmeans.network.libraries import has_gpu, import_openvino
+from resnet_kmeans.network.libraries import has_bfloat16, has_gpu, import_openvino
 from resnet_kmeans.network.lite_graph import build_graph
 from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.quantizing import quantize
-from resnet_kmeans.network.tensorflow_network import FrozenNetwork, freeze, hash_weights
+from resnet_kmeans.network.tensorflow_network import (
+    FrozenNetwork,
+    freeze,
+    gpu_precision,
+    hash_weights,
+)
 from resnet_kmeans.network.weights import NetworkSpec, build_model, read_lites
 
 logger = logging.getLogger(__name__)
@@ -62,6 +67,15 @@ def load_network(
         TensorFlow.
     """
     return _load(spec, spec.identity(), folder, n_threads)
+
+
+def used_precision(spec: NetworkSpec) -> str:
+    """Return the type in which this machine runs a network: "float32", "bfloat16" or "int8"."""
+    if spec.precision in ("float32", "int8"):
+        return spec.precision
+    if not _uses_openvino(spec):
+        return gpu_precision(spec)
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
 def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:

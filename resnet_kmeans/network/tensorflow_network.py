@@ -31,8 +31,7 @@ class FrozenNetwork(Network):
         limit_threads(n_threads or joblib.cpu_count())
         gpu, version = has_gpu(), import_tensorflow().tensorflow.__version__
         default = GPU_BATCH if gpu else CPU_BATCH
-        precision = _precision(spec, gpu)
-        if precision == "bfloat16":
+        if gpu and gpu_precision(spec) == "bfloat16":
             _lower_precision(model)
         extractor = build_extractor(model, spec)
         super().__init__(
@@ -40,7 +39,6 @@ class FrozenNetwork(Network):
             weights_hash=hash_weights(extractor),
             n_features=int(extractor.output_shape[1]),
             batch_size=int(default if isinstance(spec.batch_size, str) else spec.batch_size),
-            precision=precision,
             n_streams=1,
             library=f"TensorFlow {version}{' on a GPU' if gpu else ''}",
         )
@@ -81,16 +79,16 @@ def freeze(extractor: Any) -> Any:
     return tensorflow.function(features, autograph=False).get_concrete_function(takes)
 
 
-def _precision(spec: NetworkSpec, gpu: bool) -> str:
-    """Return the type to compute in: float32 on a processor, bfloat16 on a GPU that has it."""
-    if not gpu or spec.precision == "float32":
-        return "float32"
+def gpu_precision(spec: NetworkSpec) -> str:
+    """Return the type to compute in on the GPU: "auto" is bfloat16 on one that has it."""
+    if spec.precision != "auto":
+        return spec.precision
     config = import_tensorflow().tensorflow.config
     (first, *_) = config.list_physical_devices("GPU")
     details = config.experimental.get_device_details(first)
     # Tensor cores multiply bfloat16 since Ampere, compute capability 8.0.
     is_ampere = details.get("compute_capability", (0, 0)) >= (8, 0)
-    return "bfloat16" if is_ampere or spec.precision == "bfloat16" else "float32"
+    return "bfloat16" if is_ampere else "float32"
 
 
 def _lower_precision(model: Any) -> None:

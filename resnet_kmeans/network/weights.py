@@ -48,7 +48,7 @@ IMAGENET_MD5 = {
     "resnet152": "ee4c566cf9a93f14d82f913c2dc6dd0c",
 }
 COMPILED_ENDING = ".network"  # extension of the files of `network.compiled_files`
-INT8_VERSION = 2  # to be raised whenever a change in `quantizing` changes int8 features
+INT8_VERSION = 3  # to be raised whenever a change in `quantizing` changes int8 features
 DOWNLOAD_TIMEOUT = 20  # seconds without data after which a download fails
 
 
