@@ -576,6 +576,10 @@ class ImageFolderClusterer(
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
         """Load a model that `save` wrote, without running any code from the file.
 
+        The model computes in the precision of its fit, on another machine too. Only bfloat16
+        becomes float32 where the processor lacks it: then the labels of the images of the fit
+        stay, and those of @@ of 1,000 new photos change.
+
         Parameters
         ----------
         path : str or path-like

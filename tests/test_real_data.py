@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import normalize
 
 from resnet_kmeans import (
     ImageFolderClusterer,
@@ -109,6 +110,18 @@ def test_precisions_agree_on_the_labels_of_real_photos(photos, densenet):
     pipeline.set_params(features__precision="bfloat16")
     pipeline["features"].fit(paths)
     assert np.mean(pipeline.predict(paths) == exact) >= 0.99
+
+
+def test_int8_features_of_real_photos_point_where_those_of_float32_point(photos):
+    pytest.importorskip("nncf", reason="nncf, the int8 extra, is not installed")
+    paths = find_images(photos)[::30]  # of all five sets
+    exact, rows = (
+        normalize(ResNetFeaturizer(backbone="efficientnet_lite0", precision=p).transform(paths))
+        for p in ("float32", "int8")
+    )
+    cosines = (exact * rows).sum(axis=1)
+    assert cosines.mean() > 0.99
+    assert cosines.min() > 0.95
 
 
 def test_large_photos_are_decoded_fast_but_show_the_same(test_data, stand_in, tmp_path):

@@ -95,7 +95,9 @@ def has_bfloat16() -> bool:
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         flags = file.read(8192).split()  # of the first core
         return not {"avx512_bf16", "avx_ne_convert"}.isdisjoint(flags)
-    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    with contextlib.suppress(ImportError):
+        return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return False
 
 
 def limit_threads(n_threads: int) -> None:
