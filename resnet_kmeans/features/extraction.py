@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import joblib
 import numpy as np
 
-from resnet_kmeans._versions import processor
 from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError, WorkerError
 from resnet_kmeans.features.cache import FeatureCache, file_state, networks_folder
 from resnet_kmeans.images import decode, read_file
@@ -82,11 +81,10 @@ class Extraction:
     ):
         self._spec, self._cache, self._n_jobs, self._report = spec, cache, n_jobs, report
         self._folder = networks_folder(cache)
-        # Other processors may choose another precision for "auto".
-        known = None if network else cache.find_network(f"{spec.identity()} {processor()}")
+        known = None if network else cache.find_network(spec.identity())
         if known is None:
             network = network or load_network(spec, self._folder)
-            identity = f"{spec.identity()} {processor()}"  # the weights may be a new download
+            identity = spec.identity()  # again, as the weights may be a new download
             about = network.numbers, network.fingerprint, network.n_features
             known = cache.add_network(identity, *about)
         self._network = network

@@ -46,7 +46,7 @@ class Network(ABC):
         self.n_features = n_features
         self.batch_size = batch_size
         self.n_streams = n_streams
-        self.numbers = f"{precision} {library}"
+        self.numbers = f"{spec.precision} {library}"
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Return the features of images.

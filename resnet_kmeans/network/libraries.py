@@ -39,7 +39,7 @@ def import_tensorflow() -> Libraries:
     except ModuleNotFoundError as error:
         raise NetworkError(
             f"This network needs TensorFlow, but there is no {error.name}. Nothing was computed. "
-            "Install it with pip install tensorflow, or pass backbone=\"efficientnet_lite\" or "
+            'Install it with pip install tensorflow, or pass backbone="efficientnet_lite" or '
             "--backbone efficientnet_lite, which runs without it."
         ) from error
     if keras.backend.backend() != "tensorflow":
