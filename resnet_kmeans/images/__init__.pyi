@@ -5,6 +5,7 @@ from .decoding import read_file as read_file
 from .finding import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from .finding import find_images as find_images
 from .finding import is_image as is_image
+from .finding import natural_order as natural_order
 from .finding import passed_over as passed_over
 from .finding import require_images as require_images
 from .sources import as_sources as as_sources

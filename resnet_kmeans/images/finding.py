@@ -50,7 +50,7 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = True) -> li
         raise FolderNotFoundError(folder)
     unlisted: list[OSError] = []
     files = _walk(os.fspath(folder), recursive, unlisted)
-    found = sorted(filter(is_image, files), key=_natural_order)
+    found = sorted(filter(is_image, files), key=natural_order)
     for error in unlisted:
         message = f"{error.filename!r} cannot be listed ({error.strerror}); it is skipped."
         warn_caller(UserWarning(message))
@@ -89,7 +89,8 @@ def _walk(folder: str, recursive: bool, unlisted: list[OSError]) -> Iterator[str
         yield from (os.path.join(root, name) for name in files if not name.startswith("."))
 
 
-def _natural_order(path: str) -> tuple[bytes, str]:
+def natural_order(path: str) -> tuple[bytes, str]:
+    """Return a key that sorts paths as `find_images` does."""
     # One string of bytes, because nested tuples would take 1 KB of memory per path. UTF-8 sorts
     # in the order of code points and never contains the byte 255, so numbers sort after text.
     # The byte 0, which no path contains, ends each run of text and each part of the path, so

@@ -13,10 +13,16 @@ from sklearn.utils import check_random_state
 
 from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import HellingerPCA, LabelScore, new_clusterer, new_reducer
+from resnet_kmeans.clustering import (
+    HellingerPCA,
+    LabelScore,
+    new_clusterer,
+    new_reducer,
+    one_thread_if_small,
+)
 from resnet_kmeans.exceptions import NoImagesError, OutputFolderError, TooFewImagesError
 from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
-from resnet_kmeans.images import IMAGE_EXTENSIONS
+from resnet_kmeans.images import IMAGE_EXTENSIONS, natural_order
 from resnet_kmeans.saving import new_fitted_kmeans
 from resnet_kmeans.spark.reading import read_images, reason_where
 from resnet_kmeans.spark.worker import (
@@ -31,14 +37,10 @@ from resnet_kmeans.spark.worker import (
     ship,
 )
 
-# Rows that the reducer is fitted on. They take 160 MB; spark.driver.maxResultSize is 1 GB.
+# Rows that the driver clusters by itself. They take 160 MB; spark.driver.maxResultSize is 1 GB.
 SAMPLE_ROWS = 20_000
-# Starts by k-means||, in addition to one from the centers of the sample. The former are better
-# on a few thousand rows (an inertia of 177, not 184, on 25 categories of Caltech 101), the latter
-# with thousands of clusters.
-N_STARTS = 3
-MAX_ITERATIONS = 100  # per start; MLlib's default of 20 stops some of them too early
-PARTITION_ROWS = 5_000  # reduced rows per partition, whatever the size of the Spark cluster
+MAX_ITERATIONS = 100  # MLlib's default of 20 stops too early
+PARTITION_ROWS = 5_000  # a task of fewer rows takes longer to start than to run
 
 
 def fit(
@@ -51,10 +53,10 @@ def fit(
 ) -> ImageFolderClusterer:
     """Cluster images on a Spark cluster.
 
-    The method is the same as on a single machine: the reducer ``"auto"``, then K-Means. If
-    there are more than 20,000 rows, the reducer is fitted on a sample of about that size.
-    K-Means runs on all rows four times, starting three times from k-means|| and once from the
-    centers found in the sample; the best result is kept. It does not depend on the number of
+    The method is the same as on a single machine: the reducer ``"auto"``, then K-Means. Up to
+    20,000 images are clustered on the driver, with the result of a single machine. If there are
+    more, this is done with a sample of about that size, and MLlib's K-Means, starting from the
+    centers of the sample, runs on all images. The result does not depend on the number of
     executors or on the loss of executors.
 
     Parameters
@@ -64,7 +66,7 @@ def fit(
         DataFrame with the columns ``path`` and ``content`` (bytes of an image file); or a
         DataFrame returned by `extract_features`.
     n_clusters : int, default=5
-        Number of clusters, from 2 to the number of readable images.
+        Number of clusters, from 1 to the number of readable images.
     featurizer : ResNetFeaturizer, default=None
         None uses ``ResNetFeaturizer()``. Its weights must be on the driver, which sends them
         to the workers. Workers do not use its cache; use `features_path` instead.
@@ -102,31 +104,35 @@ def fit(
     >>> labels = assign(model, spark.read.parquet(rows))  # doctest: +SKIP
     >>> model.save("model.safetensors")  # doctest: +SKIP
     """
-    if n_clusters < 2:
-        raise ValueError(
-            f"Expected n_clusters to be 2 or more, as MLlib requires, got {n_clusters}. "
-            "Nothing was computed. Raise n_clusters."
-        )
+    model = ImageFolderClusterer(n_clusters, featurizer=featurizer, random_state=random_state)
+    model._validate_params()
     frame, listing = read_images(images)
     fitted = _fit_featurizer(featurizer)
-    seed = int(check_random_state(random_state).randint(2**31 - 1))
-    features = _features(frame, listing, fitted, features_path)
+    # Without a file to be complete, the images that Spark skipped do not matter.
+    features = _features(frame, listing if features_path else None, fitted, features_path)
     is_persisted = features_path is None and not features.is_cached
     if is_persisted:
         features = features.persist()
     try:  # frees Spark's storage even if the fit fails
-        readable = features.where("reason is null")
-        n_rows = _count(features, readable, n_clusters, images)
-        sample = _sample(readable, n_rows, seed)
-        reducer = new_reducer("auto", sample.shape, n_clusters, seed).fit(sample)
-        reduced = _reduced(readable, reducer, n_rows)
-        clusterer = _cluster(reduced, n_clusters, seed, reducer.transform(sample))
+        readable = features.where("features is not null")
+        n_rows = readable.count()
+        if not n_rows and (listing or frame).isEmpty():
+            raise NoImagesError(images, IMAGE_EXTENSIONS)
+        if n_rows < n_clusters:
+            raise TooFewImagesError(n_rows, n_clusters)
+        sample = _sample(readable, n_rows, max(SAMPLE_ROWS, 2 * n_clusters), random_state)
+        reducer = new_reducer("auto", sample.shape, n_clusters, random_state).fit(sample)
+        reduced = reducer.transform(sample)
+        clusterer = new_clusterer(None, n_clusters, len(reduced), random_state)
+        with one_thread_if_small(len(reduced)):
+            clusterer.fit(reduced)
+        if len(sample) < n_rows:
+            clusterer = _refined(readable, n_rows, reducer, clusterer.cluster_centers_)
     finally:
         if is_persisted:
             features.unpersist()
-    model = ImageFolderClusterer(n_clusters, featurizer=featurizer, random_state=random_state)
     projection = HellingerPCA().fit(sample)
-    labels = clusterer.predict(reducer.transform(sample))
+    labels = clusterer.predict(reduced)
     score = LabelScore.of(projection, projection.transform(sample), labels, n_clusters)
     return model._set_steps(fitted, reducer, clusterer, score)
 
@@ -226,63 +232,30 @@ def _written(rows: Any, path: str) -> Any:
     return rows.sparkSession.read.schema(FEATURES).parquet(path)
 
 
-def _count(features: Any, readable: Any, n_clusters: int, images: Any) -> int:
-    n_rows = int(readable.count())
-    if not n_rows and features.isEmpty():
-        raise NoImagesError(images, IMAGE_EXTENSIONS)
-    if n_rows < n_clusters:
-        raise TooFewImagesError(n_rows, n_clusters)
-    return n_rows
+def _sample(readable: Any, n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
+    """Return about `n_drawn` rows, or all if there are fewer, in the order of a single machine."""
+    if n_rows > n_drawn:
+        # Rows are selected by a hash of the path, so the layout of partitions does not matter.
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        share = int(n_drawn / n_rows * 2**30)
+        readable = readable.where(f"pmod(xxhash64(path, {seed}), {2**30}) < {share}")
+    table = readable.select("path", "features").toArrow().combine_chunks()
+    paths = table["path"].to_pylist()
+    order = sorted(range(len(paths)), key=lambda i: natural_order(paths[i]))
+    return matrix(table["features"].combine_chunks())[order]
 
 
-def _sample(readable: Any, n_rows: int, seed: int) -> np.ndarray:
-    """Return about `SAMPLE_ROWS` rows."""
-    # Rows are selected by a hash of the path, so the layout of partitions does not matter.
-    share = int(min(1.0, SAMPLE_ROWS / n_rows) * 2**30)
-    sample = readable.where(f"pmod(xxhash64(path, {seed}), {2**30}) < {share}")
-    table = sample.select("path", "features").toArrow().sort_by("path").combine_chunks()
-    return matrix(table.column("features").combine_chunks())
-
-
-def _reduced(readable: Any, reducer: Any, n_rows: int) -> Any:
-    """Return the reduced rows, partitioned by their paths."""
-    from pyspark.ml.functions import array_to_vector
-
-    lists = readable.mapInArrow(partial(reduce_batches, reducer), REDUCED)
-    rows = lists.select("path", array_to_vector("reduced").alias("reduced"))
-    # k-means|| draws random numbers per partition, so the result depends on the partitions.
-    n_partitions = -(-n_rows // PARTITION_ROWS)
-    return rows.repartition(n_partitions, "path").sortWithinPartitions("path")
-
-
-def _cluster(reduced: Any, n_clusters: int, seed: int, sample: np.ndarray) -> Any:
-    """Return the best of several K-Means fits to all rows."""
-    reduced = reduced.persist()
-    try:
-        found = [_parallel(reduced, n_clusters, seed + i) for i in range(N_STARTS)]
-        if n_clusters <= len(sample):
-            start = new_clusterer(None, n_clusters, len(sample), seed).fit(sample)
-            found.append(_refined(reduced, start.cluster_centers_))
-    finally:
-        reduced.unpersist()
-    cost, centers = min(found, key=lambda pair: pair[0])
-    return new_fitted_kmeans(np.array(centers, dtype=np.float32), cost)
-
-
-def _parallel(reduced: Any, n_clusters: int, seed: int) -> tuple[float, Any]:
-    """Return the cost and centers of K-Means started by k-means||."""
-    from pyspark.ml.clustering import KMeans
-
-    kmeans = KMeans(featuresCol="reduced", k=n_clusters, maxIter=MAX_ITERATIONS, seed=seed)
-    model = kmeans.fit(reduced)
-    return model.summary.trainingCost, model.clusterCenters()
-
-
-def _refined(reduced: Any, centers: np.ndarray) -> tuple[float, Any]:
-    """Return the cost and centers of K-Means started from given centers."""
+def _refined(readable: Any, n_rows: int, reducer: Any, centers: np.ndarray) -> Any:
+    """Return K-Means fitted to all rows, starting from given centers."""
     # The newer API, pyspark.ml, does not accept initial centers.
     from pyspark.mllib.clustering import KMeans, KMeansModel
 
-    rows = reduced.rdd.map(reduced_array)
-    model = KMeans.train(rows, len(centers), MAX_ITERATIONS, initialModel=KMeansModel(centers))
-    return model.computeCost(rows), model.clusterCenters
+    few = readable.coalesce(-(-n_rows // PARTITION_ROWS))
+    reduced = few.mapInArrow(partial(reduce_batches, reducer), REDUCED).persist()
+    try:
+        rows = reduced.rdd.map(reduced_array)
+        model = KMeans.train(rows, len(centers), MAX_ITERATIONS, initialModel=KMeansModel(centers))
+        cost = model.computeCost(rows)
+    finally:
+        reduced.unpersist()
+    return new_fitted_kmeans(np.array(model.clusterCenters, dtype=np.float32), cost)

@@ -1,6 +1,7 @@
 """Reads images, or features that were computed before, with Spark."""
 
 import os
+import sys
 from typing import Any
 
 from resnet_kmeans.exceptions import InvalidImagesError
@@ -25,12 +26,12 @@ def read_images(images: Any) -> tuple[Any, Any]:
         The ``path`` of each file, including those that Spark cannot read. Spark ignores empty
         files and names that begin with ``.`` or ``_``.
     """
-    session = _session_class()
+    session_class = _session_class()
     if hasattr(images, "mapInArrow"):
         if not ({"path", "content"} <= set(images.columns) or "features" in images.columns):
             raise InvalidImagesError(f"a DataFrame with the columns {images.columns}")
         return images, None
-    spark = session.getActiveSession() or session.builder.getOrCreate()
+    spark = session_class.getActiveSession() or _new_session(session_class)
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", True)
     reader = reader.option("pathGlobFilter", _glob(IMAGE_EXTENSIONS))
     # One unreadable file must not make the whole stage fail; the listing still contains it.
@@ -46,6 +47,19 @@ def _session_class() -> Any:
         message = "resnet_kmeans.spark needs the spark extra: pip install 'resnet-kmeans[spark]'"
         raise ImportError(message) from error
     return SparkSession
+
+
+def _new_session(session_class: Any) -> Any:
+    """Return a session whose workers run the interpreter that runs this."""
+    # PySpark reads the variable when it starts Spark, and only then. Its default, the python3 of
+    # the PATH, may lack this package.
+    is_given = "PYSPARK_PYTHON" in os.environ
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        return session_class.builder.getOrCreate()
+    finally:
+        if not is_given:
+            del os.environ["PYSPARK_PYTHON"]
 
 
 def _glob(extensions: tuple[str, ...]) -> str:

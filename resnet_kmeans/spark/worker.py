@@ -22,7 +22,7 @@ from resnet_kmeans.network import has_gpu
 
 # Columns that `Featurize`, `reduce_batches` and `assign_batches` yield.
 FEATURES = "path string, features array<float>, reason string"
-REDUCED = "path string, reduced array<float>"
+REDUCED = "reduced array<float>"
 ASSIGNED = "path string, cluster int, distance float, reason string"
 
 Batches = Iterator[Any]  # of pyarrow.RecordBatch
@@ -122,15 +122,12 @@ def reduce_batches(reducer: Any, batches: Batches) -> Batches:
         if batch.num_rows:
             rows = reducer.transform(matrix(batch.column("features")))
             lists = _lists(rows, np.ones(len(rows), dtype=bool))
-            yield pyarrow.RecordBatch.from_arrays(
-                [batch.column("path"), lists], ["path", "reduced"]
-            )
+            yield pyarrow.RecordBatch.from_arrays([lists], ["reduced"])
 
 
 def reduced_array(row: Any) -> np.ndarray:
     """Return the reduced features of one row as an array."""
-    # pyspark.mllib does not accept the vectors of pyspark.ml.
-    return row["reduced"].toArray()
+    return np.asarray(row["reduced"])
 
 
 def assign_batches(reducer: Any, clusterer: Any, centers: np.ndarray, batches: Batches) -> Batches:
