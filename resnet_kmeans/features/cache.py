@@ -53,9 +53,9 @@ class FeatureCache:
     on: the fingerprint of the network, the arithmetic, and the decoder. So an edited file or
     another network never gets an old row, and a cache may be moved to another machine. If the
     file grows beyond `max_bytes`, the least recently used rows are deleted, but none that this
-    run uses: of a folder that is larger than the cache, a part stays. (Of images that come from
-    memory, the oldest are deleted.) If the file cannot be
-    read, the cache warns and is disabled; if it cannot be written, it warns and is only read.
+    run uses: of a folder that is larger than the cache, a part stays. Of images that come from
+    memory, the oldest are deleted. If the file cannot be read, the cache warns and is disabled;
+    if it cannot be written, it warns and is only read.
 
     Parameters
     ----------
@@ -189,13 +189,12 @@ class FeatureCache:
         """Mark the rows of files as used, so that new rows of this run do not replace them."""
         # Before the run, as a run goes through its files in an order: rows that it needs at the
         # end would be replaced at its beginning.
-        rows = [(self._begun, network, self._begun - USED_STEP, _absolute(path)) for path in paths]
-        oldest = self._query("SELECT min(used) FROM features")
-        if rows and oldest and oldest[0][0] is not None and oldest[0][0] < self._begun - USED_STEP:
+        limit = self._begun - USED_STEP
+        if self._query("SELECT 1 FROM features WHERE used < ? LIMIT 1", limit):
             self._write(
                 "UPDATE features SET used = ? WHERE network = ? AND used < ? "
                 "AND digest = (SELECT digest FROM files WHERE path = ?)",
-                rows,
+                [(self._begun, network, limit, _absolute(path)) for path in paths],
             )
 
     def add_files(self, files: Iterable[tuple[str, str, bytes]]) -> None:
