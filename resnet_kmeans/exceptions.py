@@ -242,7 +242,7 @@ class WeightsMismatchError(ResNetKMeansError, ValueError):
         )
 
 
-class WorkerError(ResNetKMeansError, RuntimeError):
+class WorkerError(ResNetKMeansError, ChildProcessError):
     """A worker process was ended from outside."""
 
     def __str__(self) -> str:
