@@ -250,8 +250,11 @@ def _refined(readable: Any, n_rows: int, reducer: Any, centers: np.ndarray) -> A
     # The newer API, pyspark.ml, does not accept initial centers.
     from pyspark.mllib.clustering import KMeans, KMeansModel
 
-    few = readable.coalesce(-(-n_rows // PARTITION_ROWS))
-    reduced = few.mapInArrow(partial(reduce_batches, reducer), REDUCED).persist()
+    # Many small partitions are joined before Python reads them; a few large ones are divided
+    # after that, when their rows are short.
+    n_partitions = -(-n_rows // PARTITION_ROWS)
+    few = readable.coalesce(n_partitions).mapInArrow(partial(reduce_batches, reducer), REDUCED)
+    reduced = few.repartition(n_partitions).persist()
     try:
         rows = reduced.rdd.map(reduced_array)
         model = KMeans.train(rows, len(centers), MAX_ITERATIONS, initialModel=KMeansModel(centers))
