@@ -630,11 +630,16 @@ def test_a_worker_that_is_killed_is_an_error_and_no_wait(tmp_path, stand_in, whi
 
 SLOW = """
 import itertools, sys, time
+from multiprocessing import active_children
 from PIL import ImageFile
 load, numbers = ImageFile.ImageFile.load, itertools.count()
 def slow(image):
-    if next(numbers) >= 100:
+    number = next(numbers)
+    if number == 300:
+        while "--jobs" in sys.argv and not active_children():
+            time.sleep(0.01)
         print("begun", flush=True)
+    if number >= 300:
         time.sleep(SECONDS)
     return load(image)
 ImageFile.ImageFile.load = slow
@@ -645,7 +650,7 @@ sys.exit(main())
 
 @pytest.fixture
 def start(tmp_path, stand_in):
-    """A function that starts a command, which is slow from its 100th image on."""
+    """A function that starts a command, which is slow after 100 images, each loaded thrice."""
     draw(tmp_path / "many", range(200))
     processes = []
 
@@ -662,7 +667,9 @@ def start(tmp_path, stand_in):
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()  # workers that are left would hold it open
+        process.stderr.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
