@@ -21,6 +21,7 @@ EXAMPLES = [  # each with what its message must name
     (exceptions.WeightsFileError("file.h5", "ResNet50", "shapes differ"), ["file.h5", "ResNet50"]),
     (exceptions.ConstantFeaturesError("all 24 images"), ["all 24 images", "layer"]),
     (exceptions.WeightsMismatchError("a" * 64, "b" * 64), ["aaaaaaaa", "bbbbbbbb"]),
+    (exceptions.WorkerError(2), ["2 worker processes", "--jobs", "n_jobs"]),
     (exceptions.UnreadableImagesWarning({"a.jpg": "the file is empty"}), ["a.jpg: the file is"]),
 ]
 

@@ -29,7 +29,7 @@ from resnet_kmeans import (
     undo_export,
 )
 from resnet_kmeans.cli import main
-from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError, WorkerError
+from resnet_kmeans.exceptions import EditedCopiesWarning, OutputFolderError
 from resnet_kmeans.export import watching
 from tests.export_folders import contents, draw, images_in, paint, present_rows, state_of, visible
 from tests.kills import KILLED, run_here, run_in_forks, stopped, watched
@@ -613,7 +613,9 @@ def test_ctrl_c_drops_the_images_that_wait_to_be_decoded(tmp_path, stand_in, whi
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGKILL")
-def test_a_worker_that_is_killed_is_an_error_and_no_wait(tmp_path, stand_in, while_decoding):
+def test_a_worker_that_is_killed_is_an_error_and_no_wait(
+    tmp_path, stand_in, while_decoding, capsys
+):
     images, killed = draw(tmp_path / "many", range(250)), []
 
     def decode():
@@ -622,10 +624,13 @@ def test_a_worker_that_is_killed_is_an_error_and_no_wait(tmp_path, stand_in, whi
             killed.append(os.kill(workers[0].pid, signal.SIGKILL))
 
     while_decoding(decode)
-    featurizer = ResNetFeaturizer(weights=stand_in, cache=None, n_jobs=2)
-    with pytest.raises(WorkerError, match="One of 2 worker processes was ended by the system"):
-        featurizer.transform(images)
+    options = ["--weights", stand_in, "--jobs", 2, "--cache", "none"]
+    assert on_command_line("cluster", images[0].parent, tmp_path / "out", *options) == 2
     assert killed
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(
+        "resnet-kmeans: error: One of 2 worker processes was ended by the system"
+    )
 
 
 SLOW = """
