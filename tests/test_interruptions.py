@@ -577,7 +577,7 @@ def test_ctrl_c_while_the_report_is_written_leaves_a_complete_export(place, comm
     out = place["out"]
     with stopped(out, lambda: state_of(out) == "finished", KeyboardInterrupt()):
         assert on_command_line(*command, "--report") == 130
-    assert f"is complete. To write its report: resnet-kmeans report {out}" in (
+    assert f"Nothing in {out} is half done; see resnet-kmeans log {out}" in (
         capsys.readouterr().err
     )
     assert state_of(out) == "finished"

@@ -285,5 +285,5 @@ def test_one_of_three_networks_can_be_chosen_as_a_layer(lite_file, layer, n_feat
 
 @pytest.mark.slow
 def test_the_weights_of_one_network_are_not_those_of_three(lite_file):
-    with pytest.raises(WeightsFileError, match=r"EfficientNet-Lite0, 1 and 2.*one of 3 networks"):
+    with pytest.raises(WeightsFileError, match=r"1 and 2.*one file for 3 networks"):
         fit(lite_file, backbone=THREE)

@@ -20,7 +20,8 @@ def cache(args: argparse.Namespace) -> None:
         return
     with features.FeatureCache(folder) as kept:
         if args.clear:
-            kept.clear()
+            if not kept.clear():  # which warned
+                return
             print("The cache was cleared. It now contains:")
         size = f"{kept.used_bytes() / 1e6:.1f} MB"
         print(f"{kept.file}: {count(kept.n_rows(), 'image')}, {size}")

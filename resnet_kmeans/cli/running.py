@@ -143,7 +143,7 @@ def _after_interrupt(args: argparse.Namespace) -> str:
         )
     last = export_log(output)[-1]
     if last.state != "interrupted":
-        return f"stopped. {place} is complete. To write its report: resnet-kmeans report {place}"
+        return f"stopped. Nothing in {place} is half done; see resnet-kmeans log {place}"
     back = f", or undo it: resnet-kmeans undo {place}" if last.command != "undo" else ""
     return (
         "stopped. No image was lost; each is complete at its old or new path. Finish it: "

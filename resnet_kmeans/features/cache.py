@@ -132,9 +132,9 @@ class FeatureCache:
                     self._database.executemany(statement, rows)
             except sqlite3.OperationalError as error:  # a full disk, or no right to write
                 self._is_read_only = True
+                choose = "Free some space, or choose" if "full" in str(error) else "Choose"
                 self._warn(
-                    f"cannot be written ({error}). The work goes on with what it contains. Free "
-                    "some space, or choose"
+                    f"cannot be written ({error}). The work goes on with what it contains. {choose}"
                 )
             except _FAILURES as error:
                 self._disable(error)
@@ -225,14 +225,17 @@ class FeatureCache:
         found = self._query("SELECT count(*) FROM features")
         return int(found[0][0]) if found else 0
 
-    def clear(self) -> None:
-        """Delete all contents; a damaged file is removed."""
+    def clear(self) -> bool:
+        """Delete all contents, and return whether that was possible; a damaged file is removed."""
         for table in ("features", "files", "networks"):
-            self._query(f"DELETE FROM {table}")
+            self._write(f"DELETE FROM {table}", [()])
+        if self._is_read_only:
+            return False
         self._query("VACUUM")
         if self.file is not None and self._is_damaged:
             for ending in ("", "-wal", "-shm"):
                 Path(f"{self.file}{ending}").unlink(missing_ok=True)
+        return True
 
 
 def networks_folder(cache: FeatureCache) -> Path | None:

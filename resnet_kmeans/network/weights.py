@@ -122,7 +122,7 @@ class NetworkSpec:
             state = [_state(file) for file in self.files if file.exists()]
         versions = library_versions()
         if self.precision == "int8":
-            versions |= {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
+            versions = {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
         device = "GPU" if may_have_gpu() else "processor"
         return repr((astuple(replace(self, batch_size="auto"))[1:], state, versions, device))
 
@@ -169,7 +169,7 @@ def read_lites(spec: NetworkSpec) -> list[dict[str, np.ndarray]] | None:
     _require_file(spec)
     lites, files = LITES[spec.backbone], spec.files
     if len(files) != len(lites):
-        reason = f"it has the weights of one of {len(lites)} networks; pass backbone= for it alone"
+        reason = f"one file for {len(lites)} networks; pass backbone= of one of them alone"
         raise WeightsFileError(spec.file, BACKBONES[spec.backbone], reason)
     return [read_lite(lite, file) for lite, file in zip(lites, files)]
 
@@ -200,7 +200,7 @@ def import_imagenet_file(source: str | os.PathLike[str]) -> Path:
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     backbones = [name for name, known in IMAGENET_MD5.items() if known == found]
     if not backbones:
-        reason = f"its MD5 {found} is not that of a file published by Keras; use it as --weights"
+        reason = f"its MD5 {found} is of no file published by Keras; --weights takes your own"
         raise WeightsFileError(source, " or ".join(IMAGENET_MD5), reason)
     (target,) = imagenet_files(backbones[0])
     target.parent.mkdir(parents=True, exist_ok=True)
