@@ -99,8 +99,9 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Number of images per batch. ``"auto"`` is small on a processor, where larger batches
         are no faster, and 128 on a GPU.
     n_jobs : int, default=None
-        Number of processes that run the network, with any joblib backend. None uses one
-        process, which already uses all cores.
+        Number of processes that run the network, with any joblib backend that returns results
+        one by one (loky, threading, Dask, Ray). None uses one process, which already uses all
+        cores.
     cache : str, path-like or None, default="default"
         Folder of the feature cache. ``"default"`` is the folder in the environment variable
         ``RESNET_KMEANS_CACHE`` or, if it is not set, the user's cache folder. None disables the

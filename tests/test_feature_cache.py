@@ -373,6 +373,43 @@ def test_the_cache_serves_another_machine_and_another_batch_size(
     assert all(is_same(other.transform(paths), rows))
 
 
+def test_networks_with_the_same_weights_and_other_layers_do_not_share_rows(tmp_path, paths):
+    file = tmp_path / "edited.network"
+    featurizer = ResNetFeaturizer(weights=file, input_shape=(32, 32), cache=tmp_path / "cache")
+    rows = []
+    for change in (lambda ops, rows: rows, lambda ops, rows: ops.exp(rows)):
+        write_stand_in(file, "the same weights", change)
+        rows.append(featurizer.transform(paths))
+    np.testing.assert_allclose(rows[1], np.exp(rows[0]), rtol=2e-2)
+
+
+@pytest.mark.usefixtures("later")
+def test_rows_of_a_clock_that_was_ahead_make_room(tmp_path, noisy, monkeypatch):
+    images = [noise(tmp_path / f"{seed}.bmp", seed) for seed in range(240)]
+    noisy.transform(images[:120])
+    with sqlite3.connect(tmp_path / "cache" / "features.sqlite3") as database:
+        database.execute("UPDATE features SET used = 9999999999")
+    database.close()
+    monkeypatch.setenv("RESNET_KMEANS_CACHE_BYTES", "50000")
+    rows = noisy.transform(images[120:])
+    assert np.count_nonzero(is_same(noisy.transform(images[120:]), rows)) > 20
+
+
+def test_a_cache_that_can_only_be_read_and_has_all_rows_is_not_written(
+    noisy, paths, tmp_path, without_rights, later, capsys
+):
+    noisy.set_params(weights=shutil.copy(noisy.weights, tmp_path))
+    paths = [shutil.copy(path, tmp_path) for path in paths]
+    rows = noisy.transform(paths)
+    later(100_000)
+    assert images_in(noisy.cache, capsys) == len(paths)
+    without_rights()
+    assert all(is_same(noisy.transform(paths), rows))
+    assert main(["cache", "--clear", "--cache", str(noisy.cache)]) == 2
+    assert "The cache was not cleared." in capsys.readouterr().err
+    assert images_in(noisy.cache, capsys) == len(paths)
+
+
 def test_the_key_of_a_network_does_not_depend_on_those_asked_for_before(stand_in):
     spec = ResNetFeaturizer(weights=stand_in, precision="float32").network_spec()
     before = spec.identity()

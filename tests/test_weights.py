@@ -217,6 +217,15 @@ def test_features_of_lite0_are_those_of_keras(lite_file, keras, layer, pooling, 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::resnet_kmeans.exceptions.UntrainedWeightsWarning")
+def test_untrained_networks_are_told_apart(tmp_path):
+    found = [fit(None, backbone=f"{LITE[:-1]}{n}", cache=tmp_path / "cache") for n in range(3)]
+    assert len({featurizer.fingerprint_ for featurizer in found}) == 3
+    rows = [featurizer.transform(IMAGES) for featurizer in found]
+    assert not np.isclose(rows[0], rows[1]).all()
+
+
+@pytest.mark.slow
 def test_efficientnet_lite_needs_no_tensorflow(lite_file, tmp_path):
     program = (
         "import sys; sys.modules.update(tensorflow=None, keras=None)\n"

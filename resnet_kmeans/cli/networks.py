@@ -5,7 +5,7 @@ import argparse
 from resnet_kmeans import features, network
 from resnet_kmeans.cli.options import cache_of
 from resnet_kmeans.cli.printing import count
-from resnet_kmeans.exceptions import printable
+from resnet_kmeans.exceptions import ResNetKMeansError, printable
 
 
 def cache(args: argparse.Namespace) -> None:
@@ -21,7 +21,7 @@ def cache(args: argparse.Namespace) -> None:
     with features.FeatureCache(folder) as kept:
         if args.clear:
             if not kept.clear():  # which warned
-                return
+                raise ResNetKMeansError("The cache was not cleared.")
             print("The cache was cleared. It now contains:")
         size = f"{kept.used_bytes() / 1e6:.1f} MB"
         print(f"{kept.file}: {count(kept.n_rows(), 'image')}, {size}")

@@ -22,6 +22,7 @@ from resnet_kmeans.features.cache_file import connect
 MAX_BYTES = 2 * 10**9  # room for 240,000 rows of 2048 float32
 # Seconds. Rows that were used more recently count as used by this run: a search fits often.
 USED_STEP = 60
+DECODING = 1  # to be raised whenever a change in `images` changes pixels
 # Seconds. A file that changed more recently may change again without a new time stamp.
 SETTLED_AFTER = 2
 
@@ -153,7 +154,7 @@ class FeatureCache:
     ) -> tuple[int, str, int]:
         """Store a network, so that a run without new images does not have to load it.
 
-        `numbers` says how it computes. Returns what `find_network` would.
+        `numbers` says what it computes, and how. Returns what `find_network` would.
         """
         row = [_hash(identity), numbers, fingerprint, n_features]
         values = (*row, _checksum(repr(row).encode()))
@@ -190,6 +191,8 @@ class FeatureCache:
         # Before the run, as a run goes through its files in an order: rows that it needs at the
         # end would be replaced at its beginning.
         limit = self._begun - USED_STEP
+        if self._query("PRAGMA query_only") != [(0,)]:
+            return
         if self._query("SELECT 1 FROM features WHERE used < ? LIMIT 1", limit):
             self._write(
                 "UPDATE features SET used = ? WHERE network = ? AND used < ? "
@@ -205,9 +208,12 @@ class FeatureCache:
 
     def _make_room(self) -> bool:
         """Delete the least recently used rows, but none of this run; return whether there were."""
-        unused = "SELECT rowid FROM features WHERE used < ? ORDER BY used, rowid LIMIT ?"
+        # A time in the future is that of a clock that was wrong.
+        others = "SELECT rowid FROM features WHERE used NOT BETWEEN ? AND ?"
+        unused = f"{others} ORDER BY used, rowid LIMIT ?"
         # A tenth at a time, so that a full cache is not trimmed after each batch.
-        given = self._begun - USED_STEP, self.n_rows() // 10 + 1
+        recent = self._begun - USED_STEP, int(time.time()) + USED_STEP
+        given = *recent, self.n_rows() // 10 + 1
         if not self._query(unused, *given):
             return False
         self._write(f"DELETE FROM features WHERE rowid IN ({unused})", [given])
@@ -258,7 +264,7 @@ def row_key(fingerprint: str, numbers: str) -> int:
     # Of the versions, Pillow's changes pixels (by 1 of 255 in 1% of them, from 12 to 13), and
     # that of the library that runs the network, which is part of `numbers`, changes bfloat16 (a
     # cosine of 0.9995, from OpenVINO 2025.1 to 2025.3).
-    return _hash(f"{fingerprint} {numbers} {PIL.__version__}")
+    return _hash(f"{fingerprint} {numbers} {PIL.__version__} {DECODING}")
 
 
 def _hash(text: str) -> int:

@@ -54,7 +54,9 @@ def _connect(address: str) -> sqlite3.Connection:
     )
     try:
         _require_own(database)
-        if "?" not in address:
+        if "?" in address:
+            database.execute("PRAGMA query_only=ON")
+        else:
             _choose_journal(database)
         # Damaged text should fail its checksum later, not raise an error here.
         database.text_factory = lambda text: text.decode(errors="replace")

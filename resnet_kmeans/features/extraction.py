@@ -85,7 +85,8 @@ class Extraction:
         if known is None:
             network = network or load_network(spec, self._folder)
             identity = spec.identity()  # again, as the weights may be a new download
-            about = network.numbers, network.fingerprint, network.n_features
+            content = "" if cache.file is None else spec.content()
+            about = f"{content} {network.numbers}", network.fingerprint, network.n_features
             known = cache.add_network(identity, *about)
         self._network = network
         self._key, self.fingerprint, self.n_features = known

@@ -71,14 +71,11 @@ def build_graph(spec: NetworkSpec, tensors: list[dict[str, np.ndarray]] | None) 
 
 def _pool(ops: Any, maps: Any, spec: NetworkSpec) -> Any:
     if spec.pooling == "token":
-        raise refused_pooling(spec, [dimension.to_string() for dimension in _shape(maps)[1:]])
+        channels, *sides = (side.to_string() for side in [*maps.get_output_partial_shape(0)][1:])
+        raise refused_pooling(spec, [*sides, channels])
     if spec.pooling is None:  # in the order of Keras: height, width, channels
         return ops.reshape(ops.transpose(maps, [0, 2, 3, 1]), [0, -1], special_zero=True)
     return (ops.reduce_mean if spec.pooling == "avg" else ops.reduce_max)(maps, [2, 3])
-
-
-def _shape(x: Any) -> Any:
-    return x.get_output_partial_shape(0)
 
 
 def _convolution(ops: Any, x: Any, kernel: np.ndarray, stride: int) -> Any:

@@ -125,7 +125,7 @@ def _compile_lites(spec: NetworkSpec) -> CompiledFile:
     graph = build_graph(spec, read_lites(spec))
     _fold(graph)
     # The files are known by their hashes.
-    hashes = [lite.sha256 for lite in LITES[spec.backbone]] if spec.weights else ["untrained"]
+    hashes = [lite.sha256 for lite in LITES[spec.backbone]] if spec.weights else [spec.backbone]
     weights_hash = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
     n_features = graph.output(0).partial_shape[1].get_length()
     return _quantized(CompiledFile(graph, weights_hash, n_features), spec)

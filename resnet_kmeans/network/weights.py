@@ -124,7 +124,17 @@ class NetworkSpec:
         if self.precision == "int8":
             versions = {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
         device = "GPU" if may_have_gpu() else "processor"
-        return repr((astuple(replace(self, batch_size="auto"))[1:], state, versions, device))
+        return repr((self._parameters(), state, versions, device))
+
+    def content(self) -> str:
+        """Return a key for what the network computes, wherever its files are."""
+        # The fingerprint is one of the weight values: other layers may have the same ones.
+        contents = (file.read_bytes() for file in self.files if file.exists())
+        hashes = [hashlib.sha256(content).hexdigest() for content in contents]
+        return repr((self._parameters(), self.weights is None, hashes))
+
+    def _parameters(self) -> tuple[Any, ...]:
+        return astuple(replace(self, batch_size="auto"))[1:]
 
 
 def _state(file: Path) -> tuple[str, int, int, int]:
