@@ -689,6 +689,7 @@ def test_a_signal_stops_the_command_which_says_how_to_go_on(start, name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
 def test_a_second_ctrl_c_ends_the_command_at_once(start):
     process = start(60)
@@ -700,6 +701,7 @@ def test_a_second_ctrl_c_ends_the_command_at_once(start):
     assert process.returncode == -signal.SIGINT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a process in another way")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_workers_end_with_the_process_that_started_them(start, name):

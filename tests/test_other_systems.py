@@ -355,6 +355,7 @@ def test_links_of_a_report_are_relative_on_windows_too(image, link, monkeypatch)
     assert page._link(image, "C:\\me\\out") == link
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii"])
 def test_a_console_of_any_encoding_shows_what_is_printed(encoding, pictures, stand_in, tmp_path):
     photos = tmp_path / "Fotos \N{CAT FACE} é"

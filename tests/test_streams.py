@@ -72,6 +72,7 @@ def test_a_missing_stderr_is_no_error(monkeypatch):
     assert sys.stderr is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the redirections are those of a POSIX shell")
 @pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", "<&- >&- 2>&-", ">&-"])
 def test_closed_and_failing_streams_stop_no_work(pictures, tmp_path, stand_in, streams):
