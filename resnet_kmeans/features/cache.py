@@ -34,9 +34,7 @@ def default_folder() -> Path:
     """Return ``RESNET_KMEANS_CACHE`` if set, else this package's folder in the user cache."""
     if folder := os.environ.get("RESNET_KMEANS_CACHE"):
         return Path(folder).expanduser()
-    earlier = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "resnet_kmeans").expanduser()
-    found = platformdirs.user_cache_path("resnet_kmeans", appauthor=False)
-    return earlier if earlier.is_dir() else found  # on Linux they are the same
+    return platformdirs.user_cache_path("resnet_kmeans", appauthor=False)
 
 
 def cache_path(folder: str | os.PathLike[str] | None) -> Path | None:
