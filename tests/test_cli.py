@@ -449,6 +449,23 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(library):
     assert (done.returncode, done.stdout) == (130, "")
 
 
+@pytest.mark.slow
+def test_a_stopped_command_ends_though_a_thread_goes_on():
+    program = (
+        "import sys, threading, time\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, *place):\n"
+        "        if name == 'numpy': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "from resnet_kmeans.cli import main\n"
+        "sys.argv = ['resnet-kmeans', 'cache']\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    assert done.returncode == 130
+
+
 @pytest.fixture(params=["buffered", "unbuffered"])
 def as_stdout(request, monkeypatch):
     """A function that has Python print to a descriptor or file; with or without a buffer."""

@@ -4,10 +4,14 @@ import atexit
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["main"]
+
+SIGNALED = 128  # plus the number of a signal: the exit status of a process that it ended
+EXIT_SECONDS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,10 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from resnet_kmeans.cli.running import main as run
 
-        return run(argv)
+        status = run(argv)
     except KeyboardInterrupt as stop:
         print("resnet-kmeans: stopped. Nothing was done yet.", file=sys.stderr)
-        return exit_status(stop)
+        status = exit_status(stop)
+    if argv is None and status > SIGNALED:
+        # At its exit, Python waits for threads, which may wait for workers that are gone.
+        ending = threading.Timer(EXIT_SECONDS, os._exit, [status])
+        ending.daemon = True
+        ending.start()
+    return status
 
 
 def _open_streams() -> None:
@@ -67,4 +77,4 @@ def _stop_on_signals() -> None:
 
 def exit_status(stop: KeyboardInterrupt) -> int:
     """Return the status with which a shell expects a process to end after a signal."""
-    return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    return SIGNALED + (stop.args[0] if stop.args else signal.SIGINT)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans._folder_names import JOURNAL
-from resnet_kmeans.cli import exit_status
+from resnet_kmeans.cli import SIGNALED, exit_status
 from resnet_kmeans.cli.parser import new_parser
 from resnet_kmeans.cli.printing import LISTED, print_reasons
 from resnet_kmeans.exceptions import ResNetKMeansError, UnreadableImagesWarning, printable
@@ -21,7 +21,7 @@ from resnet_kmeans.export import export_log
 
 # RuntimeError is what pathlib and platformdirs raise without a home; its words tell it from others.
 ENVIRONMENT, HOMELESS = (MemoryError, RuntimeError), "home directory"
-BROKEN_PIPE = 128 + 13  # exit status in a shell of a program terminated by SIGPIPE
+BROKEN_PIPE = SIGNALED + 13  # SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
