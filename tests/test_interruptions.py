@@ -755,7 +755,7 @@ class Story:
 
     def argv(self):
         out, rng = self.place["out"], self.rng
-        folders = [path.name for path in out.glob("[!._]*/")] or ["cluster_0"]
+        folders = [path.name for path in out.glob("[!._]*") if path.is_dir()] or ["cluster_0"]
         kinds = ["cluster", "add", "add", "apply", "split", "rename", "undo", "redo", "finish"]
         kind = rng.choice([*kinds, "undo --all"])
         if not out.exists() and rng.random() < 0.8:

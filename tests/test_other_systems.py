@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import unicodedata
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from unittest import mock
 
@@ -139,7 +140,8 @@ def windows(monkeypatch):
 
     def release_and_remove(lock):
         release(lock)
-        unlink(lock.lock_file)
+        with suppress(FileNotFoundError):  # old versions remove it themselves
+            unlink(lock.lock_file)
 
     def access(path, mode):
         return os.path.isdir(path) or bool(os.stat(path).st_mode & stat.S_IWUSR)
