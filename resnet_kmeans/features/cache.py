@@ -49,12 +49,12 @@ class FeatureCache:
     """A cache of features in one SQLite file, which several processes can share.
 
     The key of a row is a hash of the image content, together with all that its numbers depend
-    on: the fingerprint of the network, the arithmetic, and the decoder. So an edited file or
-    another network never gets an old row, and a cache may be moved to another machine. If the
-    file grows beyond `max_bytes`, the least recently used rows are deleted, but none that this
-    run uses: of a folder that is larger than the cache, a part stays. Of images that come from
-    memory, the oldest are deleted. If the file cannot be read, the cache warns and is disabled;
-    if it cannot be written, it warns and is only read.
+    on: the content of the network's files, its parameters, the arithmetic, and the decoder. So
+    an edited file or another network never gets an old row, and a cache may be moved to another
+    machine. If the file grows beyond `max_bytes`, the least recently used rows are deleted, but
+    none that this run uses: of a folder that is larger than the cache, a part stays. Of images
+    that come from memory, the oldest are deleted. If the file cannot be read, the cache warns
+    and is disabled; if it cannot be written, it warns and is only read.
 
     Parameters
     ----------
@@ -207,14 +207,14 @@ class FeatureCache:
     def _make_room(self) -> bool:
         """Delete the least recently used rows, but none of this run; return whether there were."""
         # A time in the future is that of a clock that was wrong.
-        others = "SELECT rowid FROM features WHERE used NOT BETWEEN ? AND ?"
-        unused = f"{others} ORDER BY used, rowid LIMIT ?"
-        # A tenth at a time, so that a full cache is not trimmed after each batch.
+        unused = "FROM features WHERE used NOT BETWEEN ? AND ?"
         recent = self._begun - USED_STEP, int(time.time()) + USED_STEP
-        given = *recent, self.n_rows() // 10 + 1
-        if not self._query(unused, *given):
+        if not self._query(f"SELECT 1 {unused} LIMIT 1", *recent):
             return False
-        self._write(f"DELETE FROM features WHERE rowid IN ({unused})", [given])
+        # A tenth at a time, so that a full cache is not trimmed after each batch.
+        oldest = f"SELECT rowid {unused} ORDER BY used, rowid LIMIT ?"
+        given = *recent, self.n_rows() // 10 + 1
+        self._write(f"DELETE FROM features WHERE rowid IN ({oldest})", [given])
         self._write("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM features)", [()])
         return True
 
