@@ -22,7 +22,6 @@ from resnet_kmeans._folder_names import (
     folder_of,
 )
 from resnet_kmeans.exceptions import (
-    DecodeError,
     OutputFolderError,
     ResNetKMeansError,
     TooFewImagesError,
@@ -46,7 +45,7 @@ from resnet_kmeans.export import (
     split_folder,
     undo_export,
 )
-from resnet_kmeans.images import images_of, is_image, open_upright, read_file
+from resnet_kmeans.images import images_of, is_image, reason_unreadable
 from resnet_kmeans.report import MAX_SHOWN, ClusteringSummary, ExportView, summarize
 
 # scikit-learn, which most of these functions do not need, takes seconds to import.
@@ -285,10 +284,8 @@ def summarize_export(
 
 def _row_by_hand(output: Path, path: str) -> ExportedImage:
     """Return the row of an image that was added by hand, whose features are not known."""
-    try:
-        open_upright(read_file(output / path), (64, 64))
-    except DecodeError as error:
-        return ExportedImage(UNREADABLE, "", None, str(output / path), reason=str(error))
+    if reason := reason_unreadable(output / path):
+        return ExportedImage(UNREADABLE, "", None, str(output / path), reason=reason)
     return ExportedImage(UNREADABLE, "", path, path)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from resnet_kmeans.exceptions import DecodeError, WeightsMismatchError, WorkerError
 from resnet_kmeans.features.cache import FeatureCache, file_state, networks_folder
-from resnet_kmeans.images import decode, read_file
+from resnet_kmeans.images import decode_noting, read_file
 from resnet_kmeans.network import Network, NetworkSpec, compiled_spec, load_network
 
 MAX_DECODERS = 16  # threads; more would only wait for Python's global interpreter lock
@@ -42,6 +42,7 @@ class _Image:
     row: np.ndarray | None = None
     pixels: np.ndarray | None = None
     reason: str = ""
+    missing: str = ""  # what the image lacks, although it has pixels
     file: tuple[str, str, bytes] | None = None  # path, state and digest to be cached
 
 
@@ -69,6 +70,8 @@ class Extraction:
         Number of features per image.
     reasons : dict of int to str
         Set by `run`: the position of each unreadable image and the reason.
+    missing : dict of int to str
+        Set by `run`: the position of each image that was read in part, and what is missing.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Extraction:
         self._network = network
         self._key, self.fingerprint, self.n_features = known
         self.reasons: dict[int, str] = {}
+        self.missing: dict[int, str] = {}
         # Images with equal content are computed once: the position of the first image with each
         # content, and pairs (position, position of the first) for the others.
         self._first: dict[bytes, int] = {}
@@ -123,13 +127,17 @@ class Extraction:
                     rows[image.position] = image.row
                     if np.isnan(rows[image.position]).any():
                         self.reasons[image.position], image.row = NO_FEATURES, None
+                    elif image.missing:
+                        # Not cached, so that the next run says so too.
+                        self.missing[image.position], image.row = image.missing, None
                 self._store(images)
                 self._report(len(images), True)
         self._store_files()
         for position, original in self._duplicates:
             rows[position] = rows[original]
-            if original in self.reasons:
-                self.reasons[position] = self.reasons[original]
+            for noted in (self.reasons, self.missing):
+                if original in noted:
+                    noted[position] = noted[original]
         return rows
 
     def _misses(self, sources: list[Any], rows: np.ndarray) -> Generator[_Image]:
@@ -185,15 +193,17 @@ class Extraction:
         else:
             # An array or PIL image is hashed by its pixels. `person` makes these hashes differ
             # from those of files.
-            image.pixels = self._decode(content)
-            hashed = hashlib.blake2b(image.pixels.tobytes(), digest_size=16, person=b"pixels")
+            pixels = self._decode(image, content)
+            hashed = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=b"pixels")
             image.digest = hashed.digest()
         image.row = self._cache.find_row(self._key, image.digest)
         if image.row is None and image.pixels is None:
-            image.pixels = self._decode(content)
+            self._decode(image, content)
 
-    def _decode(self, content: Any) -> np.ndarray:
-        return decode(content, self._spec.input_shape, self._spec.resize)
+    def _decode(self, image: _Image, content: Any) -> np.ndarray:
+        spec = self._spec
+        image.pixels, image.missing = decode_noting(content, spec.input_shape, spec.resize)
+        return image.pixels
 
     def _through_network(self, misses: Iterator[_Image]) -> Generator[list[_Image]]:
         """Compute the rows of images; yield the images in batches."""

@@ -1,7 +1,9 @@
 from .decoding import MAX_FILE_BYTES as MAX_FILE_BYTES
 from .decoding import decode as decode
+from .decoding import decode_noting as decode_noting
 from .decoding import open_upright as open_upright
 from .decoding import read_file as read_file
+from .decoding import reason_unreadable as reason_unreadable
 from .finding import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from .finding import find_images as find_images
 from .finding import is_image as is_image

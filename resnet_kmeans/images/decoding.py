@@ -1,6 +1,5 @@
 """Decodes one image to upright RGB pixels of one size."""
 
-import io
 import os
 import stat
 import struct
@@ -10,9 +9,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from resnet_kmeans.exceptions import DecodeError
+from resnet_kmeans.images.misread import corrected, open_image
+from resnet_kmeans.images.readers import to_8bit
 
 # Only these are accepted. Pillow reads more formats, but some run programs (EPS runs
 # Ghostscript), and others are not photos (PDF, fonts, video).
@@ -27,6 +28,11 @@ FORMATS = (
 DRAFT_FACTOR = 1.5
 MAX_FILE_BYTES = 2**30  # 1 GiB; a file is read only once, so that its hash and pixels agree
 LARGE_PIXELS = 2**25  # images above 33 megapixels are decoded one at a time to bound memory
+# A JPEG without its end is read if at least this share of its rows is there.
+LEAST_ROWS = 0.5
+MISSING = "resnet_kmeans_missing"  # key in the `info` of a PIL image
+_END_OF_JPEG = b"\xff\xd9"
+_MAX_SAMPLE_VALUE = 281  # a TIFF tag
 # The mean color of ImageNet, which equals zero padding after preprocessing.
 PAD_COLOR = (124, 116, 104)
 
@@ -81,8 +87,9 @@ def decode(
     """Decode one image to upright RGB pixels of a given size.
 
     The EXIF orientation is applied. Grayscale, palette, CMYK, 16-bit and float images become
-    RGB, transparent pixels are blended with white, and only the first frame of an animation is
-    used. Resizing is bilinear with antialiasing. Color profiles are not applied.
+    RGB, as `to_8bit` does, transparent pixels are blended with white, and only the first frame of
+    an animation is used. Resizing is bilinear with antialiasing. Color profiles are not applied.
+    Of a JPEG photo whose end is missing, the rows that are there are used, if they are most.
 
     Parameters
     ----------
@@ -102,12 +109,29 @@ def decode(
     Raises
     ------
     DecodeError
-        If Pillow cannot read the image; the message is the reason.
+        If the image cannot be read; the message is the reason.
     """
+    return decode_noting(source, input_shape, resize)[0]
+
+
+def reason_unreadable(source: Any) -> str | None:
+    """Return the reason why an image or file cannot be decoded, or None if it can."""
+    try:
+        data = read_file(source) if isinstance(source, (str, os.PathLike)) else source
+        open_upright(data, (64, 64))
+    except DecodeError as error:
+        return str(error)
+    return None
+
+
+def decode_noting(
+    source: Any, input_shape: tuple[int, int], resize: str = "stretch"
+) -> tuple[np.ndarray, str]:
+    """Decode an image as `decode` does; also return what is missing in it, usually ''."""
     height, width = input_shape
     draft_size = int(width * DRAFT_FACTOR), int(height * DRAFT_FACTOR)
     with open_upright(source, draft_size) as image:
-        return np.asarray(_fit(image, (width, height), resize))
+        return np.asarray(_fit(image, (width, height), resize)), image.info.get(MISSING, "")
 
 
 def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
@@ -115,20 +139,35 @@ def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
     try:
         if isinstance(source, np.ndarray):
             return Image.fromarray(source)
-        image = source if isinstance(source, Image.Image) else _open(source)
+        image = source if isinstance(source, Image.Image) else open_image(source, _known_formats())
         # A PIL image may still have to read its file, which threads cannot do at the same time.
         is_large = image.width * image.height > LARGE_PIXELS
         with _one_at_a_time if image is source or is_large else nullcontext():
-            return _load(image.copy() if image is source else image, draft_size)
+            if image is source:
+                return _load(image.copy(), draft_size)
+            return _load_file(corrected(image, source), source, draft_size)
     except UnidentifiedImageError:
         raise DecodeError(_why_unidentified(source)) from None
     except Image.DecompressionBombError as error:
         raise DecodeError(f"too many pixels to decode safely: {error}") from None
+    except DecodeError:
+        raise
     except _BROKEN as error:
-        raise DecodeError(f"damaged: {type(error).__name__}: {error}") from None
+        raise DecodeError(_why_broken(source, error)) from None
 
 
-def _load(image: Image.Image, draft_size: tuple[int, int]) -> Image.Image:
+def _load_file(image: Image.Image, data: bytes, draft_size: tuple[int, int]) -> Image.Image:
+    try:
+        return _load(image, draft_size)
+    except OSError:
+        if image.format not in ("JPEG", "MPO"):
+            raise
+    # With the marker of the end, libjpeg fills in what is missing before it.
+    completed = open_image(data + _END_OF_JPEG, _known_formats())
+    return _load(completed, draft_size, is_complete=False)
+
+
+def _load(image: Image.Image, draft_size: tuple[int, int], is_complete: bool = True) -> Image.Image:
     if not image.width or not image.height:
         raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
     # libjpeg can decode at a half, a quarter or an eighth of the size, which saves most of the
@@ -136,14 +175,26 @@ def _load(image: Image.Image, draft_size: tuple[int, int]) -> Image.Image:
     image.draft("RGB", (max(draft_size), max(draft_size)))
     image.load()
     turn = _turn(image)
+    if not is_complete:
+        image = _without_missing_rows(image)
     factor = min(image.width // max(draft_size), image.height // max(draft_size))
     if factor > 1 and image.width * image.height > LARGE_PIXELS:
         image = (image if image.mode in _REDUCIBLE else _to_rgb(image)).reduce(factor)
     return _to_rgb(image if turn is None else image.transpose(turn))
 
 
-def _open(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=_known_formats())
+def _without_missing_rows(image: Image.Image) -> Image.Image:
+    """Crop the rows at the bottom that libjpeg filled in."""
+    # It fills in medium gray, block by block. The last one of a row is missing first.
+    ends = np.asarray(image.crop((image.width - 1, 0, image.width, image.height)), np.int16)
+    is_there = np.abs(ends.reshape(image.height, -1) - 128).max(axis=1) > 1
+    n_rows = int(np.flatnonzero(is_there).max(initial=-1)) + 1
+    share = n_rows / image.height
+    if share < LEAST_ROWS:
+        raise DecodeError(f"its end is missing: only {share:.0%} of its rows are there")
+    cropped = image.crop((0, 0, image.width, n_rows))
+    cropped.info[MISSING] = f"its end is missing; {share:.0%} of its rows are used"
+    return cropped
 
 
 @cache
@@ -156,6 +207,14 @@ def _known_formats() -> tuple[str, ...]:
         pass
     Image.init()
     return tuple(f for f in FORMATS if f in Image.OPEN)
+
+
+def _why_broken(source: Any, error: Exception) -> str:
+    is_unread = isinstance(source, ImageFile.ImageFile) and source.tile and source.fp is None
+    if is_unread or "closed image" in str(error):
+        return "a PIL image that was closed before it was read: call its method load() before"
+    # Pillow's errors do not tell damage from what it does not support.
+    return f"Pillow cannot decode it: {str(error).strip() or type(error).__name__}"
 
 
 def _why_unidentified(data: Any) -> str:
@@ -193,7 +252,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Return an image of any mode as RGB, with transparent parts in white."""
     # Pillow clips wide gray values at 255, so that most 16-bit images would turn white.
     if image.mode.startswith(("I", "F")):
-        image = _to_8bit(image)
+        image = _gray_to_8bit(image)
     if image.has_transparency_data:
         # Pillow converts premultiplied gray ("La") only to "LA".
         image = image.convert("LA") if image.mode == "La" else image
@@ -203,26 +262,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_8bit(image: Image.Image) -> Image.Image:
+def _gray_to_8bit(image: Image.Image) -> Image.Image:
     """Scale wide gray values to the range 0 to 255."""
-    values = np.array(image, dtype=np.float32)
-    low, high = 0.0, float(_white(image))
-    # The white of float images, and of integers beyond 16 bits, is unknown: the range of values
-    # in the image is stretched instead.
-    if image.mode == "F" or values.max() > high:
-        values[~np.isfinite(values)] = 0
-        low, high = float(values.min()), float(values.max())
-    clear = image.info.get("transparency")
-    is_clear = values == clear if isinstance(clear, int) else False
-    values -= low
-    values *= 255 / max(high - low, 1e-9)
-    np.clip(values, 0, 255, out=values)
-    values[is_clear] = 255
-    return Image.fromarray(values.astype(np.uint8))
-
-
-def _white(image: Image.Image) -> int:
-    """Return the largest gray value that the file of an image can hold."""
+    values = np.asarray(image)
     # A TIFF file may store 12 bits per value, so that 4095 is white.
-    bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
-    return int(2 ** min(bits, 16)) - 1
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    pixels = to_8bit(values, 2**bits - 1 if bits < 16 else tags.get(_MAX_SAMPLE_VALUE))
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        pixels[values == clear] = 255
+    return Image.fromarray(pixels)

@@ -1,0 +1,184 @@
+"""Opens image files, with Pillow or, where it would read them wrongly, by other means."""
+
+import io
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
+
+from resnet_kmeans.exceptions import DecodeError
+from resnet_kmeans.images.photoshop import read_photoshop
+from resnet_kmeans.images.readers import (
+    MissingReaderError,
+    jpeg2000_depths,
+    read_jpeg2000,
+    read_png,
+    read_raw_photo,
+    read_tiff,
+)
+
+_SAMPLE_FORMAT, _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 339, 254, 330, 50706
+_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Of Fujifilm, Olympus, Panasonic and Canon; those of other cameras begin like TIFF files.
+_RAW_BEGINNINGS = (
+    *(b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
+    b"\0\0\0\x18ftypcrx ",
+)
+
+
+class _Misread(NamedTuple):
+    """Files that Pillow reads wrongly, and the function that reads them instead."""
+
+    format: str
+    what: str
+    are_these: Callable[[Image.Image, bytes], bool]
+    read: Callable[[bytes], Image.Image]
+
+
+class _Tags(NamedTuple):
+    """What the tags of a TIFF file say about its values."""
+
+    bits: int
+    n_samples: int
+    is_planar: bool
+    photometric: int
+    sample_format: int
+    is_compressed: bool
+    is_big_endian: bool
+
+
+def _tags(image: Image.Image) -> _Tags:
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return _Tags(
+        bits=tags.get(Base.BitsPerSample, (1,))[0],
+        n_samples=tags.get(Base.SamplesPerPixel, 1),
+        is_planar=tags.get(Base.PlanarConfiguration) == 2,
+        photometric=tags.get(Base.PhotometricInterpretation, 1),
+        sample_format=tags.get(_SAMPLE_FORMAT, (1,))[0],
+        is_compressed=tags.get(Base.Compression, 1) != 1,
+        is_big_endian=tags.prefix == b"MM",
+    )
+
+
+def _tiff(what: str, are_these: Callable[[_Tags], bool]) -> _Misread:
+    return _Misread("TIFF", what, lambda image, _: are_these(_tags(image)), read_tiff)
+
+
+def _is_raw_photo(image: Image.Image, data: bytes) -> bool:
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    has_small_first = bool(tags.get(_SUBFILE_TYPE, 0) & 1) and _SUB_IFDS in tags
+    return _DNG_VERSION in tags or has_small_first or data[8:10] == b"CR"
+
+
+def _has_byte_palette(image: Image.Image, data: bytes) -> bool:
+    colors = image.tag_v2.get(Base.ColorMap)  # type: ignore[attr-defined]
+    return image.mode == "P" and colors is not None and max(colors) < 256
+
+
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    depths = jpeg2000_depths(data)
+    return any(bits > 8 for _, bits in depths) and depths != [(False, 16)]
+
+
+def _has_other_order(image: Image.Image, data: bytes) -> bool:
+    """Return whether the channel-definition box of a JPEG 2000 file changes the usual order."""
+    start = data.find(b"cdef", 0, data.find(b"jp2c")) + 4
+    if start < 4:
+        return False
+    n_channels = int.from_bytes(data[start : start + 2], "big")
+    # A channel, its type (0 is a color) and the color, from 1 on.
+    defined = [struct.unpack_from(">HHH", data, start + 2 + 6 * i) for i in range(n_channels)]
+    return any(kind == 0 and color != channel + 1 for channel, kind, color in defined)
+
+
+def _are_dark_colors(image: Image.Image, data: bytes) -> bool:
+    """Return whether colors of 16 bits use 14 or fewer, so that the upper 8 bits do not do."""
+    depth = data[24] if image.format == "PNG" else _tags(image).bits
+    if depth != 16 or image.mode not in ("RGB", "RGBA"):
+        return False
+    return bool(np.asarray(image)[..., :3].max() < 64)
+
+
+_MISREAD = (
+    _Misread("TIFF", "a raw photo", _is_raw_photo, read_raw_photo),
+    _tiff(
+        "planes of more than 8 bits, or of gray and transparency",
+        lambda t: t.is_planar and t.n_samples > 1 and (t.bits > 8 or t.n_samples == 2),
+    ),
+    _tiff("white as 0 and more than 8 bits", lambda t: t.photometric == 0 and t.bits > 8),
+    _tiff("values with a sign", lambda t: t.sample_format == 2),
+    _tiff("integers of 32 bits", lambda t: t.sample_format == 1 and t.bits == 32),
+    _tiff(
+        "compressed values of more than 16 bits, the highest byte first",
+        lambda t: t.is_compressed and t.is_big_endian and t.bits > 16,
+    ),
+    _Misread("TIFF", "a palette from 0 to 255", _has_byte_palette, read_tiff),
+    _Misread("TIFF", "colors of 16 bits that use 14 or fewer", _are_dark_colors, read_tiff),
+    _Misread("PNG", "colors of 16 bits that use 14 or fewer", _are_dark_colors, read_png),
+    _Misread("JPEG2000", "more than 8 bits", _is_deep, read_jpeg2000),
+    _Misread("JPEG2000", "another order of channels", _has_other_order, read_jpeg2000),
+)
+
+
+def open_image(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    """Open an image file; Pillow reads its pixels only when they are needed.
+
+    Raises
+    ------
+    UnidentifiedImageError
+        If no reader knows the format.
+    DecodeError
+        If the file cannot be read, or only with a package that is not installed.
+    """
+    if data.startswith(b"8BPS"):
+        return read_photoshop(data)
+    try:
+        return Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError:
+        if data.startswith(_RAW_BEGINNINGS):
+            return _read(read_raw_photo, data, "a raw photo")
+        if data.startswith(_TIFF_BEGINNINGS):
+            return _read(_read_unknown_tiff, data, "a TIFF file that Pillow cannot read")
+        if data[4:8] == b"ftyp" and b"Exif" in data:
+            # Pillow refuses an AVIF file with damaged EXIF data; without them, it reads the file.
+            return Image.open(io.BytesIO(data.replace(b"Exif", b"none")), formats=formats)
+        raise
+
+
+def corrected(image: Image.Image, data: bytes) -> Image.Image:
+    """Return an image as Pillow opened it or, if Pillow misreads its kind, read otherwise.
+
+    Raises
+    ------
+    DecodeError
+        If the kind cannot be read, or only with a package that is not installed.
+    """
+    for kind in _MISREAD:
+        if kind.format == image.format and kind.are_these(image, data):
+            return _read(kind.read, data, f"{kind.what}, which Pillow misreads")
+    return image
+
+
+def _read_unknown_tiff(data: bytes) -> Image.Image:
+    try:
+        return read_raw_photo(data)
+    except MissingReaderError:
+        raise
+    except Exception:  # those of LibRaw, for a file that is no raw photo
+        return read_tiff(data)
+
+
+def _read(read: Callable[[bytes], Image.Image], data: bytes, what: str) -> Image.Image:
+    try:
+        return read(data)
+    except MissingReaderError:
+        way = "pip install 'resnet-kmeans[formats]'"
+        raise DecodeError(f"{what}; the formats extra reads it: {way}") from None
+    except (DecodeError, Image.DecompressionBombError):
+        raise
+    # tifffile, imagecodecs and LibRaw raise errors of their own, without a base class.
+    except Exception as error:
+        raise DecodeError(f"{what}: {type(error).__name__}: {error}") from None

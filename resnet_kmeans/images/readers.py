@@ -1,0 +1,163 @@
+"""Reads images with libraries of the formats extra, as Pillow's images."""
+
+import io
+import logging
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.ExifTags import Base
+
+from resnet_kmeans.exceptions import DecodeError
+
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5  # of a TIFF file's PhotometricInterpretation
+_KNOWN_COLORS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, _CMYK)
+_PREMULTIPLIED = 1  # of its ExtraSamples
+_UPRIGHT = {0: 1, 3: 3, 5: 8, 6: 6}  # EXIF's orientation for each of LibRaw's
+
+
+class MissingReaderError(DecodeError):
+    """A package of the formats extra is not installed."""
+
+
+def to_8bit(values: np.ndarray, white: int | None = None) -> np.ndarray:
+    """Scale values from black to white to the range 0 to 255.
+
+    Cameras and microscopes store 10 to 14 bits in 16, so white is `white` or, if there are brighter
+    values or it is None, the largest number of as many bits as the brightest value has, at least 8.
+    The white of float values, of integers beyond 16 bits and of those with negative values is
+    unknown: the range of the image is stretched instead.
+
+    Parameters
+    ----------
+    values : ndarray of any shape
+        Gray or color values, of integers or floats. NaN and infinity become 0.
+    white : int, default=None
+        What the file says of the value of white.
+
+    Returns
+    -------
+    ndarray of the same shape, dtype uint8
+    """
+    scaled = values.astype(np.float32)
+    if values.dtype.kind == "f":
+        scaled[~np.isfinite(scaled)] = 0
+    low, high = float(scaled.min()), float(scaled.max())
+    if values.dtype.kind != "f" and low >= 0 and high < 2**16:
+        n_bits = max(8, int(high).bit_length())
+        low, high = 0.0, float(white if white and white >= high else 2**n_bits - 1)
+    scaled -= low
+    scaled *= 255 / max(high - low, 1e-9)
+    return np.round(np.clip(scaled, 0, 255)).astype(np.uint8)
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingReaderError(name) from None
+
+
+def _check_size(width: int, height: int) -> None:
+    """Raise the error of Pillow for an image that it would refuse as too large."""
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or float("inf"))
+    if width * height > limit:
+        raise Image.DecompressionBombError(f"{width * height} pixels")
+
+
+def _as_image(values: np.ndarray, mode: str | None = None) -> Image.Image:
+    """Return an array of shape (height, width, channels), dtype uint8, as an image."""
+    height, width, n_channels = values.shape
+    mode = mode or _MODES[n_channels]
+    return Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())
+
+
+def read_tiff(data: bytes) -> Image.Image:
+    """Read the first page of a TIFF file with tifffile."""
+    tifffile = _library("tifffile")
+    # It logs what it finds wrong; without a handler, Python would print that to stderr.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        _check_size(page.imagewidth, page.imagelength)
+        photometric = int(page.photometric)
+        if photometric not in _KNOWN_COLORS or page.imagedepth != 1:
+            raise DecodeError(f"a TIFF file of colors {page.photometric!r}, which is not supported")
+        try:
+            values = page.asarray()
+        except ImportError:  # its compression needs imagecodecs
+            _library("imagecodecs")
+            raise
+        image = _tiff_image(page, photometric, _channels_last(page, values))
+        image.getexif()[Base.Orientation] = getattr(page.tags.get(Base.Orientation), "value", 1)
+        return image
+
+
+def _channels_last(page: Any, values: np.ndarray) -> np.ndarray:
+    is_planar = page.samplesperpixel > 1 and int(page.planarconfig) == 2
+    values = values.reshape(
+        (page.samplesperpixel, page.imagelength, page.imagewidth)
+        if is_planar
+        else (page.imagelength, page.imagewidth, page.samplesperpixel)
+    )
+    return np.moveaxis(values, 0, -1) if is_planar else values
+
+
+def _tiff_image(page: Any, photometric: int, values: np.ndarray) -> Image.Image:
+    n_colors = {2: 3, _CMYK: 4}.get(photometric, 1)
+    extras = [int(extra) for extra in page.extrasamples]
+    has_alpha = values.shape[2] > n_colors and n_colors < 4 and extras[:1] not in ([], [0])
+    if photometric == _PALETTE:
+        colors = np.asarray(page.colormap).T  # shape (n, 3), values 0 to 65535, or 0 to 255
+        return _as_image(to_8bit(colors, 65535 if colors.max() > 255 else 255)[values[..., 0]])
+    white = getattr(page.tags.get("MaxSampleValue"), "value", None)
+    said = white if isinstance(white, int) else None
+    if page.bitspersample % 8:
+        said = 2**page.bitspersample - 1
+    pixels = to_8bit(values[..., : n_colors + has_alpha], said)
+    if photometric == _WHITE_IS_ZERO:
+        pixels[..., 0] = 255 - pixels[..., 0]
+    mode = "CMYK" if n_colors == 4 else _MODES[n_colors + has_alpha]
+    if has_alpha and extras[0] == _PREMULTIPLIED:
+        mode = mode.replace("A", "a")
+    return _as_image(pixels, mode)
+
+
+def read_png(data: bytes) -> Image.Image:
+    """Read the 16 bits of a PNG file's colors with imagecodecs."""
+    return _as_image(to_8bit(_library("imagecodecs").png_decode(data)))
+
+
+def read_jpeg2000(data: bytes) -> Image.Image:
+    """Read a JPEG 2000 file with imagecodecs."""
+    values = np.atleast_3d(_library("imagecodecs").jpeg2k_decode(data))
+    _, bits = jpeg2000_depths(data)[0]
+    return _as_image(to_8bit(values[..., :4], 2**bits - 1))
+
+
+def jpeg2000_depths(data: bytes) -> list[tuple[bool, int]]:
+    """Return, for each channel of a JPEG 2000 file, whether it is signed, and its bits."""
+    # The codestream begins with the markers SOC and SIZ; SIZ has three bytes a channel from
+    # byte 42 on, the first of which is the depth less one, its highest bit the sign.
+    start = data.find(b"\xff\x4f\xff\x51")
+    n_channels = int.from_bytes(data[start + 40 : start + 42], "big")
+    depths = data[start + 42 : start + 42 + 3 * n_channels : 3]
+    return [(depth >= 128, depth % 128 + 1) for depth in depths]
+
+
+def read_raw_photo(data: bytes) -> Image.Image:
+    """Open the preview that a camera stored in a raw photo, or develop the photo if it has none."""
+    rawpy = _library("rawpy")
+    with rawpy.imread(io.BytesIO(data)) as raw:
+        try:
+            preview = raw.extract_thumb()
+        except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+            return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+        if preview.format == rawpy.ThumbFormat.BITMAP:
+            image = Image.fromarray(preview.data)
+        else:
+            image = Image.open(io.BytesIO(preview.data), formats=("JPEG",))
+        image.getexif().setdefault(Base.Orientation, _UPRIGHT.get(raw.sizes.flip, 1))
+        return image
