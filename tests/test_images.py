@@ -363,10 +363,9 @@ def test_damaged_exif_neither_hides_the_picture_nor_warns(look, exif):
         (b"%PDF-1.4", "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not an image"),
         (encoded(solid("RGB"), "EPS"), "not an image"),
-        (encoded(solid("RGB"), "PNG")[:60], "damaged"),
-        (encoded(solid("RGB"), "JPEG")[:-40], "runcated"),
+        (encoded(solid("RGB"), "PNG")[:60], "Pillow cannot decode it: "),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "not an image"),
-        (png(2, 1, (b"IDAT", zlib.compress(bytes(3))), color_type=3), "damaged"),  # no palette
+        (png(2, 1, (b"IDAT", zlib.compress(bytes(3))), color_type=3), "damaged or cut short"),  # no palette
         (Image.new("RGB", (0, 5)), "no pixels: its size is 0 x 5"),
     ],
 )

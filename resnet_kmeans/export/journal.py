@@ -115,7 +115,7 @@ class Journal:
         """Return the row of ``clusters.csv`` of a file."""
         name = folder_of(row.path) if row.path else ""
         source = self.files[number].source
-        reason = row.reason or (CONFIRMED if row.is_confirmed else "")
+        reason = CONFIRMED if row.is_confirmed else row.reason
         return ExportedImage(row.cluster, name, row.path, source, row.distance, reason)
 
     def changes_of(self, step: Step) -> list[Change]:

@@ -214,7 +214,7 @@ def _why_broken(source: Any, error: Exception) -> str:
     if is_unread or "closed image" in str(error):
         return "a PIL image that was closed before it was read: call its method load() before"
     # Pillow's errors do not tell damage from what it does not support.
-    return f"Pillow cannot decode it: {str(error).strip() or type(error).__name__}"
+    return f"Pillow cannot decode it: {str(error).strip() or 'damaged or cut short'}"
 
 
 def _why_unidentified(data: Any) -> str:

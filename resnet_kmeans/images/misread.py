@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -163,12 +164,15 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def _read_unknown_tiff(data: bytes) -> Image.Image:
+    # In this order, because LibRaw takes many a TIFF file for a raw photo.
     try:
-        return read_raw_photo(data)
+        return read_tiff(data)
     except MissingReaderError:
         raise
-    except Exception:  # those of LibRaw, for a file that is no raw photo
-        return read_tiff(data)
+    except Exception as error:
+        with suppress(Exception):
+            return read_raw_photo(data)
+        raise error
 
 
 def _read(read: Callable[[bytes], Image.Image], data: bytes, what: str) -> Image.Image:

@@ -84,7 +84,8 @@ def read_tiff(data: bytes) -> Image.Image:
         _check_size(page.imagewidth, page.imagelength)
         photometric = int(page.photometric)
         if photometric not in _KNOWN_COLORS or page.imagedepth != 1:
-            raise DecodeError(f"a TIFF file of colors {page.photometric!r}, which is not supported")
+            name = getattr(page.photometric, "name", photometric)
+            raise DecodeError(f"a TIFF file of colors {name}, which is not supported")
         try:
             values = page.asarray()
         except ImportError:  # its compression needs imagecodecs

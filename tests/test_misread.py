@@ -1,0 +1,271 @@
+"""Files that Pillow reads wrongly or not at all: read right, or refused by what they are.
+
+Each is a picture with a left and a right half of one color each.
+"""
+
+import io
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_kmeans.images import decode, reason_unreadable
+
+LEFT, RIGHT = (230, 120, 40), (20, 60, 200)
+GRAY = [(230,) * 3, (20,) * 3]
+COLORS = [LEFT, RIGHT]
+SIDE = 32
+GRAYSCALE, RGB, PALETTE, CMYK = 1, 2, 3, 5  # of a TIFF file's PhotometricInterpretation
+WITH_EXTRA = pytest.param(True, id="with the formats extra")
+WITHOUT_EXTRA = pytest.param(False, id="without it")
+
+
+def halves(left: float, right: float) -> np.ndarray:
+    values = np.full((SIDE, SIDE), left)
+    values[:, SIDE // 2 :] = right
+    return values
+
+
+def planes(colors, scale: float = 1) -> list[np.ndarray]:
+    return [halves(left, right) * scale for left, right in zip(*colors)]
+
+
+def tiff(
+    values: list[np.ndarray],
+    dtype: str,
+    *,
+    photometric: int = GRAYSCALE,
+    planar: bool = False,
+    compressed: bool = False,
+    extra: tuple[int, ...] = (),
+    tags: dict[int, list[int]] | None = None,
+) -> bytes:
+    """Write channels to a TIFF file of one strip, or one a channel, tag by tag.
+
+    The first letter of `dtype` is the byte order, as in NumPy.
+    """
+    order, kind, n_bytes = dtype[0], dtype[1], int(dtype[2])
+    parts = values if planar else [np.stack(values, -1)]
+    strips = [part.astype(dtype).tobytes() for part in parts]
+    strips = [zlib.compress(strip) for strip in strips] if compressed else strips
+    n, sizes = len(values), [len(strip) for strip in strips]
+    starts = [8 + sum(sizes[:i]) for i in range(len(strips))]
+    found = {
+        **{256: [SIDE], 257: [SIDE], 258: [8 * n_bytes] * n, 259: [8 if compressed else 1]},
+        **{262: [photometric], 273: starts, 277: [n], 278: [SIDE], 279: sizes},
+        **{284: [2 if planar else 1], 339: [{"u": 1, "i": 2, "f": 3}[kind]] * n},
+        **({338: extra} if extra else {}),
+        **(tags or {}),
+    }
+    return _tiff_file(order, b"".join(strips), found)
+
+
+def _tiff_file(order: str, data: bytes, tags: dict[int, list[int]]) -> bytes:
+    start = 8 + len(data)
+    entries, rest = b"", b""
+    for tag, values in sorted(tags.items()):
+        kind, code = ("I", 4) if tag in (273, 279) else ("H", 3)
+        raw = struct.pack(f"{order}{len(values)}{kind}", *values)
+        if len(raw) > 4:
+            raw, value = b"", raw
+            raw = struct.pack(f"{order}I", start + 6 + 12 * len(tags) + len(rest))
+            rest += value
+        entries += struct.pack(f"{order}HHI", tag, code, len(values)) + raw.ljust(4, b"\0")
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, start)
+    return head + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + rest
+
+
+def palette(scale: int) -> dict[int, list[int]]:
+    return {320: [v * scale for pair in zip(LEFT, RIGHT) for v in (*pair, *[0] * 254)]}
+
+
+def psd(channels, mode: int, *, bits: int = 8, packed: bool = True, layers: int = 0, resources=b""):
+    """Write a Photoshop file as Photoshop does, with PackBits or raw; `layers` is their number."""
+    dtype = {1: "u1", 8: "u1", 16: ">u2"}[bits]
+    rows = [row.astype(dtype).tobytes() for channel in channels for row in channel]
+    rows = [bytes([len(row) - 1]) + row for row in rows] if packed else rows
+    table = b"".join(struct.pack(">H", len(row)) for row in rows) if packed else b""
+    width = channels[0].shape[1] * (8 if bits == 1 else 1)
+    section = struct.pack(">Ih", 2, layers) if layers else b""
+    return b"".join(
+        [
+            struct.pack(">4sH6xHIIHH", b"8BPS", 1, len(channels), SIDE, width, bits, mode),
+            bytes(4),
+            *(struct.pack(">I", len(part)) + part for part in (resources, section)),
+            struct.pack(">H", packed) + table + b"".join(rows),
+        ]
+    )
+
+
+def resource(number: int, content: bytes) -> bytes:
+    return (
+        b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content + bytes(len(content) % 2)
+    )
+
+
+def jpeg2000(values: np.ndarray, bits: int, box: bytes = b"") -> bytes:
+    imagecodecs = pytest.importorskip("imagecodecs", reason="the formats extra is not installed")
+    data = imagecodecs.jpeg2k_encode(values, level=0, bitspersample=bits, codecformat="jp2")
+    start = data.index(b"jp2h") - 4
+    size = int.from_bytes(data[start : start + 4], "big")
+    header = (size + len(box)).to_bytes(4, "big") + data[start + 4 : start + size] + box
+    return data[:start] + header + data[start + size :]
+
+
+def deep(bits: int, colors=COLORS) -> np.ndarray:
+    """Values of so many bits in 16, of shape (SIDE, SIDE, 3)."""
+    return np.stack(planes(colors, (2**bits - 1) / 255), -1).round().astype(np.uint16)
+
+
+def encoded(image: Image.Image, format: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    imagecodecs = pytest.importorskip("imagecodecs", reason="the formats extra is not installed")
+    return imagecodecs.png_encode(values)
+
+
+FULL, HALF = halves(255, 255), halves(90, 160)
+INK = [halves(255, 0), FULL, FULL, FULL]  # as Photoshop stores CMYK: 255 is no ink
+PAPER_AND_CYAN = [WHITE := (255,) * 3, (0, 255, 255)]
+BLUE_GREEN_RED = b"".join(struct.pack(">HHH", i, 0, 3 - i) for i in range(3))
+CDEF = struct.pack(">I4sH", 28, b"cdef", 3) + BLUE_GREEN_RED
+
+# What Pillow reads right, and what the package reads by itself.
+PLAIN = {
+    "tiff-rgb-16": (lambda: tiff(planes(COLORS, 257), "<u2", photometric=RGB), COLORS),
+    "tiff-rgb-planar-8": (
+        lambda: tiff(planes(COLORS), "<u1", photometric=RGB, planar=True),
+        COLORS,
+    ),
+    "tiff-gray-16-big-deflate": (lambda: tiff(planes(GRAY, 257)[:1], ">u2", compressed=True), GRAY),
+    "tiff-palette": (
+        lambda: tiff([halves(0, 1)], "<u1", photometric=PALETTE, tags=palette(257)),
+        COLORS,
+    ),
+    "psd-rgb": (lambda: psd(planes(COLORS), 3), COLORS),
+    "psd-rgb-raw": (lambda: psd(planes(COLORS), 3, packed=False), COLORS),
+    "psd-rgb-16": (lambda: psd(planes(COLORS, 257), 3, bits=16), COLORS),
+    "psd-rgb-16-raw": (lambda: psd(planes(COLORS, 257), 3, bits=16, packed=False), COLORS),
+    "psd-cmyk-16": (lambda: psd([257 * c for c in INK], 4, bits=16), PAPER_AND_CYAN),
+    "psd-rgb-selection": (lambda: psd([*planes(COLORS), HALF], 3), COLORS),
+    "psd-rgb-alpha-selection": (lambda: psd([*planes(COLORS), FULL, HALF], 3, layers=-1), COLORS),
+    "psd-rgb-transparent": (
+        lambda: psd([*planes(COLORS), halves(255, 0)], 3, layers=-1),
+        [LEFT, WHITE],
+    ),
+    "psd-gray-transparent": (
+        lambda: psd([planes(GRAY)[0], halves(255, 0)], 1, layers=-1, packed=False),
+        [GRAY[0], WHITE],
+    ),
+    "psd-gray-selection": (lambda: psd([planes(GRAY)[0], HALF], 1), GRAY),
+    "psd-cmyk-spot": (lambda: psd([*INK, HALF], 4), PAPER_AND_CYAN),
+    "psd-bitmap": (  # 1 is black
+        lambda: psd([halves(0, 255)[:, ::8]], 0, bits=1),
+        [WHITE, (0, 0, 0)],
+    ),
+}
+# What takes the formats extra, and how the reason without it begins.
+MISREAD = {
+    "tiff-rgb-planar-16": (
+        lambda: tiff(planes(COLORS, 257), "<u2", photometric=RGB, planar=True),
+        *(COLORS, "planes of more than 8 bits"),
+    ),
+    "tiff-rgb-planar-16-big": (
+        lambda: tiff(planes(COLORS, 257), ">u2", photometric=RGB, planar=True),
+        *(COLORS, "planes of more than 8 bits"),
+    ),
+    "tiff-gray-alpha-planar": (
+        lambda: tiff([planes(GRAY)[0], FULL], "<u1", planar=True, compressed=True, extra=(2,)),
+        *(GRAY, "planes of more than 8 bits, or of gray and transparency"),
+    ),
+    "tiff-white-is-zero-16": (
+        lambda: tiff([65535 - planes(GRAY, 257)[0]], "<u2", photometric=0),
+        *(GRAY, "white as 0"),
+    ),
+    "tiff-palette-of-bytes": (
+        lambda: tiff([halves(0, 1)], "<u1", photometric=PALETTE, tags=palette(1)),
+        *(COLORS, "a palette from 0 to 255"),
+    ),
+    "tiff-signed": (
+        lambda: tiff([halves(0x7300, 0x0A00)], "<i2"),
+        *(GRAY, "values with a sign"),
+    ),
+    "tiff-signed-big-deflate": (
+        lambda: tiff([halves(0x7300, 0x0A00)], ">i2", compressed=True),
+        *(GRAY, "values with a sign"),
+    ),
+    "tiff-uint32": (
+        lambda: tiff([halves(0xE600, 0x1400)], "<u4"),
+        *(GRAY, "integers of 32 bits"),
+    ),
+    "tiff-float-big-deflate": (
+        lambda: tiff(planes(GRAY)[:1], ">f4", compressed=True),
+        *([(255,) * 3, (0,) * 3], "compressed values of more than 16 bits"),
+    ),
+    "tiff-gray-alpha-16": (
+        lambda: tiff([planes(GRAY, 257)[0], 257 * FULL], "<u2", extra=(2,)),
+        *(GRAY, "a TIFF file that Pillow cannot read"),
+    ),
+    "tiff-rgb-12-in-16": (
+        lambda: tiff(list(np.moveaxis(deep(12), -1, 0)), "<u2", photometric=RGB),
+        *(COLORS, "colors of 16 bits that use 14 or fewer"),
+    ),
+    "png-rgb-12-in-16": (
+        lambda: png_of_16_bits(deep(12)),
+        *(COLORS, "colors of 16 bits that use 14 or fewer"),
+    ),
+    "jp2-rgb-16": (lambda: jpeg2000(deep(16), 16), COLORS, "more than 8 bits"),
+    "jp2-rgb-12": (lambda: jpeg2000(deep(12), 12), COLORS, "more than 8 bits"),
+    "jp2-gray-9": (
+        lambda: jpeg2000(deep(9, GRAY)[..., 0], 9),
+        *(GRAY, "more than 8 bits"),
+    ),
+    "jp2-channels-in-another-order": (
+        lambda: jpeg2000(np.stack(planes(COLORS), -1).astype(np.uint8)[..., ::-1].copy(), 8, CDEF),
+        *(COLORS, "another order of channels"),
+    ),
+}
+
+
+def assert_halves(data: bytes, colors) -> None:
+    pixels = decode(data, (SIDE, SIDE)).astype(int)
+    for part, color in ((pixels[:, 2:14], colors[0]), (pixels[:, 18:30], colors[1])):
+        assert np.abs(part - color).max() <= 2
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_takes_no_extra_is_read_right(name, without_formats):
+    make, colors = PLAIN[name]
+    assert_halves(make(), colors)
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_what_pillow_misreads_is_read_right_with_the_extra(name):
+    for package in ("tifffile", "imagecodecs"):
+        pytest.importorskip(package, reason="the formats extra is not installed")
+    make, colors, _ = MISREAD[name]
+    assert_halves(make(), colors)
+
+
+@pytest.fixture
+def without_formats(monkeypatch):
+    for package in ("tifffile", "imagecodecs", "rawpy"):
+        monkeypatch.setitem(sys.modules, package, None)
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_what_pillow_misreads_is_refused_without_the_extra(name, monkeypatch):
+    make, _, reason = MISREAD[name]
+    data = make()
+    for package in ("tifffile", "imagecodecs", "rawpy"):
+        monkeypatch.setitem(sys.modules, package, None)
+    told = reason_unreadable(data)
+    assert told.startswith(reason)
+    assert "pip install 'resnet-kmeans[formats]'" in told
