@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from resnet_kmeans.exceptions import DecodeError
-from resnet_kmeans.images.misread import corrected, open_image
+from resnet_kmeans.images.misread import WHITE, corrected, open_image
 from resnet_kmeans.images.readers import to_8bit
 
 # Only these are accepted. Pillow reads more formats, but some run programs (EPS runs
@@ -32,7 +32,6 @@ LARGE_PIXELS = 2**25  # images above 33 megapixels are decoded one at a time to 
 LEAST_ROWS = 0.5
 MISSING = "resnet_kmeans_missing"  # key in the `info` of a PIL image
 _END_OF_JPEG = b"\xff\xd9"
-_MAX_SAMPLE_VALUE = 281  # a TIFF tag
 # The mean color of ImageNet, which equals zero padding after preprocessing.
 PAD_COLOR = (124, 116, 104)
 
@@ -265,10 +264,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _gray_to_8bit(image: Image.Image) -> Image.Image:
     """Scale wide gray values to the range 0 to 255."""
     values = np.asarray(image)
-    # A TIFF file may store 12 bits per value, so that 4095 is white.
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
-    pixels = to_8bit(values, 2**bits - 1 if bits < 16 else tags.get(_MAX_SAMPLE_VALUE))
+    pixels = to_8bit(values, image.info.get(WHITE))
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         pixels[values == clear] = 255

@@ -3,7 +3,6 @@
 import io
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +14,15 @@ from resnet_kmeans.images.photoshop import read_photoshop
 from resnet_kmeans.images.readers import (
     MissingReaderError,
     jpeg2000_depths,
+    png_white,
     read_jpeg2000,
     read_png,
     read_raw_photo,
     read_tiff,
+    tiff_white,
 )
 
+WHITE = "resnet_kmeans_white"  # key in the `info` of an image: what the file says of white
 _SAMPLE_FORMAT, _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 339, 254, 330, 50706
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Of Fujifilm, Olympus, Panasonic and Canon; those of other cameras begin like TIFF files.
@@ -44,6 +46,7 @@ class _Tags(NamedTuple):
 
     bits: int
     n_samples: int
+    extra: tuple[int, ...]
     is_planar: bool
     photometric: int
     sample_format: int
@@ -56,6 +59,7 @@ def _tags(image: Image.Image) -> _Tags:
     return _Tags(
         bits=tags.get(Base.BitsPerSample, (1,))[0],
         n_samples=tags.get(Base.SamplesPerPixel, 1),
+        extra=tuple(tags.get(Base.ExtraSamples, ())),
         is_planar=tags.get(Base.PlanarConfiguration) == 2,
         photometric=tags.get(Base.PhotometricInterpretation, 1),
         sample_format=tags.get(_SAMPLE_FORMAT, (1,))[0],
@@ -79,9 +83,9 @@ def _has_byte_palette(image: Image.Image, data: bytes) -> bool:
     return image.mode == "P" and colors is not None and max(colors) < 256
 
 
-def _is_deep(image: Image.Image, data: bytes) -> bool:
+def _has_other_depth(image: Image.Image, data: bytes) -> bool:
     depths = jpeg2000_depths(data)
-    return any(bits > 8 for _, bits in depths) and depths != [(False, 16)]
+    return any(bits != 8 for _, bits in depths) and depths != [(False, 16)]
 
 
 def _has_other_order(image: Image.Image, data: bytes) -> bool:
@@ -96,18 +100,42 @@ def _has_other_order(image: Image.Image, data: bytes) -> bool:
 
 
 def _are_dark_colors(image: Image.Image, data: bytes) -> bool:
-    """Return whether colors of 16 bits use 14 or fewer, so that the upper 8 bits do not do."""
+    """Return whether colors of 16 bits are so dark that the upper 8 bits do not do."""
     depth = data[24] if image.format == "PNG" else _tags(image).bits
     if depth != 16 or image.mode not in ("RGB", "RGBA"):
         return False
-    return bool(np.asarray(image)[..., :3].max() < 64)
+    return bool(np.asarray(image)[..., :3].max() < 128)
+
+
+def _has_unscaled_clear(image: Image.Image, data: bytes) -> bool:
+    """Return whether Pillow scaled the 2 or 4 bits of a PNG file, but not the one that is clear."""
+    return image.mode == "L" and data[24] in (2, 4) and "transparency" in image.info
+
+
+def _read_scaling_clear(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=("PNG",))
+    image.info["transparency"] *= 255 // (2 ** data[24] - 1)
+    return image
+
+
+def _has_no_transparency(image: Image.Image, data: bytes) -> bool:
+    """Return whether a TGA file says that none of its fourth bytes mean transparency."""
+    return image.mode == "RGBA" and data[17] & 15 == 0
+
+
+def _read_opaque(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=("TGA",)).convert("RGB")
+
+
+def _is_plain(tags: _Tags) -> bool:
+    return tags[:2] in ((8, 3), (8, 4)) and tags.extra in ((), (2,)) and tags.photometric < 8
 
 
 _MISREAD = (
     _Misread("TIFF", "a raw photo", _is_raw_photo, read_raw_photo),
     _tiff(
-        "planes of more than 8 bits, or of gray and transparency",
-        lambda t: t.is_planar and t.n_samples > 1 and (t.bits > 8 or t.n_samples == 2),
+        "planes other than of 8 bits and of red, green, blue",
+        lambda t: t.is_planar and t.n_samples > 1 and not _is_plain(t),
     ),
     _tiff("white as 0 and more than 8 bits", lambda t: t.photometric == 0 and t.bits > 8),
     _tiff("values with a sign", lambda t: t.sample_format == 2),
@@ -117,9 +145,11 @@ _MISREAD = (
         lambda t: t.is_compressed and t.is_big_endian and t.bits > 16,
     ),
     _Misread("TIFF", "a palette from 0 to 255", _has_byte_palette, read_tiff),
-    _Misread("TIFF", "colors of 16 bits that use 14 or fewer", _are_dark_colors, read_tiff),
-    _Misread("PNG", "colors of 16 bits that use 14 or fewer", _are_dark_colors, read_png),
-    _Misread("JPEG2000", "more than 8 bits", _is_deep, read_jpeg2000),
+    _Misread("TIFF", "colors of 16 bits that use 15 or fewer", _are_dark_colors, read_tiff),
+    _Misread("PNG", "colors of 16 bits that use 15 or fewer", _are_dark_colors, read_png),
+    _Misread("PNG", "", _has_unscaled_clear, _read_scaling_clear),
+    _Misread("TGA", "", _has_no_transparency, _read_opaque),
+    _Misread("JPEG2000", "more or fewer than 8 bits", _has_other_depth, read_jpeg2000),
     _Misread("JPEG2000", "another order of channels", _has_other_order, read_jpeg2000),
 )
 
@@ -142,7 +172,7 @@ def open_image(data: bytes, formats: tuple[str, ...]) -> Image.Image:
         if data.startswith(_RAW_BEGINNINGS):
             return _read(read_raw_photo, data, "a raw photo")
         if data.startswith(_TIFF_BEGINNINGS):
-            return _read(_read_unknown_tiff, data, "a TIFF file that Pillow cannot read")
+            return _read(read_tiff, data, "a TIFF file that Pillow cannot read")
         if data[4:8] == b"ftyp" and b"Exif" in data:
             # Pillow refuses an AVIF file with damaged EXIF data; without them, it reads the file.
             return Image.open(io.BytesIO(data.replace(b"Exif", b"none")), formats=formats)
@@ -160,19 +190,11 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
     for kind in _MISREAD:
         if kind.format == image.format and kind.are_these(image, data):
             return _read(kind.read, data, f"{kind.what}, which Pillow misreads")
+    if image.format == "PNG":
+        image.info[WHITE] = png_white(data)
+    if image.format == "TIFF":
+        image.info[WHITE] = tiff_white(_tags(image).bits, image.tag_v2)  # type: ignore[attr-defined]
     return image
-
-
-def _read_unknown_tiff(data: bytes) -> Image.Image:
-    # In this order, because LibRaw takes many a TIFF file for a raw photo.
-    try:
-        return read_tiff(data)
-    except MissingReaderError:
-        raise
-    except Exception as error:
-        with suppress(Exception):
-            return read_raw_photo(data)
-        raise error
 
 
 def _read(read: Callable[[bytes], Image.Image], data: bytes, what: str) -> Image.Image:

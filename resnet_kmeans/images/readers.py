@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5  # of a TIFF file's PhotometricInterpretation
 _KNOWN_COLORS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, _CMYK)
 _PREMULTIPLIED = 1  # of its ExtraSamples
+_LARGEST_VALUES = (Base.MaxSampleValue, Base.SMaxSampleValue)  # tags
 _UPRIGHT = {0: 1, 3: 3, 5: 8, 6: 6}  # EXIF's orientation for each of LibRaw's
 
 
@@ -33,7 +35,7 @@ def to_8bit(values: np.ndarray, white: int | None = None) -> np.ndarray:
     Parameters
     ----------
     values : ndarray of any shape
-        Gray or color values, of integers or floats. NaN and infinity become 0.
+        Gray or color values, of integers, bools or floats. NaN and infinity become 0.
     white : int, default=None
         What the file says of the value of white.
 
@@ -41,13 +43,15 @@ def to_8bit(values: np.ndarray, white: int | None = None) -> np.ndarray:
     -------
     ndarray of the same shape, dtype uint8
     """
+    if values.dtype == bool:
+        return values * np.uint8(255)
     scaled = values.astype(np.float32)
     if values.dtype.kind == "f":
         scaled[~np.isfinite(scaled)] = 0
     low, high = float(scaled.min()), float(scaled.max())
     if values.dtype.kind != "f" and low >= 0 and high < 2**16:
-        n_bits = max(8, int(high).bit_length())
-        low, high = 0.0, float(white if white and white >= high else 2**n_bits - 1)
+        brightest = min(2 ** max(8, int(high).bit_length()) - 1, np.iinfo(values.dtype).max)
+        low, high = 0.0, float(white if white and white >= high else brightest)
     scaled -= low
     scaled *= 255 / max(high - low, 1e-9)
     return np.round(np.clip(scaled, 0, 255)).astype(np.uint8)
@@ -81,11 +85,14 @@ def read_tiff(data: bytes) -> Image.Image:
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
+        if page.is_dng or (page.is_reduced and page.subifds):
+            return read_raw_photo(data)
         _check_size(page.imagewidth, page.imagelength)
         photometric = int(page.photometric)
-        if photometric not in _KNOWN_COLORS or page.imagedepth != 1:
-            name = getattr(page.photometric, "name", photometric)
-            raise DecodeError(f"a TIFF file of colors {name}, which is not supported")
+        # tifffile misreads 24 bits with the highest byte first.
+        if photometric not in _KNOWN_COLORS or page.imagedepth != 1 or page.bitspersample == 24:
+            name = f"{getattr(page.photometric, 'name', photometric)}, {page.bitspersample} bits"
+            raise DecodeError(f"a TIFF file of a kind that is not supported ({name})")
         try:
             values = page.asarray()
         except ImportError:  # its compression needs imagecodecs
@@ -112,12 +119,10 @@ def _tiff_image(page: Any, photometric: int, values: np.ndarray) -> Image.Image:
     has_alpha = values.shape[2] > n_colors and n_colors < 4 and extras[:1] not in ([], [0])
     if photometric == _PALETTE:
         colors = np.asarray(page.colormap).T  # shape (n, 3), values 0 to 65535, or 0 to 255
-        return _as_image(to_8bit(colors, 65535 if colors.max() > 255 else 255)[values[..., 0]])
-    white = getattr(page.tags.get("MaxSampleValue"), "value", None)
-    said = white if isinstance(white, int) else None
-    if page.bitspersample % 8:
-        said = 2**page.bitspersample - 1
-    pixels = to_8bit(values[..., : n_colors + has_alpha], said)
+        table = to_8bit(colors, 65535 if colors.max() > 255 else 255)
+        return _as_image(table[values[..., 0].astype(np.intp)])
+    tags = {tag.code: tag.value for tag in page.tags}
+    pixels = to_8bit(values[..., : n_colors + has_alpha], tiff_white(page.bitspersample, tags))
     if photometric == _WHITE_IS_ZERO:
         pixels[..., 0] = 255 - pixels[..., 0]
     mode = "CMYK" if n_colors == 4 else _MODES[n_colors + has_alpha]
@@ -126,9 +131,23 @@ def _tiff_image(page: Any, photometric: int, values: np.ndarray) -> Image.Image:
     return _as_image(pixels, mode)
 
 
+def tiff_white(bits: int, tags: Mapping[int, Any]) -> int | None:
+    """Return the value of white that the tags of a TIFF file say."""
+    if bits < 16 and bits != 8:
+        return int(2**bits - 1)
+    said = next((tags[tag] for tag in _LARGEST_VALUES if tag in tags), None)
+    return int(np.max(said)) if said is not None and np.max(said) < 2**16 else None
+
+
+def png_white(data: bytes) -> int | None:
+    """Return the value of white that the chunk sBIT of a PNG file says."""
+    start = data.find(b"sBIT", 0, data.find(b"IDAT"))
+    return None if start < 0 else int(2 ** data[start + 4] - 1)
+
+
 def read_png(data: bytes) -> Image.Image:
     """Read the 16 bits of a PNG file's colors with imagecodecs."""
-    return _as_image(to_8bit(_library("imagecodecs").png_decode(data)))
+    return _as_image(to_8bit(_library("imagecodecs").png_decode(data), png_white(data)))
 
 
 def read_jpeg2000(data: bytes) -> Image.Image:
