@@ -175,15 +175,15 @@ PLAIN = {
 MISREAD = {
     "tiff-rgb-planar-16": (
         lambda: tiff(planes(COLORS, 257), "<u2", photometric=RGB, planar=True),
-        *(COLORS, "planes of more than 8 bits"),
+        *(COLORS, "planes other than of 8 bits"),
     ),
     "tiff-rgb-planar-16-big": (
         lambda: tiff(planes(COLORS, 257), ">u2", photometric=RGB, planar=True),
-        *(COLORS, "planes of more than 8 bits"),
+        *(COLORS, "planes other than of 8 bits"),
     ),
     "tiff-gray-alpha-planar": (
         lambda: tiff([planes(GRAY)[0], FULL], "<u1", planar=True, compressed=True, extra=(2,)),
-        *(GRAY, "planes of more than 8 bits, or of gray and transparency"),
+        *(GRAY, "planes other than of 8 bits"),
     ),
     "tiff-white-is-zero-16": (
         lambda: tiff([65535 - planes(GRAY, 257)[0]], "<u2", photometric=0),
@@ -215,17 +215,17 @@ MISREAD = {
     ),
     "tiff-rgb-12-in-16": (
         lambda: tiff(list(np.moveaxis(deep(12), -1, 0)), "<u2", photometric=RGB),
-        *(COLORS, "colors of 16 bits that use 14 or fewer"),
+        *(COLORS, "colors of 16 bits that use 15 or fewer"),
     ),
     "png-rgb-12-in-16": (
         lambda: png_of_16_bits(deep(12)),
-        *(COLORS, "colors of 16 bits that use 14 or fewer"),
+        *(COLORS, "colors of 16 bits that use 15 or fewer"),
     ),
-    "jp2-rgb-16": (lambda: jpeg2000(deep(16), 16), COLORS, "more than 8 bits"),
-    "jp2-rgb-12": (lambda: jpeg2000(deep(12), 12), COLORS, "more than 8 bits"),
+    "jp2-rgb-16": (lambda: jpeg2000(deep(16), 16), COLORS, "more or fewer than 8 bits"),
+    "jp2-rgb-12": (lambda: jpeg2000(deep(12), 12), COLORS, "more or fewer than 8 bits"),
     "jp2-gray-9": (
         lambda: jpeg2000(deep(9, GRAY)[..., 0], 9),
-        *(GRAY, "more than 8 bits"),
+        *(GRAY, "more or fewer than 8 bits"),
     ),
     "jp2-channels-in-another-order": (
         lambda: jpeg2000(np.stack(planes(COLORS), -1).astype(np.uint8)[..., ::-1].copy(), 8, CDEF),

@@ -62,9 +62,18 @@ def _finish(image: Image.Image, width: int, bits: int, exif: bytes | None) -> Im
         every_second = (2, 0, -0.5, 0, 1, 0)
         size = width, image.height
         image = image.transform(size, Image.Transform.AFFINE, every_second)
+    if image.mode == "RGBA" and _is_blended(image):
+        image = image.convert("RGB")
     if exif:
         image.info["exif"] = exif
     return image
+
+
+def _is_blended(image: Image.Image) -> bool:
+    """Return whether colors are blended with white already, as Photoshop does, others do not."""
+    values = np.asarray(image)
+    # Then no color is darker than its share of white; one level is for rounding.
+    return bool((values[..., :3].min(axis=2) >= 254 - values[..., 3].astype(np.int16)).all())
 
 
 def _sized(section: bytes) -> bytes:
