@@ -365,7 +365,10 @@ def test_damaged_exif_neither_hides_the_picture_nor_warns(look, exif):
         (encoded(solid("RGB"), "EPS"), "not an image"),
         (encoded(solid("RGB"), "PNG")[:60], "Pillow cannot decode it: "),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "not an image"),
-        (png(2, 1, (b"IDAT", zlib.compress(bytes(3))), color_type=3), "damaged or cut short"),  # no palette
+        (
+            png(2, 1, (b"IDAT", zlib.compress(bytes(3))), color_type=3),
+            "damaged or cut short",
+        ),  # no palette
         (Image.new("RGB", (0, 5)), "no pixels: its size is 0 x 5"),
     ],
 )

@@ -131,6 +131,31 @@ def png_of_16_bits(values: np.ndarray) -> bytes:
     return imagecodecs.png_encode(values)
 
 
+def raw_photo(preview: Image.Image | None, values: np.ndarray) -> bytes:
+    """Write a DNG file on its side, of sensor values with red at even and blue at odd pixels."""
+    tifffile = pytest.importorskip("tifffile", reason="the formats extra is not installed")
+    file, is_once = io.BytesIO(), True
+    camera = [
+        (50706, "B", 4, bytes([1, 4, 0, 0]), is_once),  # DNGVersion
+        (50708, "s", 0, "Camera", is_once),
+        (50721, "2i", 9, (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1), is_once),
+        (274, "H", 1, 6, is_once),  # to be turned right
+    ]
+    sensor = [(33421, "H", 2, (2, 2), is_once), (33422, "B", 4, bytes([0, 1, 1, 2]), is_once)]
+    thumbnail = np.full((16, 16, 3), 99, np.uint8)
+    options = {"metadata": None, "subfiletype": 1}
+    with tifffile.TiffWriter(file) as writer:
+        n_more = 1 if preview is None else 2
+        writer.write(thumbnail, photometric="rgb", subifds=n_more, extratags=camera, **options)
+        writer.write(values, photometric="cfa", metadata=None, extratags=sensor)
+        if preview is not None:
+            shape = (preview.height, preview.width, 3)
+            coded = iter([encoded(preview, "JPEG", quality=95)])
+            kind = {"photometric": "ycbcr", "compression": "jpeg", "rowsperstrip": shape[0]}
+            writer.write(coded, shape=shape, dtype=np.uint8, **kind, **options)
+    return file.getvalue()
+
+
 FULL, HALF = halves(255, 255), halves(90, 160)
 INK = [halves(255, 0), FULL, FULL, FULL]  # as Photoshop stores CMYK: 255 is no ink
 PAPER_AND_CYAN = [WHITE := (255,) * 3, (0, 255, 255)]
@@ -269,3 +294,37 @@ def test_what_pillow_misreads_is_refused_without_the_extra(name, monkeypatch):
     told = reason_unreadable(data)
     assert told.startswith(reason)
     assert "pip install 'resnet-kmeans[formats]'" in told
+
+
+def red_and_blue() -> np.ndarray:
+    """Sensor values of a picture of 64 x 64 pixels, its left half red, its right half blue."""
+    values = np.zeros((64, 64), np.uint16)
+    values[::2, :32:2] = values[1::2, 33::2] = 60000
+    return values
+
+
+def test_a_raw_photo_is_seen_by_its_preview_upright():
+    preview = Image.new("RGB", (320, 240), RIGHT)
+    preview.paste(LEFT, (0, 0, 160, 240))
+    pixels = decode(raw_photo(preview, red_and_blue()), (SIDE, SIDE)).astype(int)
+    assert np.abs(pixels[2:14] - LEFT).max() <= 6
+    assert np.abs(pixels[18:30] - RIGHT).max() <= 6
+
+
+def test_a_raw_photo_without_a_large_preview_is_developed():
+    pixels = decode(raw_photo(None, red_and_blue()), (SIDE, SIDE)).astype(int)
+    assert (pixels[2:14, :, 0] > 150).all()
+    assert (pixels[18:30, :, 2] > 150).all()
+    assert (pixels[2:14, :, 2] + pixels[18:30, :, 0] < 100).all()
+
+
+def test_a_raw_photo_without_values_is_refused():
+    told = reason_unreadable(raw_photo(None, np.zeros((64, 64), np.uint16)))
+    assert told == "a raw photo without a picture"
+
+
+def test_a_raw_photo_is_refused_without_the_extra(monkeypatch):
+    data = raw_photo(None, red_and_blue())
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    assert reason_unreadable(data).startswith("a raw photo")
+    assert "pip install 'resnet-kmeans[formats]'" in reason_unreadable(data)

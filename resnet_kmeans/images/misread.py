@@ -119,8 +119,10 @@ def _read_scaling_clear(data: bytes) -> Image.Image:
 
 
 def _has_no_transparency(image: Image.Image, data: bytes) -> bool:
-    """Return whether a TGA file says that none of its fourth bytes mean transparency."""
-    return image.mode == "RGBA" and data[17] & 15 == 0
+    """Return whether the fourth bytes of a TGA file, which are all 0, do not mean transparency."""
+    # The lower half of byte 17 is the number of bits of transparency.
+    is_said = image.mode == "RGBA" and data[17] & 15 == 0
+    return is_said and image.getchannel("A").getextrema() == (0, 0)
 
 
 def _read_opaque(data: bytes) -> Image.Image:
