@@ -134,25 +134,25 @@ def _is_plain(tags: _Tags) -> bool:
 
 
 _MISREAD = (
-    _Misread("TIFF", "a raw photo", _is_raw_photo, read_raw_photo),
+    _Misread("TIFF", "the values of a sensor (a raw photo)", _is_raw_photo, read_raw_photo),
     _tiff(
-        "planes other than of 8 bits and of red, green, blue",
+        "planes that are not RGB of 8 bits",
         lambda t: t.is_planar and t.n_samples > 1 and not _is_plain(t),
     ),
     _tiff("white as 0 and more than 8 bits", lambda t: t.photometric == 0 and t.bits > 8),
-    _tiff("values with a sign", lambda t: t.sample_format == 2),
-    _tiff("integers of 32 bits", lambda t: t.sample_format == 1 and t.bits == 32),
+    _tiff("signed values", lambda t: t.sample_format == 2),
+    _tiff("32-bit integers", lambda t: t.sample_format == 1 and t.bits == 32),
     _tiff(
-        "compressed values of more than 16 bits, the highest byte first",
+        "compressed big-endian values of more than 16 bits",
         lambda t: t.is_compressed and t.is_big_endian and t.bits > 16,
     ),
-    _Misread("TIFF", "a palette from 0 to 255", _has_byte_palette, read_tiff),
-    _Misread("TIFF", "colors of 16 bits that use 15 or fewer", _are_dark_colors, read_tiff),
-    _Misread("PNG", "colors of 16 bits that use 15 or fewer", _are_dark_colors, read_png),
+    _Misread("TIFF", "a palette of values up to 255", _has_byte_palette, read_tiff),
+    _Misread("TIFF", "16-bit colors of 15 bits or fewer", _are_dark_colors, read_tiff),
+    _Misread("PNG", "16-bit colors of 15 bits or fewer", _are_dark_colors, read_png),
     _Misread("PNG", "", _has_unscaled_clear, _read_scaling_clear),
     _Misread("TGA", "", _has_no_transparency, _read_opaque),
-    _Misread("JPEG2000", "more or fewer than 8 bits", _has_other_depth, read_jpeg2000),
-    _Misread("JPEG2000", "another order of channels", _has_other_order, read_jpeg2000),
+    _Misread("JPEG2000", "other than 8 bits per channel", _has_other_depth, read_jpeg2000),
+    _Misread("JPEG2000", "channels in another order", _has_other_order, read_jpeg2000),
 )
 
 
@@ -174,7 +174,7 @@ def open_image(data: bytes, formats: tuple[str, ...]) -> Image.Image:
         if data.startswith(_RAW_BEGINNINGS):
             return _read(read_raw_photo, data, "a raw photo")
         if data.startswith(_TIFF_BEGINNINGS):
-            return _read(read_tiff, data, "a TIFF file that Pillow cannot read")
+            return _read(read_tiff, data, "TIFF of a kind that Pillow cannot read")
         if data[4:8] == b"ftyp" and b"Exif" in data:
             # Pillow refuses an AVIF file with damaged EXIF data; without them, it reads the file.
             return Image.open(io.BytesIO(data.replace(b"Exif", b"none")), formats=formats)
@@ -191,7 +191,7 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
     """
     for kind in _MISREAD:
         if kind.format == image.format and kind.are_these(image, data):
-            return _read(kind.read, data, f"{kind.what}, which Pillow misreads")
+            return _read(kind.read, data, f"{kind.format} with {kind.what}")
     if image.format == "PNG":
         image.info[WHITE] = png_white(data)
     if image.format == "TIFF":
@@ -204,7 +204,7 @@ def _read(read: Callable[[bytes], Image.Image], data: bytes, what: str) -> Image
         return read(data)
     except MissingReaderError:
         way = "pip install 'resnet-kmeans[formats]'"
-        raise DecodeError(f"{what}; the formats extra reads it: {way}") from None
+        raise DecodeError(f"{what}, which takes the formats extra: {way}") from None
     except (DecodeError, Image.DecompressionBombError):
         raise
     # tifffile, imagecodecs and LibRaw raise errors of their own, without a base class.

@@ -187,10 +187,13 @@ def read_raw_photo(data: bytes) -> Image.Image:
     """
     rawpy = _library("rawpy")
     with rawpy.imread(io.BytesIO(data)) as raw:
+        _check_size(raw.sizes.raw_width, raw.sizes.raw_height)
         with suppress(rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
             preview = raw.extract_thumb().data
-            is_file = isinstance(preview, bytes)
-            image = Image.open(io.BytesIO(preview)) if is_file else Image.fromarray(preview)
+            if isinstance(preview, bytes):
+                image = Image.open(io.BytesIO(preview), formats=("JPEG",))
+            else:
+                image = Image.fromarray(preview)
             image.getexif().setdefault(Base.Orientation, _UPRIGHT.get(raw.sizes.flip, 1))
             if max(image.size) >= PREVIEW_SIDE:
                 return image
