@@ -23,7 +23,7 @@ import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile
 
 from resnet_kmeans import ResNetFeaturizer, export_clusters, find_images
 from resnet_kmeans.exceptions import (
@@ -32,8 +32,8 @@ from resnet_kmeans.exceptions import (
     UnreadableImagesWarning,
 )
 
-# The grid of the stand-in is too coarse to see how sharp an image is.
-from resnet_kmeans.images import decode
+# The grid of the stand-in is too coarse to see how sharp an image is, or which rows it has.
+from resnet_kmeans.images import decode, decode_noting
 
 PILLOW = int(PIL.__version__.split(".")[0])
 RED = (200, 40, 90)
@@ -374,6 +374,43 @@ def test_damaged_exif_neither_hides_the_picture_nor_warns(look, exif):
 )
 def test_what_is_no_picture_has_a_reason(reasons, data, reason):
     assert reason in reasons(data)["X[0]"]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_photo_that_lacks_only_its_end_marker_has_all_its_pixels(look, mode, progressive):
+    data = encoded(noise(mode), "JPEG", progressive=progressive)
+    assert (look(data[:-2]) == look(data)).all()
+
+
+def noise(mode: str = "RGB") -> Image.Image:
+    return Image.effect_noise((400, 400), 60).convert(mode)
+
+
+def test_of_a_photo_whose_end_is_missing_the_rows_are_used_that_are_there(look):
+    photo = noise()
+    data = encoded(photo, "JPEG", quality=95)
+    pixels, missing = decode_noting(data[: len(data) * 7 // 10], (400, 400))
+    # Of the 25 rows of blocks of 16 by 16 pixels, 17 are whole.
+    assert missing == "its end is missing; 68% of its rows are used"
+    whole = decode(encoded(photo.crop((0, 0, 400, 272)), "JPEG", quality=95), (400, 400))
+    assert np.abs(pixels.astype(int) - whole).mean() < 1
+    assert decode_noting(data, (400, 400))[1] == ""
+
+
+def test_a_photo_that_lacks_most_of_its_rows_is_refused(reasons):
+    data = encoded(noise(), "JPEG", quality=95)
+    told = reasons(data[: len(data) * 3 // 10])["X[0]"]
+    assert told == "its end is missing: only 28% of its rows are there"
+
+
+def test_damaged_exif_does_not_hide_an_avif(look):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    data = encoded(solid("RGB"), "AVIF", exif=exif)
+    damaged = data.replace(exif.tobytes()[6:10], b"XXXX")
+    assert damaged != data
+    assert_color(look(damaged), RED, within=6)
 
 
 def heic_in(folder: Path) -> Path:

@@ -249,16 +249,16 @@ MISREAD = {
     "jp2-rgb-16": (
         lambda: jpeg2000(deep(16), 16),
         COLORS,
-        "JPEG2000 with other than 8 bits per channel",
+        "JPEG2000 with other than 8 bits",
     ),
     "jp2-rgb-12": (
         lambda: jpeg2000(deep(12), 12),
         COLORS,
-        "JPEG2000 with other than 8 bits per channel",
+        "JPEG2000 with other than 8 bits",
     ),
     "jp2-gray-9": (
         lambda: jpeg2000(deep(9, GRAY)[..., 0], 9),
-        *(GRAY, "JPEG2000 with other than 8 bits per channel"),
+        *(GRAY, "JPEG2000 with other than 8 bits"),
     ),
     "jp2-channels-in-another-order": (
         lambda: jpeg2000(np.stack(planes(COLORS), -1).astype(np.uint8)[..., ::-1].copy(), 8, CDEF),

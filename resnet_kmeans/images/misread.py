@@ -170,7 +170,7 @@ def open_image(data: bytes, formats: tuple[str, ...]) -> Image.Image:
         return read_photoshop(data)
     try:
         return Image.open(io.BytesIO(data), formats=formats)
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, ValueError):
         if data.startswith(_RAW_BEGINNINGS):
             return _read(read_raw_photo, data, "a raw photo")
         if data.startswith(_TIFF_BEGINNINGS):

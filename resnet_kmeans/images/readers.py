@@ -190,6 +190,7 @@ def read_raw_photo(data: bytes) -> Image.Image:
         _check_size(raw.sizes.raw_width, raw.sizes.raw_height)
         with suppress(rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
             preview = raw.extract_thumb().data
+            image: Image.Image
             if isinstance(preview, bytes):
                 image = Image.open(io.BytesIO(preview), formats=("JPEG",))
             else:
