@@ -186,6 +186,8 @@ def _featurizer(args: argparse.Namespace) -> resnet_kmeans.ResNetFeaturizer:
         weights=weights_of(args),
         backbone=args.backbone,
         layer=args.layer,
+        pooling=None if args.pooling == "none" else args.pooling,
+        input_shape=tuple(args.input_shape),
         preprocess=args.preprocess,
         precision=args.precision,
         n_jobs=args.jobs,

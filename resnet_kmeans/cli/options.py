@@ -117,6 +117,21 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layer", help="name of the Keras layer whose output is used")
     parser.add_argument(
+        "--pooling",
+        choices=["avg", "max", "token", "none"],
+        default="avg",
+        help="how feature maps or tokens become features: their mean (avg, the default) or "
+        "maximum, the first token, or all of them (none)",
+    )
+    parser.add_argument(
+        "--input-shape",
+        nargs=2,
+        type=at_least(32),
+        default=(224, 224),
+        metavar=("HEIGHT", "WIDTH"),
+        help="pixels that images are resized to, 32 or more (default 224 224)",
+    )
+    parser.add_argument(
         "--preprocess",
         choices=["auto", "caffe", "tf", "torch", "none"],
         default="auto",

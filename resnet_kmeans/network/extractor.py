@@ -2,14 +2,19 @@
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from resnet_kmeans.exceptions import NetworkError
+from resnet_kmeans.network.image_input import n_channels, refused_call, refused_count
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import NetworkSpec
+
+# Pillow's weights of red, green and blue for mode "L" (ITU-R 601), times 65536.
+LUMA = np.array([19595, 38470, 7471], np.int32)
 
 
 def build_extractor(model: Any, spec: NetworkSpec) -> Any:
@@ -18,7 +23,8 @@ def build_extractor(model: Any, spec: NetworkSpec) -> Any:
     Parameters
     ----------
     model : keras.Model
-        Any network that takes images. The result uses its weights and has no others.
+        Any network that takes images, in color or grey, also one without a graph of its layers.
+        The result uses its weights and has no others.
     spec : NetworkSpec
         Only `layer`, `pooling`, `preprocess` and `input_shape` are used.
 
@@ -35,33 +41,76 @@ def build_extractor(model: Any, spec: NetworkSpec) -> Any:
         images of `input_shape`, or has an output that `pooling` does not apply to.
     """
     keras = import_tensorflow().keras
-    network = _cut(model, spec)
-    _check_shape(network, spec)
     pixels = keras.Input((*spec.input_shape, 3), dtype="uint8")
-    # The `call` of a subclassed model may lack the argument `training`.
-    takes_mode = "training" in signature(network.call).parameters
+    images = _prepare(pixels, spec, n_channels(model, spec))
     try:
-        maps = network(_prepare(pixels, spec), **{"training": False} if takes_mode else {})
-    except ValueError as error:
-        raise _refused_shape(spec, str(error).strip().splitlines()[0]) from error
-    _check_single("output", maps)  # a model without a graph shows its outputs only here
-    return keras.Model(pixels, _pool(keras.ops.cast(maps, "float32"), spec))
+        network = _cut(model, spec, images)
+        outputs = network(images, **_mode(network))
+        maps = keras.ops.cast(_single(outputs, network), "float32")
+    except NetworkError:
+        raise
+    except Exception as error:  # a layer may raise anything
+        raise refused_call(model, spec, error) from error
+    return keras.Model(pixels, _pool(maps, spec))
 
 
-def _cut(model: Any, spec: NetworkSpec) -> Any:
+def _cut(model: Any, spec: NetworkSpec, images: Any) -> Any:
     """Return the network up to and including `spec.layer`."""
     keras = import_tensorflow().keras
-    if not getattr(model, "outputs", None):  # a subclassed model has no graph to cut
-        return model
-    _check_single("input", model.input)
-    output = model.output
-    if spec.layer is not None:
-        names = [layer.name for layer in model.layers]
-        if spec.layer not in names:
-            raise unknown_layer(spec, model.name, names)
-        output = model.get_layer(spec.layer).output
-    _check_single("output", output)
-    return keras.Model(model.inputs, keras.tree.flatten(output)[0])
+    if spec.layer is None:
+        return _graph_of(model) or model
+    inputs = keras.Input(batch_shape=images.shape)
+    outputs = _outputs_of_layers(model, inputs)
+    if spec.layer not in outputs:
+        raise unknown_layer(spec, model.name, list(outputs))
+    return keras.Model(inputs, outputs[spec.layer])
+
+
+def _mode(network: Any) -> dict[str, bool]:
+    """Return the argument of a network that keeps it from training."""
+    # The `call` of a subclassed model may lack it.
+    return {"training": False} if "training" in signature(network.call).parameters else {}
+
+
+def _graph_of(model: Any) -> Any:
+    """Return the graph of a network's layers, or None if it has none."""
+    keras = import_tensorflow().keras
+    if not getattr(model, "outputs", None):  # a subclassed model, or an unused Sequential
+        return None
+    # Of a Sequential, `output` is that of its first call by another model.
+    outputs = model.outputs if isinstance(model, keras.Sequential) else model.output
+    return keras.Model(model.inputs, outputs)
+
+
+def _outputs_of_layers(model: Any, inputs: Any) -> dict[str, Any]:
+    """Return the output of each layer of a network by name, those of inner networks too."""
+    keras, found = import_tensorflow().keras, {}
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        if isinstance(layer, keras.Model):
+            # Layers that its `call` does not apply to Keras' own tensors remain hidden.
+            with suppress(Exception):
+                found.update(_outputs_of_layers(layer, *keras.tree.flatten(args)))
+        if isinstance(layer, keras.Layer):
+            found[layer.name] = outputs
+        return outputs
+
+    # Unlike calling a model, `call` adds each of its layers to the graph.
+    graph = _graph_of(model) or keras.Model(inputs, model.call(inputs, **_mode(model)))
+    own = {"clone_function": lambda layer: layer, "call_function": call}
+    keras.models.clone_model(graph, keras.tree.pack_sequence_as(graph.input, [inputs]), **own)
+    return found
+
+
+def _single(outputs: Any, network: Any) -> Any:
+    """Return the only output of a network."""
+    found = import_tensorflow().keras.tree.flatten(outputs)
+    if len(found) == 1:
+        return found[0]
+    # A model without a graph shows its outputs only here.
+    names = getattr(network, "output_names", None) or [tensor.name for tensor in found]
+    raise refused_count("output", list(outputs) if isinstance(outputs, dict) else names)
 
 
 def unknown_layer(spec: NetworkSpec, network: str, names: list[str]) -> NetworkError:
@@ -76,43 +125,21 @@ def unknown_layer(spec: NetworkSpec, network: str, names: list[str]) -> NetworkE
     )
 
 
-def _check_single(what: str, tensors: Any) -> None:
-    """Raise an error if there are several inputs or outputs, as any of them may be meant."""
-    found = import_tensorflow().keras.tree.flatten(tensors)
-    if len(found) == 1:
-        return
-    names = list(tensors) if isinstance(tensors, dict) else [tensor.name for tensor in found]
-    way = "Choose one with layer=" if what == "output" else "Use a part with a single input"
-    raise NetworkError(
-        f"Expected a network with one {what}, got {len(found)}: {', '.join(names)}. Nothing "
-        f"was computed. {way}, or save keras.Model(input, output) as a .keras file."
-    )
-
-
-def _check_shape(network: Any, spec: NetworkSpec) -> None:
-    wanted = getattr(network, "input_shape", (None, None, None, 3))[1:3]
-    if any(side not in (None, given) for side, given in zip(wanted, spec.input_shape)):
-        raise _refused_shape(spec, f"it takes {wanted}, so pass input_shape={wanted}")
-
-
-def _refused_shape(spec: NetworkSpec, reason: str) -> NetworkError:
-    return NetworkError(
-        f"Expected an input_shape that the network takes, got {spec.input_shape}: {reason}. "
-        "Nothing was computed."
-    )
-
-
-def _prepare(pixels: Any, spec: NetworkSpec) -> Any:
-    """Scale pixels as `keras.applications` does."""
+def _prepare(pixels: Any, spec: NetworkSpec, channels: int) -> Any:
+    """Make pixels grey if the network takes one channel; scale them as Keras does."""
     ops = import_tensorflow().keras.ops
-    colors = ops.cast(pixels, "float32")
+    if channels == 1:  # in integers, which are exact in any precision
+        luma = ops.sum(ops.cast(pixels, "int32") * LUMA, axis=-1, keepdims=True)
+        pixels = (luma + 32768) // 65536
+    images = ops.cast(pixels, "float32")
     if spec.preprocess == "none":
-        return colors
+        return images
     matrix, offset = scaling(spec.preprocess)
+    matrix, offset = matrix[:channels, :channels], offset[:channels]
     # All modes are linear, so a 1x1 convolution can do them, and compilers merge it with the
     # first layer. It uses constants instead of a layer, so that they are not among the hashed
     # weights.
-    return ops.conv(colors, matrix[None, None], data_format="channels_last") + offset
+    return ops.conv(images, matrix[None, None], data_format="channels_last") + offset
 
 
 def scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
@@ -133,9 +160,11 @@ def _pool(maps: Any, spec: NetworkSpec) -> Any:
     # Feature maps have the shape (batch, height, width, channels); tokens have the shape (batch,
     # tokens, channels). An output of shape (batch, n_features) needs no pooling.
     ops, n_axes = import_tensorflow().keras.ops, len(maps.shape)
+    if None in maps.shape[1:]:
+        raise refused_pooling(spec, maps.shape[1:])
     if n_axes == 2:
         return maps
-    if spec.pooling is None:
+    if spec.pooling is None or n_axes == 1:
         return ops.reshape(maps, (-1, int(np.prod(maps.shape[1:]))))
     if n_axes == 3 and spec.pooling == "token":
         return maps[:, 0]
@@ -147,9 +176,10 @@ def _pool(maps: Any, spec: NetworkSpec) -> Any:
 
 def refused_pooling(spec: NetworkSpec, shape: Iterable[object]) -> NetworkError:
     """Return the error for an output of some shape that cannot be pooled in this way."""
+    shown = ", ".join("any" if side is None else str(side) for side in shape)
     return NetworkError(
         f"Expected {'tokens' if spec.pooling == 'token' else 'maps or tokens'} to pool with "
-        f"pooling={spec.pooling!r}, got an output of shape ({', '.join(map(str, shape))}) per "
-        'image. Nothing was computed. Pass pooling="avg" for maps, None to flatten, or another '
-        "layer."
+        f"pooling={spec.pooling!r}, got an output of shape ({shown}) per image. Nothing was "
+        'computed. Pass pooling="avg" (--pooling avg) for maps, None (--pooling none) to flatten, '
+        "or another layer=NAME (--layer NAME)."
     )

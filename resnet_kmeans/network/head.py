@@ -9,12 +9,12 @@ from scipy.special import softmax
 
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError
 from resnet_kmeans.network.efficientnet_lite import LITES, head_of_lites
+from resnet_kmeans.network.keras_errors import explain_loading_errors
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import (
     BACKBONES,
     NetworkSpec,
     explain_download_errors,
-    explain_loading_errors,
     imagenet_files,
 )
 

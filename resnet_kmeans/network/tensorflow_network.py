@@ -7,8 +7,10 @@ from typing import Any
 import joblib
 import numpy as np
 
+from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.extractor import build_extractor
+from resnet_kmeans.network.keras_errors import plain_reason
 from resnet_kmeans.network.libraries import has_gpu, import_tensorflow, limit_threads
 from resnet_kmeans.network.weights import NetworkSpec
 
@@ -65,7 +67,13 @@ def hash_weights(model: Any) -> str:
 
 
 def freeze(extractor: Any) -> Any:
-    """Trace a model to a TensorFlow function that takes any number of images."""
+    """Trace a model to a TensorFlow function that takes any number of images.
+
+    Raises
+    ------
+    NetworkError
+        If a layer cannot be traced.
+    """
     # Weights become constants, which compilers can fold and arrange in memory once.
     tensorflow = import_tensorflow().tensorflow
     trained = [variable.numpy() for variable in extractor.trainable_variables]
@@ -76,7 +84,14 @@ def freeze(extractor: Any) -> Any:
         return rows
 
     takes = tensorflow.TensorSpec(extractor.input_shape, "uint8")
-    return tensorflow.function(features, autograph=False).get_concrete_function(takes)
+    try:
+        return tensorflow.function(features, autograph=False).get_concrete_function(takes)
+    except Exception as error:  # a layer of the user's own may raise anything
+        raise NetworkError(
+            "Expected a network that TensorFlow can run on images of "
+            f"{extractor.input_shape[1:3]} pixels, got one that fails: {plain_reason(error)}. "
+            "Nothing was computed. Check it with Keras: model(images, training=False)."
+        ) from error
 
 
 def gpu_precision(spec: NetworkSpec) -> str:

@@ -2,16 +2,13 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import random
 import socket
 import sys
-import zipfile
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,13 @@ import numpy as np
 from resnet_kmeans._files import replacing
 from resnet_kmeans._versions import library_versions
 from resnet_kmeans.exceptions import (
-    ExtraNotInstalledError,
     NetworkError,
     WeightsFileError,
     WeightsNotFoundError,
     printable,
 )
 from resnet_kmeans.network.efficientnet_lite import LITES, read_lite
+from resnet_kmeans.network.keras_errors import check_packages, explain_loading_errors
 from resnet_kmeans.network.libraries import import_tensorflow, may_have_gpu
 
 BACKBONES = {
@@ -149,9 +146,7 @@ def build_model(spec: NetworkSpec) -> Any:
     _require_file(spec)
     keras = import_tensorflow().keras
     if spec.is_whole_model:
-        _check_packages(spec.file)
-        with explain_loading_errors(spec.file, "a whole Keras model"):
-            return keras.models.load_model(spec.file, compile=False)
+        return _load_model(spec.file)
     application = getattr(keras.applications, BACKBONES[spec.backbone])
     build = partial(application, include_top=False, input_shape=(*spec.input_shape, 3))
     if spec.weights == "imagenet":
@@ -163,6 +158,21 @@ def build_model(spec: NetworkSpec) -> Any:
         return model
     with explain_loading_errors(spec.file, BACKBONES[spec.backbone]):
         model.load_weights(spec.file)
+    return model
+
+
+def _load_model(file: Path) -> Any:
+    """Load a whole model with its weights."""
+    check_packages(file)
+    with explain_loading_errors(file, "a whole Keras model"):
+        model = import_tensorflow().keras.models.load_model(file, compile=False)
+    if not model.built:
+        reason = "it was saved before it had weights. Call the model on an image, then save it"
+        raise WeightsFileError(file, "a whole Keras model", reason)
+    for layer in model._flatten_layers():
+        # The mixed types are for training on a GPU. Here, `precision` decides.
+        if layer.dtype_policy.name in ("mixed_float16", "mixed_bfloat16"):
+            layer.dtype_policy = "float32"
     return model
 
 
@@ -244,39 +254,3 @@ def _repeatable() -> Iterator[None]:
         yield
     finally:
         random.setstate(state)
-
-
-@contextlib.contextmanager
-def explain_loading_errors(file: Path, network: str) -> Iterator[None]:
-    """Turn any error in loading into one that names the file and the network."""
-    try:
-        yield
-    except Exception as error:  # h5py, zipfile and Keras raise unrelated errors
-        reason = str(error).strip().split("\n")[0].rstrip(".") + _other_keras(file)
-        raise WeightsFileError(file, network, reason) from error
-
-
-def _read_archive(file: Path, name: str) -> str:
-    """Return a text member of a .keras file, or an empty string."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.read(name).decode()
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile):
-        return ""
-
-
-def _check_packages(file: Path) -> None:
-    """Raise an error if a model needs keras-hub and it is not installed."""
-    # The error of Keras itself only says that it cannot find a class.
-    if '"keras_hub.' in _read_archive(file, "config.json") and find_spec("keras_hub") is None:
-        raise ExtraNotInstalledError("keras-hub", "hub", f"the layers of {printable(file)}")
-
-
-def _other_keras(file: Path) -> str:
-    """Return a note if a model was saved by another version of Keras, else ''."""
-    try:
-        saved = json.loads(_read_archive(file, "metadata.json"))["keras_version"]
-    except (ValueError, LookupError):
-        return ""
-    here = import_tensorflow().keras.__version__
-    return "" if saved == here else f" (it was saved by Keras {saved}; Keras {here} is installed)"
