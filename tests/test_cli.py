@@ -76,6 +76,35 @@ def test_assign_puts_new_images_into_the_same_clusters(pictures, tmp_path, netwo
     assert names[0] == names[1]
 
 
+def test_the_options_of_the_network_are_kept_with_the_export(pictures, tmp_path, network, capsys):
+    model, options = tmp_path / "model", ["--input-shape", 64, 48, "--pooling", "none"]
+    shutil.copytree(pictures, tmp_path / "in")
+    (tmp_path / "late").mkdir()
+    late = min((tmp_path / "in").iterdir())
+    late.rename(tmp_path / "late" / late.name)
+    given = [*options, "--save-model", model, *network]
+    assert run("cluster", tmp_path / "in", tmp_path / "out", *given) == 0
+    assert run("add", tmp_path / "out", tmp_path / "late", "--quiet") == 0
+    assert "1 image added" in capsys.readouterr().out
+    featurizer = resnet_kmeans.ImageFolderClusterer.load(model).pipeline_["featurizer"]
+    assert tuple(featurizer.input_shape) == (64, 48)
+    assert featurizer.pooling is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input-shape", "31", "64"], "expected a whole number, 32 or more, got '31'"),
+        (["--input-shape", "64"], "expected 2 arguments"),
+        (["--pooling", "mean"], "'mean'"),
+    ],
+)
+def test_an_input_shape_or_pooling_that_does_not_exist_is_refused(capsys, options, message):
+    with pytest.raises(SystemExit, match="2"):
+        run("cluster", "in", "out", *options)
+    assert message in capsys.readouterr().err
+
+
 def test_a_dry_run_writes_nothing(pictures, tmp_path, network, capsys):
     model = ["--save-model", tmp_path / "model"]
     assert run("cluster", pictures, tmp_path / "out", "--dry-run", *model, *network) == 0

@@ -6,6 +6,8 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from resnet_kmeans.exceptions import (
     ExtraNotInstalledError,
     NetworkError,
     UntrainedWeightsWarning,
+    WeightsFileError,
 )
 
 pytestmark = pytest.mark.slow
@@ -184,6 +187,397 @@ def test_several_inputs_are_refused_by_name(keras, tiny, saved):
 def test_a_dict_of_one_output_is_taken(keras, tiny, maps, saved):
     file = saved(keras.Model(tiny.inputs, {"maps": tiny.output}))
     assert_close(features(file), maps.mean(axis=(1, 2)))
+
+
+# Networks of one's own, however they were built
+
+
+def parts(keras):
+    """Return the layers of a small network, one of which would give other numbers in training."""
+    layers = keras.layers
+    conv = layers.Conv2D(4, 3, activation="relu", name="conv")
+    return [conv, layers.BatchNormalization(), layers.GlobalAveragePooling2D()]
+
+
+def in_a_row(keras, *first):
+    return keras.Sequential([keras.Input((32, 32, 3)), *first])
+
+
+def graph(keras, *layers):
+    tensor = inputs = keras.Input((32, 32, 3))
+    for layer in layers:
+        tensor = layer(tensor)
+    return keras.Model(inputs, tensor)
+
+
+def used(model):
+    model(PIXELS[:2].astype(np.float32))
+    return model
+
+
+def built(model):
+    model.build((None, 32, 32, 3))
+    return model
+
+
+def with_the_shape_in_its_first_layer(keras):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras prefers an Input
+        first = keras.layers.Conv2D(4, 3, name="conv", input_shape=(32, 32, 3))
+    return keras.Sequential([first, *parts(keras)[1:]])
+
+
+def grown(keras):
+    model = in_a_row(keras)
+    for layer in [*parts(keras), keras.layers.Dense(2)]:
+        model.add(layer)
+    model.pop()
+    return model
+
+
+def trained(model):
+    model.compile("adam", "mse")
+    model.fit(PIXELS / np.float32(255), np.ones((5, 4)), verbose=0)
+    return model
+
+
+def subclassed(keras, **ways):
+    """Return a model without a graph that registers its class, so that it can be loaded."""
+
+    @keras.saving.register_keras_serializable("tests")
+    class Own(keras.Model):
+        def __init__(self, **given):
+            super().__init__(**given)
+            self.parts = parts(keras)
+
+        def call(self, images):
+            for part in self.parts:
+                images = part(images)
+            return images
+
+    @keras.saving.register_keras_serializable("tests")
+    class OwnThatTrains(Own):
+        def call(self, images, training=True):
+            return super().call(-images if training else images)
+
+    return (OwnThatTrains if ways else Own)()
+
+
+def in_half_precision(keras, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        return in_a_row(keras, *parts(keras))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+SEQUENTIALS = {
+    "Input": lambda keras: in_a_row(keras, *parts(keras)),
+    "InputLayer": lambda keras: keras.Sequential(
+        [keras.layers.InputLayer(shape=(32, 32, 3)), *parts(keras)]
+    ),
+    "input_shape=": with_the_shape_in_its_first_layer,
+    "used": lambda keras: used(keras.Sequential(parts(keras))),
+    "built": lambda keras: built(keras.Sequential(parts(keras))),
+    "grown": grown,
+    "for any size": lambda keras: keras.Sequential([keras.Input((None, None, 3)), *parts(keras)]),
+}
+WAYS = {
+    **SEQUENTIALS,
+    "in a Sequential": lambda keras: in_a_row(keras, keras.Sequential(parts(keras))),
+    "first in a Sequential": lambda keras: keras.Sequential(
+        [in_a_row(keras, *parts(keras)), keras.layers.Dense(3)]
+    ),
+    "in a graph": lambda keras: graph(keras, keras.Sequential(parts(keras)), keras.layers.ReLU()),
+    "graph in a Sequential": lambda keras: keras.Sequential([graph(keras, *parts(keras))]),
+    "subclassed": lambda keras: used(subclassed(keras)),
+    "subclassed, training": lambda keras: used(subclassed(keras, training=True)),
+    "subclassed in a Sequential": lambda keras: in_a_row(keras, subclassed(keras)),
+    "for one image": lambda keras: keras.Sequential(
+        [keras.Input(batch_shape=(1, 32, 32, 3)), *parts(keras), keras.layers.Reshape((2, 2))]
+    ),
+    "of bytes": lambda keras: keras.Sequential(
+        [keras.Input((32, 32, 3), dtype="uint8"), keras.layers.Rescaling(1), *parts(keras)]
+    ),
+    "trained": lambda keras: trained(in_a_row(keras, *parts(keras))),
+    "trained unbuilt": lambda keras: trained(keras.Sequential(parts(keras))),
+    "frozen": lambda keras: keras.Sequential(
+        [keras.Input((32, 32, 3)), *parts(keras)], name="own", trainable=False
+    ),
+    "float64": lambda keras: in_half_precision(keras, "float64"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_network_is_taken_whichever_way_it_was_built(keras, saved, way):
+    model = WAYS[way](keras)
+    given = {"preprocess": "none", "pooling": None}
+    images = PIXELS.astype(np.float32)
+    expected = np.concatenate([model(images[[n]], training=False) for n in range(5)])
+    file = saved(model)
+    assert_close(features(file, **given), expected.reshape(5, -1))
+    (conv,) = [layer for layer in model._flatten_layers() if layer.name == "conv"]
+    assert_close(features(file, layer="conv", **given), np.reshape(conv(images), (5, -1)))
+
+
+@pytest.mark.parametrize("way", SEQUENTIALS)
+def test_a_sequential_model_in_memory_is_taken(keras, folder, prepared, way):
+    model = SEQUENTIALS[way](keras)
+    rows, _ = extract_features(folder, model, (32, 32))
+    assert_close(rows, model.predict(prepared, verbose=0))
+
+
+def test_preprocessing_layers_work_and_augmentation_does_not(keras, saved):
+    layers = keras.layers
+    scale = [layers.Resizing(24, 24), layers.Rescaling(1 / 127.5, -1)]
+    augment = [layers.RandomFlip(), layers.RandomRotation(0.2), layers.RandomContrast(0.5)]
+    model = in_a_row(keras, keras.Sequential(augment), *scale, *parts(keras), layers.Dropout(0.5))
+    expected = model(PIXELS.astype(np.float32), training=False)
+    np.testing.assert_allclose(features(saved(model), preprocess="none"), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_network_that_was_trained_in_mixed_precision_runs_in_that_of_the_featurizer(
+    keras, saved, caplog, policy
+):
+    model = in_half_precision(keras, policy)
+    file, images = saved(model), PIXELS.astype(np.float32)
+    for layer in model.layers:
+        layer.dtype_policy = "float32"
+    assert_close(features(file, preprocess="none"), model(images, training=False))
+    assert caplog.text == ""
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have a `quantize` method:UserWarning")
+def test_a_quantized_network_is_taken(keras, saved):
+    model = in_a_row(keras, *parts(keras), keras.layers.Dense(4))
+    model.quantize("int8")
+    expected = model(PIXELS.astype(np.float32), training=False)
+    np.testing.assert_allclose(features(saved(model), preprocess="none"), expected, rtol=1e-4)
+
+
+def test_a_layer_that_no_inner_network_has_is_refused(keras, saved):
+    file = saved(in_a_row(keras, subclassed(keras)))
+    with pytest.raises(NetworkError, match=r"'con'\. Nothing was computed\. .*: conv, .*own"):
+        features(file, preprocess="none", layer="con")
+
+
+# Networks of grey images, and of none
+
+
+@pytest.fixture
+def no_image_is_read(monkeypatch):
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("an image was read"))
+
+
+def of_shape(keras, *shape):
+    first = [keras.layers.Permute((2, 3, 1))] if shape[0] == 3 else []
+    pool = keras.layers.GlobalAveragePooling2D()
+    return keras.Sequential([keras.Input(shape), *first, keras.layers.Conv2D(4, 3), pool])
+
+
+@pytest.mark.parametrize("preprocess", ["none", "tf"])
+@pytest.mark.parametrize("pooling", ["avg", None])
+def test_a_network_of_grey_images_gets_those_of_pillow(keras, saved, preprocess, pooling):
+    pool = [keras.layers.GlobalAveragePooling2D()] if pooling else []
+    model = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Conv2D(4, 3), *pool])
+    grey = np.stack([np.array(Image.fromarray(p).convert("L")) for p in PIXELS])[..., None]
+    scaled = grey / 127.5 - 1 if preprocess == "tf" else grey
+    expected = np.reshape(model(scaled.astype(np.float32)), (5, -1))
+    assert_close(features(saved(model), preprocess=preprocess, pooling=pooling), expected)
+
+
+def test_a_subclassed_network_gets_grey_images_if_it_was_built_with_some(keras, saved):
+    model = subclassed(keras)
+    model(np.zeros((1, 32, 32, 1), np.float32))
+    assert features(saved(model), preprocess="none").shape == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "params", "message"),
+    [
+        ((32, 32, 1), {"preprocess": "caffe"}, r'"caffe", .*\(--preprocess none\).*or save'),
+        ((32, 32, 1), {"preprocess": "torch"}, r'"torch", .*\(--preprocess none\).*or save'),
+        ((3, 32, 32), {}, r"\(3, 32, 32\).*first\..*Input\(\(32, 32, 3\)\), .*Permute\(\(3, 1"),
+        ((3, None, None), {}, r"\(3, any, any\)\. Nothing was computed\. .*Input\(\(HEIGHT, WID"),
+        ((32, 32, 2), {}, r"\(32, 32, 2\).*its 2 channels"),
+        ((32, 32, 4), {}, r"\(32, 32, 4\).*its 4 channels"),
+        ((48, None, 3), {}, r"\(48, 32\), got \(32, 32\).*=\(48, 32\) \(--input-shape 48 32\)"),
+        ((28, 28, 1), {}, r"\(28, 28, 1\).*Input\(\(32, 32, 1\)\), .*Resizing\(28, 28\)"),
+    ],
+    ids=str,
+)
+def test_a_network_of_other_images_is_refused_before_the_first(
+    keras, saved, folder, no_image_is_read, shape, params, message
+):
+    given = {"preprocess": "none", "input_shape": (32, 32), "cache": None, **params}
+    featurizer = ResNetFeaturizer(weights=saved(of_shape(keras, *shape)), **given)
+    with pytest.raises(NetworkError, match=message):
+        featurizer.transform(find_images(folder))
+
+
+@pytest.mark.parametrize("layers", ["Embedding", "Conv3D"])
+def test_a_network_of_text_or_video_is_refused(keras, saved, layers):
+    text = [keras.Input((7,)), keras.layers.Embedding(9, 4), keras.layers.Flatten()]
+    video = [keras.Input((4, 32, 32, 3)), keras.layers.Conv3D(2, 3), keras.layers.Flatten()]
+    file = saved(keras.Sequential(text if layers == "Embedding" else video))
+    with pytest.raises(NetworkError, match=r"\((7|4, 32, 32, 3)\)\. .*Pass a network of images"):
+        features(file, preprocess="none")
+
+
+def test_what_is_advised_for_channels_first_and_for_small_images_works(keras, saved):
+    layers, images = keras.layers, PIXELS.astype(np.float32)
+    first, small = of_shape(keras, 3, 32, 32), of_shape(keras, 28, 28, 3)
+    expected = first(images.transpose(0, 3, 1, 2))
+    turned = in_a_row(keras, layers.Permute((3, 1, 2)), first)
+    assert_close(features(saved(turned), preprocess="none"), expected)
+    resized = in_a_row(keras, layers.Resizing(28, 28), small)
+    assert features(saved(resized), preprocess="none").shape == (5, 4)
+
+
+@pytest.mark.parametrize("options", [["--layer", "foo"], ["--weights", "nowhere.keras"]])
+def test_the_command_refuses_a_network_before_the_first_image(
+    keras, saved, folder, tmp_path, no_image_is_read, capsys, options
+):
+    weights = ["--weights", str(saved(of_shape(keras, 32, 32, 3)))]
+    given = [*weights, "--preprocess", "none", "--input-shape", "32", "32", *options]
+    assert main(["cluster", str(folder), str(tmp_path / "out"), *given]) == 2
+    assert options[1] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+# What Keras says
+
+
+@pytest.fixture
+def refusal():
+    """A function that returns what is said about a network, which is never what Keras prints."""
+
+    def refusal(file, error=NetworkError, **params):
+        with pytest.raises(error) as caught:
+            features(file, **{"preprocess": "none", **params})
+        text = str(caught.value)
+        for part in ("\x1b", "\\x1b", "Arguments received", "Exception encountered", "..", ":."):
+            assert part not in text
+        return text
+
+    return refusal
+
+
+def test_a_layer_that_fails_is_quoted_in_one_sentence(keras, saved, refusal):
+    @keras.saving.register_keras_serializable("tests")
+    class Fails(keras.Model):
+        def build(self, shape):
+            self.built = True
+
+        def call(self, images):
+            raise RuntimeError("It takes v1.5 of nothing.\nAnd more. And more.")
+
+    assert "which fails: It takes v1.5 of nothing. Nothing" in refusal(saved(built(Fails())))
+
+
+def test_a_network_without_a_graph_names_the_size_that_it_was_built_for(keras, saved, refusal):
+    @keras.saving.register_keras_serializable("tests")
+    class Flat(keras.Model):
+        def __init__(self, **given):
+            super().__init__(**given)
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, images):
+            return self.dense(keras.ops.reshape(images, (-1, np.prod(images.shape[1:]))))
+
+    model = Flat()
+    model(np.zeros((1, 48, 40, 3), np.float32))
+    text = refusal(saved(model))
+    assert "have value 5760, but received" in text
+    assert "Pass input_shape=(48, 40) (--input-shape 48 40)" in text
+
+
+def test_a_layer_that_tensorflow_cannot_trace_is_refused(keras, saved, refusal, caplog):
+    @keras.saving.register_keras_serializable("tests")
+    class Eager(keras.layers.Layer):
+        def call(self, images):
+            return images.numpy()
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    text = refusal(saved(in_a_row(keras, Eager(), *parts(keras))))
+    assert "got one that fails: " in text
+    assert "numpy" in text
+    assert caplog.text == ""
+
+
+def test_an_output_that_cannot_be_pooled_names_the_options(keras, saved, refusal):
+    text = refusal(saved(in_a_row(keras, keras.layers.Reshape((8, 8, 4, 12)))))
+    for option in ("(8, 8, 4, 12)", "(--pooling avg)", "(--pooling none)", "(--layer NAME)"):
+        assert option in text
+
+
+def edited(file, **members):
+    """Return a copy of a .keras file with other members, or without those that are None."""
+    copy = file.with_name("edited.keras")
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(copy, "w") as target:
+        contents = {name: source.read(name) for name in source.namelist()} | members
+        for name, content in contents.items():
+            if content is not None:
+                target.writestr(name, content)
+    return copy
+
+
+def unusable(keras, kind, saved, tmp_path):
+    """Return a file that cannot be loaded."""
+    if kind == "a Lambda layer":
+        return saved(in_a_row(keras, keras.layers.Lambda(lambda images: images), *parts(keras)))
+    if kind == "a class of one's own":
+
+        class Unknown(keras.layers.Layer):
+            pass
+
+        return saved(in_a_row(keras, Unknown(), *parts(keras)))
+    if kind == "no weights yet":
+        return saved(keras.Sequential(parts(keras)))
+    model = in_a_row(keras, *parts(keras))
+    file = saved(model)
+    if kind == "another Keras":
+        metadata, config = '{"keras_version": "2.15.0"}', zipfile.ZipFile(file).read("config.json")
+        config = config.replace(b'"filters"', b'"sieves"')
+        return edited(file, **{"metadata.json": metadata, "config.json": config})
+    if kind == "another zip file":
+        return edited(file, **{"config.json": None})
+    if kind == "cut short":
+        file.write_bytes(file.read_bytes()[:-1000])
+    if kind == "weights alone":
+        model.save_weights(tmp_path / "own.weights.h5")
+        (tmp_path / "own.weights.h5").replace(file)
+    if kind.startswith("HDF5"):
+        model.save(tmp_path / "whole.h5")
+        return tmp_path / "whole.h5" if kind == "HDF5" else shutil.copy(tmp_path / "whole.h5", file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("a Lambda layer", "Python lambda. Put layers of Keras in its place"),
+        ("a class of one's own", "Could not locate class 'Unknown'. In Python, import"),
+        ("no weights yet", "before it had weights. Call the model on an image"),
+        ("another Keras", "argument: 'filters' (it was saved by Keras 2.15.0; Keras "),
+        ("another zip file", "it has no config.json"),
+        ("cut short", "it is no .keras file, or damaged or incomplete"),
+        ("weights alone", "it is an HDF5 file of weights alone"),
+        (
+            "HDF5",
+            "HDF5 file of a whole model. To use it, load it with keras.models.load_model and ",
+        ),
+        ("HDF5 in name only", 'and save it with model.save("NAME.keras")'),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
+def test_a_file_that_cannot_be_loaded_is_refused_with_the_true_reason(
+    keras, saved, tmp_path, refusal, kind, message
+):
+    assert message in refusal(unusable(keras, kind, saved, tmp_path), WeightsFileError)
 
 
 # Models in memory

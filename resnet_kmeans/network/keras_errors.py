@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import textwrap
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from pathlib import Path
 from resnet_kmeans.exceptions import ExtraNotInstalledError, WeightsFileError, printable
 from resnet_kmeans.network.libraries import import_tensorflow
 
+LONGEST = 300  # characters of a reason; some errors print whole arrays
 _SAVE_AGAIN = 'load it with keras.models.load_model and save it with model.save("NAME.keras")'
 # What can be done about an error of Keras, by a part of its first sentence.
 _ADVICE = {
@@ -26,7 +28,8 @@ def plain_reason(error: BaseException) -> str:
     text = str(error).split("\x1b[1m")[-1].split("\x1b[0m")[0]
     text = re.split(r"(?:Error|Exception) encountered:\s", text)[-1]  # the cause, not its effect
     words = printable(" ".join(text.split())).strip('"')
-    return re.split(r"(?<=[^.][.!?])\s", words)[0].rstrip(".: ") or type(error).__name__
+    sentence = re.split(r"(?<=[^.][.!?])\s", words)[0].rstrip(".: ")
+    return textwrap.shorten(sentence, LONGEST, placeholder=" ...") or type(error).__name__
 
 
 @contextlib.contextmanager
