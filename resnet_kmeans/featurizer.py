@@ -325,7 +325,8 @@ def _check_shape(shape: Any) -> None:
     if len(shape) != 2 or not all(sides):
         raise ValueError(
             f"Expected input_shape to be (height, width), each at most {MAX_SIDE} and at least 32 "
-            f"pixels, got {shape!r}. Nothing was computed. Pass, for example, (224, 224)."
+            f"pixels, got {shape!r}. Nothing was computed. Pass, for example, "
+            "input_shape=(224, 224) (--input-shape 224 224)."
         )
 
 
