@@ -93,13 +93,18 @@ class NoImagesError(ResNetKMeansError, ValueError):
 
 
 class InvalidImagesError(ResNetKMeansError, TypeError):
-    """X is not a sequence of images."""
+    """X is not a sequence of images.
+
+    Its arguments are what it is instead and, where that is known, what to do about it.
+    """
 
     def __str__(self) -> str:
+        got, *advice = self.args
+        usual = "Pass a list, even for one image: [path]. For a folder, pass find_images(folder)."
         return (
-            "Expected a sequence of image paths, bytes, PIL images or uint8 arrays of "
-            f"shape (height, width, 3), got {printable(self.args[0])}. Nothing was read. "
-            "Pass a list, even for one image: [path]. For a folder, pass find_images(folder)."
+            "Expected a sequence of image paths, bytes, PIL images or arrays (uint8 of 1 to 4 "
+            "channels; gray may be uint16, floats or bool too), "
+            f"got {printable(got)}. Nothing was read. {(*filter(None, advice), usual)[0]}"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from resnet_kmeans.exceptions import DecodeError
+from resnet_kmeans.images.arrays import image_of
 from resnet_kmeans.images.misread import WHITE, corrected, open_image
 from resnet_kmeans.images.readers import to_8bit
 
@@ -137,7 +138,7 @@ def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
     """Return an image as upright RGB, decoded no smaller than `draft_size`."""
     try:
         if isinstance(source, np.ndarray):
-            return Image.fromarray(source)
+            return _to_rgb(image_of(source))
         image = source if isinstance(source, Image.Image) else open_image(source, _known_formats())
         # A PIL image may still have to read its file, which threads cannot do at the same time.
         is_large = image.width * image.height > LARGE_PIXELS

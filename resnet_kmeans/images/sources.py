@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_kmeans.exceptions import InvalidImagesError, NoImagesError, printable
+from resnet_kmeans.images.arrays import how_to_convert, is_image_array
 from resnet_kmeans.images.finding import require_images
 
 
@@ -17,7 +18,9 @@ def as_sources(X: Any) -> list[Any]:
     Parameters
     ----------
     X : sequence of length n
-        List, tuple, ndarray, pandas Series or one-column DataFrame.
+        List, tuple, ndarray, pandas Series or one-column DataFrame. An ndarray of images has the
+        shape (n, height, width, channels). One of three dimensions is refused, as it may be one
+        image in color or several in gray.
 
     Raises
     ------
@@ -31,14 +34,14 @@ def as_sources(X: Any) -> list[Any]:
     if isinstance(X, (Set, Mapping)):
         raise InvalidImagesError(f"a {type(X).__name__}, which has no order")
     values = X.to_numpy() if hasattr(X, "to_numpy") else X
-    if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
     if len(values) == 0:
         raise NoImagesError("an empty sequence")
-    for index, source in enumerate(values):
+    sources = list(_items(values) if isinstance(values, np.ndarray) else values)
+    for index, source in enumerate(sources):
         if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
             _check_array(source, index)
-    return list(values)
+    _check_letters(sources)
+    return sources
 
 
 def images_of(X: Any) -> list[Any]:
@@ -51,13 +54,44 @@ def _has_length(X: Any) -> bool:
     return hasattr(X, "__len__") and getattr(X, "ndim", 1) > 0
 
 
+def _items(values: np.ndarray) -> np.ndarray:
+    """Return an array whose items are images, if it can be told which these are."""
+    if values.dtype.kind in "OUS":  # paths, perhaps in a column
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if values.ndim == 3:
+        raise InvalidImagesError(
+            f"{_described(values)}, which may be one image in color or several in gray",
+            "Pass a list: [image] for one, list(images) for several.",
+        )
+    if values.ndim < 3:
+        raise InvalidImagesError(f"{_described(values)}, which is at most one image")
+    return values
+
+
+def _described(array: np.ndarray) -> str:
+    return f"an array of shape {array.shape}, dtype {array.dtype}"
+
+
 def _check_array(source: Any, index: int) -> None:
-    got = f"a {type(source).__name__}"
-    if isinstance(source, np.ndarray):
-        if source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3 and source.size:
-            return
-        got = f"an array of shape {source.shape}, dtype {source.dtype}"
-    raise InvalidImagesError(f"{got} at position {index}")
+    if not isinstance(source, np.ndarray):
+        is_array_like = hasattr(source, "__array__") or isinstance(source, (list, tuple))
+        advice = (
+            "Pass arrays, as of numpy.asarray(image), or paths: [path]." if is_array_like else ""
+        )
+        raise InvalidImagesError(f"a {type(source).__name__} at position {index}", advice)
+    if not is_image_array(source):
+        got = f"{_described(source)} at position {index}"
+        raise InvalidImagesError(got, how_to_convert(source))
+
+
+def _check_letters(sources: list[Any]) -> None:
+    """Refuse the letters that scikit-learn's cross-validation makes of the name of a folder."""
+    are_letters = all(isinstance(source, str) and len(source) == 1 for source in sources)
+    if are_letters and not any(map(os.path.isfile, sources)):
+        raise InvalidImagesError(
+            f"the letters {', '.join(map(repr, sources)):.40}, none of which is a file",
+            "Cross-validation takes the name of a folder apart: pass find_images(folder).",
+        )
 
 
 def source_name(source: Any, index: int) -> str:
