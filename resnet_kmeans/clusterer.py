@@ -20,7 +20,7 @@ from sklearn.base import (
 )
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from resnet_kmeans import saving
@@ -30,6 +30,7 @@ from resnet_kmeans._folder_names import (
     default_cluster_names,
     renamed,
 )
+from resnet_kmeans._parameters import RANDOM_STATE, Whole
 from resnet_kmeans.clustering import (
     MAX_ROWS,
     REDUCERS,
@@ -45,15 +46,18 @@ from resnet_kmeans.clustering import (
     one_thread_if_small,
     own_n_clusters,
     prediction,
+    require_reducer,
     rows,
     takes_n_clusters,
 )
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
+    FewerClustersWarning,
     IgnoredParameterWarning,
     ModelFileError,
     OutputFolderError,
     TooFewImagesError,
+    UnknownParameterError,
     UnreadableImagesError,
     printable,
     warn_caller,
@@ -154,7 +158,7 @@ class ImageFolderClusterer(
         Names of the clusters: ``"cluster_0"``, ``"cluster_1"``, … unless `set_cluster_names`
         changed them.
     n_clusters_ : int
-        The number of clusters, given, chosen or found.
+        The number of clusters, given, chosen or found; at most the number of different images.
     inertia_ : float
         Sum of squared distances of the images to the centers of their clusters.
 
@@ -179,12 +183,12 @@ class ImageFolderClusterer(
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "n_clusters": [Whole(1), StrOptions({"auto"})],
         "featurizer": [HasMethods(["fit", "transform"]), None],
         "reducer": [StrOptions(REDUCERS), HasMethods(["fit", "transform"]), None],
         "clusterer": [HasMethods(["fit", "predict"]), HasMethods(["fit_predict"]), None],
         "unreadable": [StrOptions({"skip", "raise"})],
-        "random_state": ["random_state"],
+        "random_state": RANDOM_STATE,
     }
 
     _cluster_names: list[str] | None = None  # None means default names
@@ -235,25 +239,32 @@ class ImageFolderClusterer(
             If no image can be read, or if some cannot be read and ``unreadable="raise"``.
         ConstantFeaturesError
             If all images have the same features.
+        ExtraNotInstalledError
+            If the reducer is ``"umap"`` and umap-learn is not installed.
+
+        Warns
+        -----
+        FewerClustersWarning
+            If there are fewer different images than clusters; copies of an image are always in
+            the same cluster.
         """
         sources = images_of(X)
         self._warn_of_ignored()
         n_clusters = self._n_clusters_for(sources)
-        featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
+        featurizer = self._fitted_featurizer(sources)
 
         def reducer_for(features: np.ndarray, reasons: Mapping[int, str]) -> Any:
             _check_features(features, sources, reasons, n_clusters)
             if len(sources) > SMALL_UP_TO:
                 logger.info("Clustering %d images", len(sources))
-            return _both(self._new_reducer(features.shape, n_clusters), HellingerPCA())
+            most = min(n_clusters, rows.n_different(features))
+            return _both(self._new_reducer(features.shape, most), HellingerPCA())
 
         both, found, reasons = rows.fit_reducer(sources, featurizer, reducer_for, self.random_state)
         (_, reducer), (_, projection) = both.transformer_list
         reduced, self.image_features_ = _split(found, projection)
         readable = rows.drop_unreadable(reduced)
-        clusterer = self._new_clusterer(len(readable), n_clusters)
-        if takes_n_clusters(clusterer) and len(readable) < n_clusters:
-            raise TooFewImagesError(len(readable), n_clusters)
+        clusterer = self._new_clusterer(len(readable), self._possible(n_clusters, readable))
         with one_thread_if_small(len(readable)):
             clusterer.fit(readable)
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
@@ -264,6 +275,20 @@ class ImageFolderClusterer(
             projection, self.image_features_[known], self.labels_[known], self.n_clusters_
         )
         return self
+
+    def _fitted_featurizer(self, sources: list[Any]) -> Any:
+        require_reducer(self.reducer)  # before the network is loaded
+        return prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
+
+    def _possible(self, n_clusters: int, reduced: np.ndarray) -> int:
+        """Return the number of clusters, at most that of different rows."""
+        if not takes_n_clusters(self.clusterer):
+            return n_clusters
+        if len(reduced) < n_clusters:
+            raise TooFewImagesError(len(reduced), n_clusters)
+        if (most := rows.n_different(reduced)) < n_clusters:
+            warn_caller(FewerClustersWarning(n_clusters, most))
+        return min(n_clusters, most)
 
     def _warn_of_ignored(self) -> None:
         """Warn if one of two numbers of clusters that the user gave is ignored."""
@@ -287,7 +312,7 @@ class ImageFolderClusterer(
         """Choose a number of clusters; see `choose_n_clusters`."""
         sources = images_of(X)
         sampled = sample_of(sources)
-        featurizer = prepare_featurizer(self.featurizer, self.unreadable).fit(sampled)
+        featurizer = self._fitted_featurizer(sampled)
         features, reasons = rows.features_of(featurizer, sampled)
         features = rows.drop_unreadable(features)
         _check_features(features, sampled, reasons)
@@ -599,9 +624,12 @@ class ImageFolderClusterer(
         Raises
         ------
         ModelFileError
-            If the file is not a model file, is damaged, or has a newer format.
+            If the file is not a model file, is damaged, or has a newer format. If there is no
+            file, the error is a FileNotFoundError too.
+        UnknownParameterError
+            If a parameter is none of `ResNetFeaturizer`.
         """
-        ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the file
+        _check_params(featurizer_params)
         header, arrays, is_own = saving.read_model(path)
         with saving.explain_model_errors(path):
             featurizer, fitted = restore_featurizer(header, featurizer_params, is_own)
@@ -732,7 +760,7 @@ def _restore(
     folder: str | os.PathLike[str], network: KeptNetwork, featurizer_params: Mapping[str, Any]
 ) -> tuple[Any, HellingerPCA]:
     """Return the fitted featurizer and projection that an export keeps."""
-    ResNetFeaturizer(**featurizer_params)  # a misspelled name is no fault of the export
+    _check_params(featurizer_params)
     header, arrays, is_own = network
     with saving.explain_model_errors(folder):
         featurizer, fitted = restore_featurizer(header, featurizer_params, is_own)
@@ -743,6 +771,14 @@ def _restore(
     prepared = prepare_featurizer(featurizer, "skip")
     vars(prepared).update(fitted)
     return prepared, projection
+
+
+def _check_params(featurizer_params: Mapping[str, Any]) -> None:
+    """Check what a user gave, as a mistake in it is no fault of a file."""
+    known = ResNetFeaturizer().get_params()
+    if unknown := [name for name in featurizer_params if name not in known]:
+        raise UnknownParameterError(unknown, [*known])
+    ResNetFeaturizer(**featurizer_params)._validate_params()
 
 
 def _check_features(

@@ -279,8 +279,38 @@ class ModelFileError(ResNetKMeansError, ValueError):
     """A model file cannot be written or read; raised with a full message."""
 
 
+class ModelNotFoundError(ModelFileError, FileNotFoundError):
+    """There is no model file; raised with a full message."""
+
+
+class UnknownParameterError(ResNetKMeansError, TypeError):
+    """Parameters of a featurizer do not exist.
+
+    Its arguments are their names, and the names of those that exist.
+    """
+
+    def __str__(self) -> str:
+        unknown, known = (", ".join(map(printable, names)) for names in self.args)
+        return (
+            f"Expected parameters of ResNetFeaturizer, got {unknown}. Nothing was loaded. There "
+            f"are {known}."
+        )
+
+
 class CacheWarning(UserWarning):
     """The feature cache cannot be used; features are computed without it."""
+
+
+class FewerClustersWarning(UserWarning):
+    """There are fewer different images than clusters; its arguments are both numbers."""
+
+    def __str__(self) -> str:
+        n_clusters, n_different = self.args
+        return (
+            f"Expected at least n_clusters={n_clusters} different images, got {n_different}; the "
+            f"others are copies of these. {n_different} clusters were made, as copies of an image "
+            "belong together."
+        )
 
 
 class FlatCurveWarning(UserWarning):

@@ -5,22 +5,32 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+import sklearn
 from PIL import Image
 from sklearn.base import clone
+from sklearn.cluster import SpectralClustering
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import estimator_checks
+from sklearn.utils._param_validation import InvalidParameterError
 
-from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
+from resnet_kmeans import (
+    ClusterDiscriminantAnalysis,
+    ImageFolderClusterer,
+    ResNetFeaturizer,
+    find_images,
+)
 from resnet_kmeans.exceptions import (
     ClusterNameError,
     ConstantFeaturesError,
+    FewerClustersWarning,
     FolderNotFoundError,
     NoImagesError,
     TooFewImagesError,
@@ -29,7 +39,7 @@ from resnet_kmeans.exceptions import (
     WeightsMismatchError,
 )
 from resnet_kmeans.sample_pictures import group_of
-from tests.numbered_images import NAMES, Numbers, groups_of
+from tests.numbered_images import NAMES, Noise, Numbers, groups_of
 
 # parametrize_with_checks would run none of these for an estimator that takes no 2-D array.
 DATA_FREE_CHECKS = [
@@ -45,6 +55,13 @@ DATA_FREE_CHECKS = [
     "check_set_params",
     "check_valid_tag_types",
 ]
+
+
+@pytest.mark.parametrize("name", ["n_clusters", "random_state"])
+@pytest.mark.parametrize("kind", [ImageFolderClusterer, ClusterDiscriminantAnalysis])
+def test_true_is_no_number(kind, name):
+    with pytest.raises(InvalidParameterError, match=f"'{name}'.* an int in .* Got True instead"):
+        kind(**{name: True}).fit(np.eye(9))
 
 
 @pytest.fixture
@@ -209,6 +226,39 @@ def test_fewer_readable_images_than_clusters_raise_an_error(clusterer, pictures)
     with pytest.raises(TooFewImagesError, match=r"n_clusters=6 .* 5"):
         clusterer.fit([*NAMES[:5], "unreadable", "broken"])
     assert set(clusterer.fit_predict(NAMES[:6])) == set(range(6))
+
+
+@pytest.mark.parametrize("n_clusters", [7, 8, 14])
+@pytest.mark.parametrize(
+    "steps",
+    [{"reducer": "pca"}, {"reducer": "discriminant"}, {"clusterer": SpectralClustering()}],
+    ids=lambda steps: "-".join(map(str, steps.values())),
+)
+def test_copies_of_an_image_are_in_one_cluster(steps, n_clusters):
+    names = [name for name in NAMES[:8] for _ in range(10)]
+    clusterer = ImageFolderClusterer(n_clusters, featurizer=Noise(), random_state=0, **steps)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        labels = clusterer.fit_predict(names)
+    fewer = [str(w.message) for w in told if w.category is FewerClustersWarning]
+    assert bool(fewer) == (n_clusters == 14)
+    assert all("n_clusters=14 different images, got 8" in text for text in fewer)
+    of_each = labels.reshape(8, 10)
+    assert (of_each == of_each[:, :1]).all()
+    assert set(labels) == set(range(clusterer.n_clusters_)) == set(range(min(8, n_clusters)))
+    np.testing.assert_array_equal(clusterer.predict(names), labels)
+    np.testing.assert_array_equal(clusterer.predict(names[::-9]), labels[::-9])
+    assert np.isfinite(clusterer.transform(names)).all()
+    assert (np.diff(clusterer.distances_.reshape(8, 10)) == 0).all()
+
+
+def test_copies_are_known_among_more_images_than_memory_holds():
+    names = [*NAMES[:100], *NAMES[:100]]
+    clusterer = ImageFolderClusterer(100, featurizer=Noise(), reducer="pca", random_state=0)
+    with sklearn.config_context(working_memory=0.1):  # of 65 rows
+        labels = clusterer.fit_predict(names)
+    np.testing.assert_array_equal(labels[100:], labels[:100])
+    assert len(set(labels)) == 100
 
 
 def test_a_folder_without_images_raises_an_error(clusterer, tmp_path):

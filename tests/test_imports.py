@@ -14,7 +14,7 @@ from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer
 PACKAGE = Path(resnet_kmeans.__file__).parent
 # A folder or module of the package, and what it may import of the others, besides the bottom.
 # Nothing imports what stands below it here.
-BOTTOM = ["_files", "_marks", "_versions", "exceptions", "_folder_names"]
+BOTTOM = ["_files", "_marks", "_parameters", "_versions", "exceptions", "_folder_names"]
 ALLOWED = {
     **{name: set() for name in BOTTOM},
     "images": set(),

@@ -18,9 +18,10 @@ from sklearn.cluster import AgglomerativeClustering, BisectingKMeans, MiniBatchK
 from sklearn.decomposition import PCA, FastICA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
+from sklearn.utils._param_validation import InvalidParameterError
 
 from resnet_kmeans import ImageFolderClusterer, ResNetFeaturizer, find_images
-from resnet_kmeans.exceptions import ModelFileError, WeightsMismatchError
+from resnet_kmeans.exceptions import ModelFileError, UnknownParameterError, WeightsMismatchError
 from resnet_kmeans.sample_pictures import group_of
 from tests.numbered_images import NAMES, Numbers
 
@@ -179,14 +180,29 @@ def test_other_weights_of_the_same_network_are_refused(keras, tiny_network, pict
         loaded.predict(pictures)
 
 
-def test_a_misspelt_parameter_is_no_fault_of_the_file(path):
-    with pytest.raises(TypeError, match="wieghts"):
+def test_a_parameter_that_is_wrong_is_no_fault_of_the_file(path):
+    with pytest.raises(UnknownParameterError, match=r"got wieghts\. Nothing was .* weights"):
         ImageFolderClusterer.load(path, wieghts="own.h5")
+    with pytest.raises(InvalidParameterError, match="'batch_size' parameter of ResNetFeaturizer"):
+        ImageFolderClusterer.load(path, batch_size=-1)
+    with pytest.raises(TypeError, match="'k'"):
+        ImageFolderClusterer(k=3)
 
 
 def test_a_missing_file_raises_file_not_found(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        ImageFolderClusterer.load(tmp_path / "nowhere")
+    for error in (FileNotFoundError, ModelFileError):
+        with pytest.raises(error, match=r"got no file, in .*nowhere'\. Nothing .* Check the path"):
+            ImageFolderClusterer.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "got"),
+    [("", "not a file"), ("text", "another kind"), ("text/a", "Not a directory"), ("\0", "null")],
+)
+def test_a_path_that_leads_to_no_model_says_what_is_there(tmp_path, name, got):
+    (tmp_path / "text").write_text("no model")
+    with pytest.raises(ModelFileError, match=f"{got}.* Nothing was loaded"):
+        ImageFolderClusterer.load(tmp_path / name)
 
 
 def test_a_model_of_100_clusters_takes_little_more_than_a_megabyte(model, path):

@@ -36,6 +36,7 @@ from resnet_kmeans import (
     suggest_cluster_names,
 )
 from resnet_kmeans.exceptions import (
+    ExtraNotInstalledError,
     IgnoredParameterWarning,
     ModelFileError,
     NetworkError,
@@ -126,10 +127,23 @@ def test_umap_suits_few_images_too(n_images):
         assert adjusted_rand_score(groups_of(names), model.labels_) > 0.9
 
 
-def test_without_umap_the_error_names_the_extra(monkeypatch):
+@pytest.mark.slow
+def test_umap_puts_copies_of_an_image_at_one_place():
+    pytest.importorskip("umap", reason="umap-learn, the umap extra, is not installed")
+    names = [name for name in NAMES[:8] for _ in range(10)]
+    model = fitted(names, 8, reducer="umap")
+    assert model.labels_.reshape(8, 10).std(axis=1).max() == 0
+    np.testing.assert_array_equal(model.predict(names), model.labels_)
+
+
+@pytest.mark.parametrize("n_clusters", [4, "auto"])
+def test_without_umap_the_error_names_the_extra_before_an_image_is_read(monkeypatch, n_clusters):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match=r"resnet-kmeans\[umap\]"):
-        fitted(NAMES, reducer="umap")
+    Numbers.forget()
+    message = r"umap-learn.* reducer='umap', is not .* Nothing was .* resnet-kmeans\[umap\]"
+    with pytest.raises(ExtraNotInstalledError, match=message):
+        fitted(NAMES, n_clusters, reducer="umap")
+    assert Numbers.seen == []
 
 
 # Clusterers

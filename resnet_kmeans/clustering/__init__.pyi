@@ -18,12 +18,15 @@ from .recipe import describe_fit as describe_fit
 from .recipe import new_clusterer as new_clusterer
 from .recipe import new_reducer as new_reducer
 from .recipe import own_n_clusters as own_n_clusters
+from .recipe import require_reducer as require_reducer
 from .recipe import takes_n_clusters as takes_n_clusters
 from .rows import MAX_COMPONENTS as MAX_COMPONENTS
 from .rows import drop_unreadable as drop_unreadable
 from .rows import features_of as features_of
+from .rows import first_copies as first_copies
 from .rows import fit_reducer as fit_reducer
 from .rows import is_readable as is_readable
+from .rows import n_different as n_different
 from .rows import reduce_blocks as reduce_blocks
 from .scores import MAX_ROWS as MAX_ROWS
 from .scores import Evaluation as Evaluation

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from resnet_kmeans._parameters import RANDOM_STATE, Whole
 from resnet_kmeans.clustering.hellinger import (
     MAX_ROWS,
     principal_components,
@@ -114,9 +113,9 @@ class ClusterDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMi
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "max_rows": [Interval(Integral, 2, None, closed="left")],
-        "random_state": ["random_state"],
+        "n_clusters": [Whole(1)],
+        "max_rows": [Whole(2)],
+        "random_state": RANDOM_STATE,
     }
 
     def __init__(self, n_clusters: int = 8, *, max_rows: int = MAX_ROWS, random_state: Any = None):

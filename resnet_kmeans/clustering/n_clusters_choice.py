@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from resnet_kmeans.clustering.discriminant import cluster_in_rounds
 from resnet_kmeans.clustering.hellinger import HellingerPCA, principal_components
 from resnet_kmeans.clustering.mixture import LOWEST, ClusterStatistics
+from resnet_kmeans.clustering.rows import n_different
 from resnet_kmeans.clustering.threads import one_thread_if_small
 from resnet_kmeans.exceptions import FlatCurveWarning, TooFewImagesError, warn_caller
 
@@ -185,10 +186,10 @@ def _candidates(
     features: np.ndarray, n_clusters: Iterable[int] | None
 ) -> tuple[list[int] | None, int]:
     """Return the candidates, or None for all, and the largest of them."""
-    n_different = len({row.tobytes() for row in features})
-    most = min(n_different, len(features) - 1)
+    n_rows = n_different(features)
+    most = min(n_rows, len(features) - 1)
     if most < 2:
-        raise TooFewImagesError(n_different)
+        raise TooFewImagesError(n_rows)
     if n_clusters is None:
         return None, most
     given = sorted({int(k) for k in n_clusters if k > 1})
@@ -199,7 +200,7 @@ def _candidates(
         )
     candidates = [k for k in given if k <= most]
     if not candidates:
-        raise TooFewImagesError(n_different)
+        raise TooFewImagesError(n_rows)
     return candidates, candidates[-1]
 
 

@@ -12,7 +12,7 @@ from sklearn.utils import gen_batches
 
 from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans.clustering.folder_model import FolderGaussians
-from resnet_kmeans.clustering.rows import is_readable, select_readable
+from resnet_kmeans.clustering.rows import first_copies, is_readable, select_readable
 
 BLOCK_ROWS = 65_536  # reduced rows copied at a time
 VOTERS = 5  # nearest neighbors; the default of KNeighborsClassifier
@@ -43,7 +43,10 @@ class NearestLabels(ClusterMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: Any = None) -> NearestLabels:
         """Cluster the rows of X, shape (n, n_features); y is ignored."""
         self.clusterer_ = clone(self.clusterer)
-        self.labels_ = np.asarray(self.clusterer_.fit_predict(X))
+        found = np.asarray(self.clusterer_.fit_predict(X))[first_copies(X)]
+        # Labels that only further copies had are closed up.
+        kept = np.unique(found[found >= 0])
+        self.labels_ = np.where(found < 0, found, np.searchsorted(kept, found))
         n_neighbors = min(VOTERS, len(X))
         # weights="distance" gives a row at distance 0 the whole vote.
         nearest = KNeighborsClassifier(n_neighbors, weights="distance", algorithm="brute")
@@ -67,10 +70,16 @@ class FolderClassifier(FolderGaussians, BaseEstimator):
 
 
 def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
-    """Return the labels of reduced rows as int32; those of rows of NaN are `UNREADABLE`."""
+    """Return the labels of reduced rows as int32; those of rows of NaN are `UNREADABLE`.
+
+    Rows that are the same have the same label.
+    """
     readable = is_readable(reduced)
-    found = clusterer.predict(select_readable(reduced, readable)) if readable.any() else []
-    return _spread(found, readable)
+    if not readable.any():
+        return _spread([], readable)
+    rows = select_readable(reduced, readable)
+    # Between two centers at the same place, roundings would decide.
+    return _spread(np.asarray(clusterer.predict(rows))[first_copies(rows)], readable)
 
 
 def labels_of_fit(clusterer: Any, reduced: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from resnet_kmeans._versions import library_versions
 from resnet_kmeans.clustering.discriminant import MANY, ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.hellinger import MAX_ROWS
 from resnet_kmeans.clustering.prediction import NearestLabels
+from resnet_kmeans.exceptions import ExtraNotInstalledError
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +47,6 @@ def new_reducer(
     n_clusters : int or None
         Number of clusters; None if the clusterer finds the number itself.
     random_state : int, RandomState instance or None
-
-    Raises
-    ------
-    ImportError
-        If the reducer is ``"umap"`` and umap-learn is not installed.
     """
     if reducer is None:
         return FunctionTransformer()
@@ -84,12 +80,23 @@ def _learns_directions(reducer: Any, n_rows: int, n_clusters: int | None) -> boo
     return min(n_rows, MAX_ROWS) >= max(LEARNT_FROM, LEARNT_FROM_PER_CLUSTER * n_clusters)
 
 
+def require_reducer(reducer: Any) -> None:
+    """Raise an error before anything is computed if the package of a reducer is missing.
+
+    Raises
+    ------
+    ExtraNotInstalledError
+    """
+    if isinstance(reducer, str) and reducer == "umap":
+        try:
+            import umap  # noqa: F401
+        except ImportError as error:
+            raise ExtraNotInstalledError("umap-learn", "umap", "reducer='umap'") from error
+
+
 def _new_umap(n_rows: int, random_state: Any) -> Any:
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        message = "reducer='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
-        raise ImportError(message) from error
+    from umap import UMAP
+
     logger.info("Preparing UMAP, which compiles its code.")
     # umap-learn's documentation recommends min_dist=0 for clustering. Its spectral
     # initialization needs n_components + 1 < n_rows. With a seed it uses one thread, and warns

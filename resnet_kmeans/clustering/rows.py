@@ -60,15 +60,37 @@ def drop_unreadable(rows: np.ndarray) -> np.ndarray:
     return select_readable(rows, is_readable(rows))
 
 
+def hashes_of(rows: np.ndarray) -> np.ndarray:
+    """Return 64-bit hashes of rows of shape (n, d): equal for rows that are the same bytes."""
+    return np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))
+
+
+def first_copies(rows: np.ndarray) -> np.ndarray:
+    """Return the position of the first row that is the same, byte for byte, as each row.
+
+    `rows` has the shape (n, d), or is the result of `hashes_of`.
+    """
+    hashes = rows if rows.ndim == 1 else hashes_of(rows)
+    _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
+    return np.asarray(first[number])
+
+
+def n_different(rows: np.ndarray) -> int:
+    """Return the number of rows that are not the same as another."""
+    return len(np.unique(hashes_of(rows)))
+
+
 def reduce(reducer: Any, features: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Return reduced rows as float32; rows of NaN stay NaN.
+    """Return reduced rows as float32; rows of NaN stay NaN, equal rows stay equal.
 
     `width` is the number of columns if all rows are NaN.
     """
     readable = is_readable(features)
     if not readable.any():
         return np.full((len(features), width or 1), np.nan, dtype=np.float32)
-    rows = np.asarray(reducer.transform(select_readable(features, readable)), dtype=np.float32)
+    selected = select_readable(features, readable)
+    # A reducer alone would give copies different roundings, or different places (UMAP).
+    rows = np.asarray(reducer.transform(selected), dtype=np.float32)[first_copies(selected)]
     if len(rows) == len(features):
         return rows
     reduced = np.full((len(features), rows.shape[1]), np.nan, dtype=np.float32)
@@ -101,7 +123,7 @@ def fit_reducer(
     reducer : transformer
         Fitted.
     reduced : ndarray of shape (n, n_reduced), dtype float32
-        NaN for unreadable images.
+        NaN for unreadable images. Rows of equal features are equal.
     reasons : dict of int to str
         Why images are unreadable, by position.
     """
@@ -115,6 +137,8 @@ def fit_reducer(
     first = reduce(reducer, features)
     reduced = np.full((len(sources), first.shape[1]), np.nan, dtype=np.float32)
     reduced[drawn] = first
+    hashes = np.empty(len(sources), np.int64)
+    hashes[drawn] = hashes_of(features)
     # Otherwise these stay in memory while the next block is computed.
     del features, readable, first
     rest = np.setdiff1d(np.arange(len(sources)), drawn)
@@ -123,6 +147,10 @@ def fit_reducer(
         features, bad = features_of(featurizer, [sources[i] for i in block])
         reasons |= {int(block[i]): reason for i, reason in bad.items()}
         reduced[block] = reduce(reducer, features)
+        hashes[block] = hashes_of(features)
+    copied = first_copies(hashes)
+    copies = np.flatnonzero(copied != np.arange(len(copied)))
+    reduced[copies] = reduced[copied[copies]]
     return reducer, reduced, reasons
 
 

@@ -29,6 +29,23 @@ def as_sources(X: Any) -> list[Any]:
     NoImagesError
         If X is empty.
     """
+    sources = _listed(X)
+    are_letters = all(isinstance(source, str) and len(source) == 1 for source in sources)
+    if are_letters and not any(map(os.path.isfile, sources)):
+        # scikit-learn's cross-validation takes the name of a folder apart.
+        raise InvalidImagesError(
+            f"the letters {', '.join(map(repr, sources)):.40}, none of which is a file",
+            "For a folder in cross-validation, pass find_images(folder).",
+        )
+    return sources
+
+
+def images_of(X: Any) -> list[Any]:
+    """Return the images of a folder, or the items of any other X, which a featurizer may know."""
+    return list(require_images(X)) if isinstance(X, (str, os.PathLike)) else _listed(X)
+
+
+def _listed(X: Any) -> list[Any]:
     if isinstance(X, (str, bytes, os.PathLike, Image.Image)) or not _has_length(X):
         raise InvalidImagesError(f"a single {type(X).__name__}: {X!r:.80}")
     if isinstance(X, (Set, Mapping)):
@@ -40,13 +57,7 @@ def as_sources(X: Any) -> list[Any]:
     for index, source in enumerate(sources):
         if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
             _check_array(source, index)
-    _check_letters(sources)
     return sources
-
-
-def images_of(X: Any) -> list[Any]:
-    """Return the images of a folder, or the images in any other X as `as_sources` does."""
-    return list(require_images(X)) if isinstance(X, (str, os.PathLike)) else as_sources(X)
 
 
 def _has_length(X: Any) -> bool:
@@ -82,16 +93,6 @@ def _check_array(source: Any, index: int) -> None:
     if not is_image_array(source):
         got = f"{_described(source)} at position {index}"
         raise InvalidImagesError(got, how_to_convert(source))
-
-
-def _check_letters(sources: list[Any]) -> None:
-    """Refuse the letters that scikit-learn's cross-validation makes of the name of a folder."""
-    are_letters = all(isinstance(source, str) and len(source) == 1 for source in sources)
-    if are_letters and not any(map(os.path.isfile, sources)):
-        raise InvalidImagesError(
-            f"the letters {', '.join(map(repr, sources)):.40}, none of which is a file",
-            "Cross-validation takes the name of a folder apart: pass find_images(folder).",
-        )
 
 
 def source_name(source: Any, index: int) -> str:

@@ -14,7 +14,7 @@ from safetensors.numpy import save as to_safetensors
 
 from resnet_kmeans._files import replacing
 from resnet_kmeans._marks import is_marked, mark_of
-from resnet_kmeans.exceptions import ModelFileError, printable
+from resnet_kmeans.exceptions import ModelFileError, ModelNotFoundError, printable
 
 FORMAT = 1
 MAX_BYTES = 2**30  # a model of 10,000 clusters takes 3 MB; larger files are not read
@@ -86,14 +86,22 @@ def read_model(
 
     Raises
     ------
-    FileNotFoundError
+    ModelNotFoundError
         If there is no file at `path`.
     ModelFileError
         If the file is not a model file, is damaged, was changed after it was written, or has a
         newer format.
     """
     path = Path(path)
-    if not stat.S_ISREG((found := path.stat()).st_mode):
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(_refusal(path, "no file")) from error
+    except (OSError, ValueError) as error:  # the latter for a null character
+        raise ModelFileError(
+            _refusal(path, f"one that cannot be read ({getattr(error, 'strerror', error)})")
+        ) from error
+    if not stat.S_ISREG(found.st_mode):
         raise ModelFileError(_refusal(path, "something that is not a file"))
     if found.st_size > MAX_BYTES:
         raise ModelFileError(_refusal(path, "a file of more than 1 GiB, too large for a model"))
