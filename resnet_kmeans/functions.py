@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
+from resnet_kmeans.clustering import first_copies
 from resnet_kmeans.exceptions import UnreadableImagesWarning, warn_caller
 from resnet_kmeans.export import check_output_folder, export_clusters
 from resnet_kmeans.features import Extraction, FeatureCache
@@ -65,6 +66,8 @@ def extract_features(
 def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
     """Cluster rows of features with K-Means, with a fixed random state.
 
+    Rows that are the same have the same label.
+
     Parameters
     ----------
     features : array-like of shape (n, d)
@@ -83,7 +86,8 @@ def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
     >>> bool(labels[0] == labels[1] != labels[2])
     True
     """
-    return np.asarray(KMeans(n_clusters, n_init=10, random_state=0).fit_predict(features))
+    labels = KMeans(n_clusters, n_init=10, random_state=0).fit_predict(features)
+    return np.asarray(labels)[first_copies(np.asarray(features))]
 
 
 def save_clustered_images(

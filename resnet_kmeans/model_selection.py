@@ -66,7 +66,7 @@ def choose_n_clusters(
     TooFewImagesError
         If no candidate is below the number of readable images.
     TypeError
-        If the estimator is of another type.
+        If the estimator is of another type, or `n_clusters` is no iterable of numbers.
     ValueError
         If no candidate is above 1.
 
@@ -83,6 +83,11 @@ def choose_n_clusters(
     (12, 'the highest score, 0.31')
     >>> clusterer = ImageFolderClusterer(choice.n_clusters).fit("photos")  # doctest: +SKIP
     """
+    if isinstance(n_clusters, str) or not isinstance(n_clusters, Iterable | None):
+        raise TypeError(
+            f"Expected numbers of clusters to try, got {n_clusters!r}. Nothing was computed. Pass "
+            "range(2, 31), for example, or None."
+        )
     given = ImageFolderClusterer(random_state=0) if estimator is None else clone(estimator)
     if isinstance(given, Pipeline):
         return _choose_for_pipeline(given, X, n_clusters)

@@ -79,6 +79,13 @@ def test_cluster_images_is_a_deterministic_kmeans():
     assert set(cluster_images(features, 2)) == {0, 1}
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")  # scikit-learn's own
+def test_cluster_images_never_parts_rows_that_are_the_same():
+    different = np.random.default_rng(2).normal(size=(8, 64)).astype(np.float32)
+    labels = cluster_images(different.repeat(10, axis=0), 20).reshape(8, 10)
+    assert (labels == labels[:, :1]).all()
+
+
 def test_save_clustered_images_copies_to_folders(pictures, tmp_path):
     paths = find_images(pictures)
     save_clustered_images(np.arange(24) % 3, paths, tmp_path / "out")

@@ -32,7 +32,7 @@ ALLOWED = {
     "name_suggestions": {"images", "network", "clustering", "featurizer"},
     "exports": {"images", "clustering", "saving", "export", "report", "clusterer"},
     "server": {"images", "features", "export", "report", "exports"},
-    "functions": {"images", "network", "features", "clusterer", "export"},
+    "functions": {"images", "network", "features", "clustering", "clusterer", "export"},
     "spark": {"images", "network", "clustering", "saving", "featurizer", "clusterer"},
 }
 FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))

@@ -398,6 +398,14 @@ def test_candidates_that_do_not_fit_the_images_raise_an_error():
         choose_n_clusters(NAMES[:9], [1], estimator=estimator)
 
 
+@pytest.mark.parametrize("given", [5, True, "auto"])
+def test_one_number_is_no_range_of_candidates(given):
+    Numbers.forget()
+    with pytest.raises(TypeError, match=rf"to try, got '?{given}'?\. Nothing .* range\(2, 31\)"):
+        choose_n_clusters(NAMES, given, estimator=ImageFolderClusterer(featurizer=Numbers()))
+    assert Numbers.seen == []
+
+
 class Angles(Numbers):
     """Cheap features of very many images: three directions."""
 
