@@ -140,7 +140,7 @@ def test_umap_puts_copies_of_an_image_at_one_place():
 def test_without_umap_the_error_names_the_extra_before_an_image_is_read(monkeypatch, n_clusters):
     monkeypatch.setitem(sys.modules, "umap", None)
     Numbers.forget()
-    message = r"umap-learn.* reducer='umap', is not .* Nothing was .* resnet-kmeans\[umap\]"
+    message = r"umap-learn.* reducer='umap', is not .* Nothing was .*'resnet-kmeans\[umap\]"
     with pytest.raises(ExtraNotInstalledError, match=message):
         fitted(NAMES, n_clusters, reducer="umap")
     assert Numbers.seen == []
