@@ -151,6 +151,8 @@ class ImageFolderClusterer(
         and in a report: 64, or fewer for fewer than 320 images. NaN for an unreadable image.
     unreadable_ : dict of str to str
         Reason for each unreadable image, by path.
+    incomplete_ : dict of str to str
+        What is missing in each photo that was read in part, by path.
     cluster_centers_ : ndarray of shape (n_clusters, n_reduced), dtype float32
         Centers of the clusters in the reduced space; the means of the clusters if the clusterer
         has no centers.
@@ -343,7 +345,9 @@ class ImageFolderClusterer(
         ]
         clusterer = self.pipeline_["clusterer"]
         self.labels_ = prediction.labels_of_fit(clusterer, reduced)
-        self.unreadable_ = _by_name(sources, reasons)
+        has_row = rows.is_readable(reduced)
+        self.unreadable_ = _by_name(sources, {i: reasons[i] for i in reasons if not has_row[i]})
+        self.incomplete_ = _by_name(sources, {i: reasons[i] for i in reasons if has_row[i]})
         self.cluster_centers_ = prediction.centers_of(clusterer, reduced, self.labels_)
         self.distances_ = prediction.own_distances(reduced, self.cluster_centers_, self.labels_)
         # Only KMeans and its variants have an inertia.
@@ -561,7 +565,8 @@ class ImageFolderClusterer(
                 "The clusterer was loaded from a file, which does not contain the images of its "
                 "fit. Nothing was written. Pass the images as X."
             )
-        known = self.image_paths_, self.labels_, self.distances_, self.unreadable_
+        missing = {**self.unreadable_, **self.incomplete_}
+        known = self.image_paths_, self.labels_, self.distances_, missing
         return *known, self.image_features_
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -694,7 +699,8 @@ class ImageFolderClusterer(
         model.image_paths_ = [os.path.join(place, str(row.exported_path)) for row in images]
         model.labels_ = found.own[numbers].astype(np.int32)
         model.distances_ = np.array([row.distance for row in images], np.float32)
-        model.unreadable_, model.image_features_ = {}, found.features[numbers]
+        model.unreadable_, model.incomplete_ = {}, {}
+        model.image_features_ = found.features[numbers]
         return model
 
     def _set_steps(

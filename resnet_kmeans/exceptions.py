@@ -59,7 +59,7 @@ def collected_reasons() -> Iterator[dict[int, str]]:
 
 
 def note_reasons(reasons: Mapping[int, str]) -> None:
-    """Tell `collected_reasons` why images have no features, by their positions in X."""
+    """Tell `collected_reasons` what is missing in images, by their positions in X."""
     _collected.get({}).update(reasons)
 
 

@@ -244,7 +244,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 raise WeightsMismatchError(fitted, extraction.fingerprint)
             rows = extraction.run(sources)
         reasons = dict(sorted(extraction.reasons.items()))
-        note_reasons(reasons)
+        note_reasons({**reasons, **extraction.missing})
         self._report_unreadable({source_name(sources[i], i): reasons[i] for i in reasons})
         return rows
 

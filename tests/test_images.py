@@ -4,6 +4,7 @@ The colors are those that a network sees: the stand-in returns the mean color of
 grid of 4x4, of which an image of 32x32 pixels has cells of 8x8.
 """
 
+import csv
 import io
 import os
 import socket
@@ -25,7 +26,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFile
 
-from resnet_kmeans import ResNetFeaturizer, export_clusters, find_images
+from resnet_kmeans import (
+    ImageFolderClusterer,
+    ResNetFeaturizer,
+    export_clusters,
+    find_images,
+)
 from resnet_kmeans.exceptions import (
     FolderNotFoundError,
     UnreadableImagesError,
@@ -396,6 +402,27 @@ def test_of_a_photo_whose_end_is_missing_the_rows_are_used_that_are_there(look):
     whole = decode(encoded(photo.crop((0, 0, 400, 272)), "JPEG", quality=95), (400, 400))
     assert np.abs(pixels.astype(int) - whole).mean() < 1
     assert decode_noting(data, (400, 400))[1] == ""
+
+
+def test_what_is_missing_in_a_photo_is_the_reason_in_the_table(stand_in, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, mode in enumerate(("RGB", "L")):
+        for j in range(3):
+            solid(mode, size=(64, 64)).rotate(j).save(photos / f"{i}{j}.png")
+    cut = encoded(noise(), "JPEG", quality=95)
+    (photos / "cut.jpg").write_bytes(cut[: len(cut) * 7 // 10])
+
+    for _ in range(2):  # the second time with the rows of the first in the cache
+        featurizer = ResNetFeaturizer(weights=stand_in, input_shape=(32, 32))
+        model = ImageFolderClusterer(2, featurizer=featurizer, random_state=0).fit(photos)
+        missing = "its end is missing; 68% of its rows are used"
+        assert model.incomplete_ == {str(photos / "cut.jpg"): missing}
+        assert model.unreadable_ == {}
+    model.export(tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "clusters.csv").open(newline="")))
+    names = {Path(row["source_path"]).name: row["reason"] for row in rows}
+    assert {name: reason for name, reason in names.items() if reason} == {"cut.jpg": missing}
 
 
 def test_a_photo_that_lacks_most_of_its_rows_is_refused(reasons):

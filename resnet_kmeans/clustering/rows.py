@@ -36,13 +36,16 @@ def sample(n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
 
 
 def features_of(featurizer: Any, sources: list[Any]) -> tuple[np.ndarray, dict[int, str]]:
-    """Return features as float32, with the reasons for unreadable images by position."""
+    """Return features as float32, and what is missing in images, by position.
+
+    That is the reason of an image with a row of NaN, and what an image with other rows lacks.
+    """
     with collected_reasons() as reasons:
         rows = featurizer.transform(sources)
     # KMeans fitted to float32 rows raises an error for float64 rows.
     features = np.asarray(rows, dtype=np.float32)
     bad = np.flatnonzero(~is_readable(features)).tolist()
-    return features, {i: reasons.get(i, NO_FEATURES) for i in bad}
+    return features, {**dict.fromkeys(bad, NO_FEATURES), **reasons}
 
 
 def is_readable(rows: np.ndarray) -> np.ndarray:

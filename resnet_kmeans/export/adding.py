@@ -44,7 +44,7 @@ class NewImages(NamedTuple):
     is_foreign : ndarray of shape (n,), dtype bool
         Whether they are of another kind than all images of the export.
     reasons : mapping of str to str
-        Why images are unreadable, by path.
+        Why images are unreadable, or what they lack, by path.
     """
 
     export: str
@@ -194,15 +194,15 @@ def _plan(export: Export, new: NewImages, set_aside: bool) -> list[ExportedImage
     cluster_of = dict(zip(known.tolist(), clusters.tolist()))
     images = []
     for i, path in enumerate(new.contents):
+        reason = new.reasons.get(path, "")
         if i not in cluster_of:
-            reason = new.reasons.get(path, "")
             images.append(ExportedImage(UNREADABLE, "", None, path, None, reason))
             continue
         is_aside = bool(is_unclaimed[i] and set_aside)
         name = SET_ASIDE_NAME if is_aside else model.names[own[i]]
         cluster = UNREADABLE if is_aside else cluster_of[i]
         target = free_name(f"{name}/", portable(os.path.basename(path)), taken)
-        reason = UNCLAIMED if is_unclaimed[i] else ""
+        reason = UNCLAIMED if is_unclaimed[i] else reason
         images.append(ExportedImage(cluster, name, target, path, None, reason))
     placed = np.where(is_unclaimed & set_aside, -1, own)
     model = model._replace(features=new.features, own=placed)

@@ -67,7 +67,7 @@ def export_clusters(
     distances : sequence of float, of length n, default=None
         Distance of each image to the center of its cluster, for ``clusters.csv``.
     reasons : mapping of str to str, default=None
-        Why images are unreadable, by path, for ``clusters.csv``.
+        Why images are unreadable, or what is missing in them, by path, for ``clusters.csv``.
     n_clusters : int, default=None
         Number of clusters, which determines the leading zeros of folder names. None uses the
         highest label plus one.

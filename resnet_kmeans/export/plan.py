@@ -70,14 +70,14 @@ def plan_export(
     plan = []
     for i, (path, label) in enumerate(zip(image_paths, labels)):
         source = absolute(path)
+        reason = (reasons or {}).get(os.fspath(path), "")
         if label < 0 and label != NOISE:
-            reason = (reasons or {}).get(os.fspath(path), "")
             plan.append(ExportedImage(UNREADABLE, "", None, source, None, reason))
             continue
         name = NOISE_NAME if label == NOISE else folders[int(label)]
         target = free_name(f"{name}/", portable(os.path.basename(source)), taken)
         distance = None if distances is None or label == NOISE else float(distances[i])
-        plan.append(ExportedImage(int(label), name, target, source, distance))
+        plan.append(ExportedImage(int(label), name, target, source, distance, reason))
     return plan, folders
 
 

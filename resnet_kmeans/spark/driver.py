@@ -152,7 +152,7 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     pyspark.sql.DataFrame
         One row per image, with the columns ``path``, ``cluster`` (the label that `predict`
         would return; -3 for an unreadable image), ``distance`` (to the center of the cluster;
-        null for an image in no cluster) and ``reason`` (why an image is unreadable, else null).
+        null for an image in no cluster) and ``reason`` (what is missing in an image, or null).
         It is computed lazily.
     """
     frame, listing = read_images(images)
@@ -192,7 +192,7 @@ def extract_features(
     -------
     pyspark.sql.DataFrame
         One row per image, with the columns ``path``, ``features`` (array of float; null for an
-        unreadable image) and ``reason`` (why an image is unreadable, else null).
+        unreadable image) and ``reason`` (what is missing in an image, or null).
 
     Raises
     ------
