@@ -198,7 +198,7 @@ def test_weights_are_listed(capsys):
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
         (
             ["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"],
-            "{tmp}/gone cannot be used: No such file or directory",
+            "got no file, in {tmp!r}/gone",
         ),
         (["undo", "{tmp}/empty"], "journal"),
         (["assign", "{tmp}/empty", "{pictures}", "{tmp}/out"], "{tmp}/empty"),

@@ -420,7 +420,8 @@ def test_what_is_missing_in_a_photo_is_the_reason_in_the_table(stand_in, tmp_pat
         assert model.incomplete_ == {str(photos / "cut.jpg"): missing}
         assert model.unreadable_ == {}
     model.export(tmp_path / "out")
-    rows = list(csv.DictReader((tmp_path / "out" / "clusters.csv").open(newline="")))
+    table = (tmp_path / "out" / "clusters.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(table.splitlines())
     names = {Path(row["source_path"]).name: row["reason"] for row in rows}
     assert {name: reason for name, reason in names.items() if reason} == {"cut.jpg": missing}
 

@@ -13,7 +13,7 @@ from resnet_kmeans.exceptions import DecodeError
 from resnet_kmeans.images.photoshop import read_photoshop
 from resnet_kmeans.images.readers import (
     MissingReaderError,
-    jpeg2000_depths,
+    jpeg2000_channels,
     png_white,
     read_jpeg2000,
     read_png,
@@ -83,9 +83,9 @@ def _has_byte_palette(image: Image.Image, data: bytes) -> bool:
     return image.mode == "P" and colors is not None and max(colors) < 256
 
 
-def _has_other_depth(image: Image.Image, data: bytes) -> bool:
-    depths = jpeg2000_depths(data)
-    return any(bits != 8 for _, bits in depths) and depths != [(False, 16)]
+def _has_other_channels(image: Image.Image, data: bytes) -> bool:
+    channels = jpeg2000_channels(data)
+    return any(channel != (8, 1, 1) for channel in channels) and channels != [(16, 1, 1)]
 
 
 def _has_other_order(image: Image.Image, data: bytes) -> bool:
@@ -151,7 +151,12 @@ _MISREAD = (
     _Misread("PNG", "16-bit colors of 15 bits or fewer", _are_dark_colors, read_png),
     _Misread("PNG", "", _has_unscaled_clear, _read_scaling_clear),
     _Misread("TGA", "", _has_no_transparency, _read_opaque),
-    _Misread("JPEG2000", "other than 8 bits per channel", _has_other_depth, read_jpeg2000),
+    _Misread(
+        "JPEG2000",
+        "other than 8 bits, or channels of different sizes",
+        _has_other_channels,
+        read_jpeg2000,
+    ),
     _Misread("JPEG2000", "channels in another order", _has_other_order, read_jpeg2000),
 )
 

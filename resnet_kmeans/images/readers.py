@@ -17,6 +17,7 @@ PREVIEW_SIDE = 256  # pixels; the preview of a raw photo is used if its longer s
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5  # of a TIFF file's PhotometricInterpretation
 _KNOWN_COLORS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, _CMYK)
+_SYCC = 18  # of a JPEG 2000 file's enumerated color spaces
 _PREMULTIPLIED = 1  # of its ExtraSamples
 _LARGEST_VALUES = (Base.MaxSampleValue, Base.SMaxSampleValue)  # tags
 _UPRIGHT = {0: 1, 3: 3, 5: 8, 6: 6}  # EXIF's orientation for each of LibRaw's
@@ -165,19 +166,24 @@ def read_png(data: bytes) -> Image.Image:
 
 def read_jpeg2000(data: bytes) -> Image.Image:
     """Read a JPEG 2000 file with imagecodecs."""
+    channels = jpeg2000_channels(data)
+    colors = data.find(b"colr\1\0\0\0\0\0", 0, data.find(b"jp2c"))
+    is_ycc = colors >= 0 and data[colors + 10] == _SYCC
+    if is_ycc or any(channel[1:] != (1, 1) for channel in channels):
+        raise DecodeError("JPEG2000 in YCC, or with channels of different sizes: not supported")
     values = np.atleast_3d(_library("imagecodecs").jpeg2k_decode(data))
-    _, bits = jpeg2000_depths(data)[0]
-    return _as_image(to_8bit(values[..., :4], 2**bits - 1))
+    return _as_image(to_8bit(values[..., :4], 2 ** channels[0][0] - 1))
 
 
-def jpeg2000_depths(data: bytes) -> list[tuple[bool, int]]:
-    """Return, for each channel of a JPEG 2000 file, whether it is signed, and its bits."""
+def jpeg2000_channels(data: bytes) -> list[tuple[int, int, int]]:
+    """Return the bits of each channel of a JPEG 2000 file, and its steps in both directions."""
     # The codestream begins with the markers SOC and SIZ; SIZ has three bytes a channel from
-    # byte 42 on, the first of which is the depth less one, its highest bit the sign.
-    start = data.find(b"\xff\x4f\xff\x51")
-    n_channels = int.from_bytes(data[start + 40 : start + 42], "big")
-    depths = data[start + 42 : start + 42 + 3 * n_channels : 3]
-    return [(depth >= 128, depth % 128 + 1) for depth in depths]
+    # byte 42 on: the bits less one, whose highest bit is the sign, and the steps.
+    start = data.find(b"\xff\x4f\xff\x51") + 42
+    end = start + 3 * int.from_bytes(data[start - 2 : start], "big")
+    return [
+        (bits % 128 + 1, x, y) for bits, x, y in zip(*(data[start + i : end : 3] for i in range(3)))
+    ]
 
 
 def read_raw_photo(data: bytes) -> Image.Image:
