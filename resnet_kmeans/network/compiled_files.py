@@ -31,7 +31,8 @@ DAMAGES = (
     *(ValueError, LookupError, TypeError, EOFError, NotImplementedError, RuntimeError),
     zipfile.BadZipFile,
 )
-MAX_FILES = 6  # 95 MB each for ResNet50; the least recently used are deleted first
+ENDINGS = (COMPILED_ENDING, ".keras")  # of compiled networks, and of imported presets
+MAX_FILES = 6  # of each kind, 95 MB each for ResNet50; the least recently used are deleted
 STALE_AFTER = 3600  # seconds; an older unfinished file was left by a killed process
 
 
@@ -121,12 +122,17 @@ def save_compiled(compiled: CompiledFile, spec: NetworkSpec, folder: Path | None
         # If the cache cannot be written, the feature cache has already warned about it.
         with contextlib.suppress(OSError):
             compiled.write(file)
-            return _make_room(file.parent)
+            return make_room(file.parent)
 
 
 def cached_networks(folder: Path) -> list[Path]:
-    """Return the compiled networks in a folder, the most recently used first."""
-    complete = (f for f in folder.glob(f"*{COMPILED_ENDING}") if not f.name.startswith("."))
+    """Return the compiled networks and the imported presets in a folder."""
+    return [file for ending in ENDINGS for file in _cached(folder, ending)]
+
+
+def _cached(folder: Path, ending: str) -> list[Path]:
+    """Return the files of one kind in a folder, the most recently used first."""
+    complete = (f for f in folder.glob(f"*{ending}") if not f.name.startswith("."))
     return sorted(complete, key=_used, reverse=True)
 
 
@@ -138,6 +144,11 @@ def _candidates(spec: NetworkSpec, folder: Path | None) -> Iterator[Path]:
     identity = same.identity().encode(errors="surrogateescape")
     key = hashlib.blake2b(identity, digest_size=8).hexdigest()
     name = f"{spec.file.stem if spec.is_whole_model else spec.backbone}-{key}{COMPILED_ENDING}"
+    return places_of(name, folder)
+
+
+def places_of(name: str, folder: Path | None) -> Iterator[Path]:
+    """Yield where a file may be: in a folder, and in a temporary one of this process."""
     if folder is not None:
         yield folder / name
     yield _temporary_folder() / name
@@ -156,19 +167,24 @@ def _read(file: Path) -> CompiledFile | None:
     return found
 
 
-def _make_room(folder: Path) -> None:
-    for file in cached_networks(folder)[MAX_FILES:]:
-        file.unlink(missing_ok=True)
-    for part in folder.glob(f".*.part{COMPILED_ENDING}"):
-        if time.time() - _used(part) > STALE_AFTER:
-            part.unlink(missing_ok=True)
+def make_room(folder: Path) -> None:
+    """Delete the least recently used files of each kind, and unfinished ones."""
+    for ending in ENDINGS:
+        for file in _cached(folder, ending)[MAX_FILES:]:
+            file.unlink(missing_ok=True)
+        for part in folder.glob(f".*.part{ending}"):
+            if time.time() - _used(part) > STALE_AFTER:
+                part.unlink(missing_ok=True)
 
 
 def _used(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:  # another process has just deleted it
-        return 0.0
+    # A preset is not marked when it is used, which would change its identity: the networks that
+    # were compiled from it are.
+    times = [0.0]
+    for known in (file, *file.parent.glob(f"{file.stem}-*{COMPILED_ENDING}")):
+        with contextlib.suppress(OSError):  # another process has just deleted it
+            times.append(known.stat().st_mtime)
+    return max(times)
 
 
 @cache

@@ -32,7 +32,11 @@ def ship(spark: Any, featurizer: ResNetFeaturizer) -> Featurize:
     """Send the network to the workers; return the function with which they run it."""
     weights, compiled = featurizer.network_files()
     prefix = featurizer.fingerprint_[:16]
-    return Featurize(featurizer, _send(spark, weights, prefix), _send(spark, compiled, prefix))
+    spec = featurizer.network_spec()  # a preset knows its shape on this machine alone
+    known = {"input_shape": spec.input_shape, "preprocess": spec.preprocess}
+    shipped = clone(featurizer).set_params(**known)
+    shipped.fingerprint_ = featurizer.fingerprint_
+    return Featurize(shipped, _send(spark, weights, prefix), _send(spark, compiled, prefix))
 
 
 def _send(spark: Any, source: Path | None, prefix: str) -> str | None:
