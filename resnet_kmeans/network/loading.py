@@ -244,16 +244,22 @@ def _compile(extractor: Any) -> CompiledFile:
         frozen, function = Path(folder, "frozen.pb"), freeze(extractor)
         frozen.write_bytes(function.graph.as_graph_def().SerializeToString())
         graph = openvino.Core().read_model(frozen)
-    # Layers may keep large arrays that are no weights, such as the positions of Swin: TensorFlow
-    # makes them inputs.
-    for given, value in zip(function.graph.inputs[1:], function.captured_inputs):
-        parameter = graph.input(given.name).node
-        constant = openvino.opset13.constant(value.numpy())
-        for target in parameter.output(0).get_target_inputs():
-            target.replace_source_output(constant.output(0))
-        graph.remove_parameter(parameter)
+    _embed_arrays(graph, function)
     _fold(graph)
     return CompiledFile(graph, hash_weights(extractor), int(extractor.output_shape[1]))
+
+
+def _embed_arrays(graph: Any, function: Any) -> None:
+    """Make constants of the large arrays that layers keep besides their weights."""
+    # TensorFlow makes inputs of them: of the positions of Swin, for example.
+    names = (given.name for given in function.graph.inputs[1:])
+    arrays = dict(zip(names, function.captured_inputs))
+    for parameter in graph.get_parameters():
+        for name in arrays.keys() & parameter.output(0).get_names():
+            constant = import_openvino().opset13.constant(arrays[name].numpy())
+            for target in parameter.output(0).get_target_inputs():
+                target.replace_source_output(constant.output(0))
+            graph.remove_parameter(parameter)
 
 
 def _fold(graph: Any) -> None:
