@@ -196,10 +196,7 @@ def test_weights_are_listed(capsys):
         ),
         (["cluster", "{pictures}", "{tmp}/out", "--weights", "gone.h5"], "Four ways out"),
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
-        (
-            ["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"],
-            "got no file, in {tmp!r}/gone",
-        ),
+        (["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"], "got no file, in '{tmp}/gone'"),
         (["undo", "{tmp}/empty"], "journal"),
         (["assign", "{tmp}/empty", "{pictures}", "{tmp}/out"], "{tmp}/empty"),
         (["report", "{tmp}/reported"], "--force"),
