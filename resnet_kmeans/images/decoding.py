@@ -172,7 +172,8 @@ def _load(image: Image.Image, draft_size: tuple[int, int], is_complete: bool = T
         raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
     # libjpeg can decode at a half, a quarter or an eighth of the size, which saves most of the
     # work on a large photo. A square, because the image may be rotated afterwards.
-    image.draft("RGB", (max(draft_size), max(draft_size)))
+    if is_complete:  # a reduced decoding of damaged data may have other colors
+        image.draft("RGB", (max(draft_size), max(draft_size)))
     image.load()
     turn = _turn(image)
     if not is_complete:

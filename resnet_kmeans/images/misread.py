@@ -102,9 +102,9 @@ def _has_other_order(image: Image.Image, data: bytes) -> bool:
 def _are_dark_colors(image: Image.Image, data: bytes) -> bool:
     """Return whether colors of 16 bits are so dark that the upper 8 bits do not do."""
     depth = data[24] if image.format == "PNG" else _tags(image).bits
-    if depth != 16 or image.mode not in ("RGB", "RGBA"):
+    if depth != 16 or image.mode not in ("LA", "RGB", "RGBA"):
         return False
-    return bool(np.asarray(image)[..., :3].max() < 128)
+    return bool(np.asarray(image)[..., : 1 if image.mode == "LA" else 3].max() < 128)
 
 
 def _has_unscaled_clear(image: Image.Image, data: bytes) -> bool:

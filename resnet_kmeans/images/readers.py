@@ -49,19 +49,42 @@ def to_8bit(values: np.ndarray, white: int | None = None) -> np.ndarray:
     """
     if values.dtype == bool:
         return values * np.uint8(255)
+    low, high = _range(values, white)
     scaled = values.astype(np.float32)
-    finite = scaled[np.isfinite(scaled)] if values.dtype.kind == "f" else scaled
-    low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
     if values.dtype.kind == "f":
-        if low >= 0 and 0.5 < high <= 1:
-            low, high = 0.0, 1.0
         scaled = np.nan_to_num(scaled, copy=False, nan=low, posinf=high, neginf=low)
-    elif low >= 0 and high < 2**16:
-        brightest = min(2 ** max(8, int(high).bit_length()) - 1, np.iinfo(values.dtype).max)
-        low, high = 0.0, float(white if white and white >= high else brightest)
     scaled -= low
     scaled *= 255 / max(high - low, 1e-9)
     return np.round(np.clip(scaled, 0, 255)).astype(np.uint8)
+
+
+def _range(values: np.ndarray, white: int | None) -> tuple[float, float]:
+    """Return the values of black and white."""
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    if values.dtype.kind == "f":
+        return (0.0, 1.0) if low >= 0 and 0.5 < high <= 1 else (low, high)
+    if low < 0 or high >= 2**16:
+        return low, high
+    brightest = min(2 ** max(8, int(high).bit_length()) - 1, np.iinfo(values.dtype).max)
+    return 0.0, float(white if white and white >= high else brightest)
+
+
+def _with_alpha(values: np.ndarray, n_colors: int, white: int | None = None) -> np.ndarray:
+    """Scale the colors of shape (height, width, n_colors), and the transparency after them."""
+    colors, alpha = values[..., :n_colors], values[..., n_colors:]
+    if not alpha.size or values.dtype == bool:
+        return to_8bit(values, white)
+    opaque = 1.0
+    if values.dtype.kind != "f":
+        # Usually it has as many bits as the colors, but it may use all 16 with colors of 12.
+        opaque = _range(colors, white)[1] if colors.any() else 0.0
+        if alpha.max() > opaque:
+            opaque = float(white or np.iinfo(values.dtype).max)
+    share = np.clip(alpha / opaque, 0, 1)
+    return np.concatenate([to_8bit(colors, white), np.round(share * 255).astype(np.uint8)], axis=2)
 
 
 def _library(name: str) -> Any:
@@ -130,12 +153,8 @@ def _tiff_image(page: Any, photometric: int, values: np.ndarray) -> Image.Image:
         table = to_8bit(colors, 65535 if colors.max() > 255 else 255)
         return _as_image(table[values[..., 0].astype(np.intp)])
     tags = {tag.code: tag.value for tag in page.tags}
-    is_float = values.dtype.kind == "f"
-    n_scaled = n_colors if is_float else n_colors + has_alpha
-    pixels = to_8bit(values[..., :n_scaled], tiff_white(page.bitspersample, tags))
-    if is_float and has_alpha:  # it reaches from 0 to 1, whatever the colors do
-        alpha = np.clip(values[..., n_colors : n_colors + 1], 0, 1)
-        pixels = np.concatenate([pixels, np.round(alpha * 255).astype(np.uint8)], axis=2)
+    white = tiff_white(page.bitspersample, tags)
+    pixels = _with_alpha(values[..., : n_colors + has_alpha], n_colors, white)
     if photometric == _WHITE_IS_ZERO:
         pixels[..., 0] = 255 - pixels[..., 0]
     mode = "CMYK" if n_colors == 4 else _MODES[n_colors + has_alpha]
@@ -161,7 +180,9 @@ def png_white(data: bytes) -> int | None:
 
 def read_png(data: bytes) -> Image.Image:
     """Read the 16 bits of a PNG file's colors with imagecodecs."""
-    return _as_image(to_8bit(_library("imagecodecs").png_decode(data), png_white(data)))
+    values = _library("imagecodecs").png_decode(data)
+    n_colors = values.shape[2] - (values.shape[2] % 2 == 0)
+    return _as_image(_with_alpha(values, n_colors, png_white(data)))
 
 
 def read_jpeg2000(data: bytes) -> Image.Image:
@@ -172,7 +193,8 @@ def read_jpeg2000(data: bytes) -> Image.Image:
     if is_ycc or any(channel[1:] != (1, 1) for channel in channels):
         raise DecodeError("JPEG2000 in YCC, or with channels of different sizes: not supported")
     values = np.atleast_3d(_library("imagecodecs").jpeg2k_decode(data))
-    return _as_image(to_8bit(values[..., :4], 2 ** channels[0][0] - 1))
+    n_colors = 3 if len(channels) > 2 else 1
+    return _as_image(_with_alpha(values[..., :4], n_colors, 2 ** channels[0][0] - 1))
 
 
 def jpeg2000_channels(data: bytes) -> list[tuple[int, int, int]]:
