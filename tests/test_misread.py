@@ -246,6 +246,14 @@ MISREAD = {
         lambda: png_of_16_bits(deep(12)),
         *(COLORS, "16-bit colors of 15 bits or fewer"),
     ),
+    "png-rgba-12-in-16": (
+        lambda: png_of_16_bits(np.dstack([deep(12), np.full((SIDE, SIDE), 65535, np.uint16)])),
+        *(COLORS, "16-bit colors of 15 bits or fewer"),
+    ),
+    "png-black-almost-clear": (
+        lambda: png_of_16_bits(np.dstack([deep(16) * 0, halves(1285, 65535).astype(np.uint16)])),
+        *([(250,) * 3, (0, 0, 0)], "16-bit colors of 15 bits or fewer"),
+    ),
     "jp2-rgb-16": (
         lambda: jpeg2000(deep(16), 16),
         COLORS,
@@ -336,3 +344,81 @@ def test_a_raw_photo_is_refused_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "rawpy", None)
     assert reason_unreadable(data).startswith("TIFF with the values of a sensor (a raw photo)")
     assert "pip install 'resnet-kmeans[formats]'" in reason_unreadable(data)
+
+
+@pytest.mark.parametrize("bits", [16, 14, 12, 10, 8])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_white_is_the_largest_number_of_as_many_bits_as_the_brightest_value_has(format, bits):
+    values = np.round(planes(GRAY)[0] * (2**bits - 1) / 255).astype(np.uint16)
+    values[0, 0] = 2**bits - 1
+    pixels = decode(encoded(Image.fromarray(values), format), (SIDE, SIDE)).astype(int)
+    assert np.abs(pixels[2:30, 2:14] - GRAY[0]).max() <= 1
+    assert np.abs(pixels[2:30, 18:30] - GRAY[1]).max() <= 1
+
+
+def test_white_is_what_a_file_says():
+    dim = planes(GRAY, 4)[0]  # the brightest value is 920
+    for tag in (281, 341):  # MaxSampleValue and SMaxSampleValue
+        data = tiff([dim], "<u2", tags={tag: [4095]})
+        assert_halves(data, [(round(230 * 4 * 255 / 4095),) * 3, (5,) * 3])
+    assert_halves(tiff([dim], "<u2", tags={281: [65535]}), [(229,) * 3, (20,) * 3])  # says nothing
+    png = encoded(Image.fromarray(dim.astype(np.uint16)), "PNG")
+    start = png.index(b"IDAT") - 4
+    sbit = struct.pack(">I4sB", 1, b"sBIT", 12)
+    sbit += struct.pack(">I", zlib.crc32(sbit[4:]))
+    assert_halves(png[:start] + sbit + png[start:], [(57,) * 3, (5,) * 3])
+
+
+def test_a_gray_that_a_png_marks_as_transparent_is_scaled_as_the_others_are():
+    # Two bits a pixel: 1 is dark gray, 2 is light gray and transparent.
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 2, 0, 0, 0, 0)
+    rows = (b"\0" + b"\x55" * (SIDE // 8) + b"\xaa" * (SIDE // 8)) * SIDE
+    chunks = [(b"IHDR", header), (b"tRNS", b"\0\2"), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    ]
+    assert_halves(b"\x89PNG\r\n\x1a\n" + b"".join(parts), [(85,) * 3, (255,) * 3])
+
+
+def test_a_tga_without_transparency_is_not_all_transparent():
+    image = Image.fromarray(np.dstack([*planes(COLORS), halves(0, 0)]).astype(np.uint8), "RGBA")
+    data = bytearray(encoded(image, "TGA"))
+    data[17] &= 0xF0
+    assert_halves(bytes(data), COLORS)
+
+
+def test_a_photoshop_file_without_a_composite_is_refused():
+    told = reason_unreadable(psd([FULL] * 3, 3, resources=resource(1057, bytes(5))))
+    assert told == "saved by Photoshop without a composite picture"
+
+
+def test_a_photoshop_file_is_set_upright():
+    exif = Image.Exif()
+    exif[274] = 6
+    data = psd(planes(COLORS), 3, resources=resource(1058, exif.tobytes()[6:]))
+    assert np.abs(decode(data, (SIDE, SIDE))[2:14].astype(int) - LEFT).max() <= 2
+
+
+def test_colors_that_photoshop_blended_with_white_are_not_blended_again():
+    blended = [halves((v + 255) / 2, (w + 255) / 2) for v, w in zip(LEFT, RIGHT)]
+    seen = [[(v + 255) / 2 for v in color] for color in COLORS]
+    assert_halves(psd([*blended, halves(128, 128)], 3, layers=-1), seen)
+
+
+def test_jpeg_2000_with_channels_of_different_sizes_is_refused():
+    data = jpeg2000(np.stack(planes(COLORS), -1).astype(np.uint8), 8)
+    start = data.index(b"\xff\x4f\xff\x51") + 42
+    halved = data[: start + 4] + b"\2\2" + data[start + 6 :]
+    assert "channels of different sizes" in reason_unreadable(halved)
+
+
+def test_a_picture_with_a_closed_file_says_so(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (9, 9)).save(path)
+    with Image.open(path) as unread:
+        pass
+    closed = Image.new("RGB", (9, 9))
+    closed.close()
+    for image in (unread, closed):
+        assert reason_unreadable(image).startswith("a PIL image that was closed")
