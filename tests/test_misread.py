@@ -381,6 +381,33 @@ def test_a_gray_that_a_png_marks_as_transparent_is_scaled_as_the_others_are():
     assert_halves(b"\x89PNG\r\n\x1a\n" + b"".join(parts), [(85,) * 3, (255,) * 3])
 
 
+def test_a_color_of_16_bits_that_a_png_marks_as_transparent_is_white():
+    values = deep(16)
+    clear = struct.pack(">3H", *values[0, 0])
+    data = png_of_16_bits(values)
+    start = data.index(b"IDAT") - 4
+    chunk = struct.pack(">I4s", 6, b"tRNS") + clear
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    assert_halves(data[:start] + chunk + data[start:], [WHITE, RIGHT])
+
+
+def test_a_large_photoshop_file_is_refused():
+    data = bytearray(psd(planes(COLORS), 3))
+    data[5] = 2
+    assert reason_unreadable(bytes(data)).startswith("a large Photoshop file (PSB)")
+
+
+@pytest.mark.parametrize("size", [0, 4 * SIDE])
+def test_a_tiff_file_without_its_values_is_refused(size):
+    whole = tiff(planes(GRAY)[:1], "<i2")
+    n_bytes = 2 * SIDE**2
+    data = whole.replace(
+        struct.pack("<HHII", 279, 4, 1, n_bytes), struct.pack("<HHII", 279, 4, 1, size)
+    )
+    assert data != whole
+    assert reason_unreadable(data)
+
+
 def test_a_tga_without_transparency_is_not_all_transparent():
     image = Image.fromarray(np.dstack([*planes(COLORS), halves(0, 0)]).astype(np.uint8), "RGBA")
     data = bytearray(encoded(image, "TGA"))

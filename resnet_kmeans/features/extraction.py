@@ -107,7 +107,7 @@ class Extraction:
         Parameters
         ----------
         sources : list of length n
-            Paths, bytes, PIL images or uint8 arrays.
+            Paths, bytes, PIL images or arrays.
 
         Returns
         -------

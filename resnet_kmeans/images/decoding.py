@@ -33,6 +33,8 @@ LARGE_PIXELS = 2**25  # images above 33 megapixels are decoded one at a time to 
 LEAST_ROWS = 0.5
 MISSING = "resnet_kmeans_missing"  # key in the `info` of a PIL image
 _END_OF_JPEG = b"\xff\xd9"
+_END_BYTES = 2**16  # in which the end of a JPEG is looked for, as cameras write more after it
+_BLOCK_ROWS = 16  # of a JPEG's largest blocks
 # The mean color of ImageNet, which equals zero padding after preprocessing.
 PAD_COLOR = (124, 116, 104)
 
@@ -93,8 +95,9 @@ def decode(
 
     Parameters
     ----------
-    source : bytes, PIL image or uint8 array of shape (height, width, 3)
-        The content of an image file, or an image in memory, which is not changed.
+    source : bytes, PIL image or array
+        The content of an image file, or an image in memory, which is not changed; an array of a
+        kind that `arrays.is_image_array` takes.
     input_shape : tuple of int
         Height and width of the result, in pixels.
     resize : {"stretch", "crop", "pad"}, default="stretch"
@@ -157,11 +160,15 @@ def open_upright(source: Any, draft_size: tuple[int, int]) -> Image.Image:
 
 
 def _load_file(image: Image.Image, data: bytes, draft_size: tuple[int, int]) -> Image.Image:
-    try:
-        return _load(image, draft_size)
-    except OSError:
-        if image.format not in ("JPEG", "MPO"):
-            raise
+    is_jpeg = image.format in ("JPEG", "MPO")
+    # If the user makes Pillow fill in what is missing, it raises no error.
+    is_cut = ImageFile.LOAD_TRUNCATED_IMAGES and _END_OF_JPEG not in data[-_END_BYTES:]
+    if not (is_jpeg and is_cut):
+        try:
+            return _load(image, draft_size)
+        except OSError:
+            if not is_jpeg:
+                raise
     # With the marker of the end, libjpeg fills in what is missing before it.
     completed = open_image(data + _END_OF_JPEG, _known_formats())
     return _load(completed, draft_size, is_complete=False)
@@ -186,15 +193,18 @@ def _load(image: Image.Image, draft_size: tuple[int, int], is_complete: bool = T
 
 def _without_missing_rows(image: Image.Image) -> Image.Image:
     """Crop the rows at the bottom that libjpeg filled in."""
-    # It fills in medium gray, block by block. The last one of a row is missing first.
-    ends = np.asarray(image.crop((image.width - 1, 0, image.width, image.height)), np.int16)
-    is_there = np.abs(ends.reshape(image.height, -1) - 128).max(axis=1) > 1
+    # It fills in medium gray, block by block.
+    rows = np.asarray(image).reshape(image.height, -1)
+    is_there = (rows.min(axis=1) < 127) | (rows.max(axis=1) > 129)
     n_rows = int(np.flatnonzero(is_there).max(initial=-1)) + 1
+    if n_rows < image.height:  # the last row of blocks may be there in part
+        n_rows = max(0, n_rows - _BLOCK_ROWS)
     share = n_rows / image.height
     if share < LEAST_ROWS:
         raise DecodeError(f"its end is missing: only {share:.0%} of its rows are there")
     cropped = image.crop((0, 0, image.width, n_rows))
-    cropped.info[MISSING] = f"its end is missing; {share:.0%} of its rows are used"
+    used = "all" if share == 1 else f"{share:.0%}"
+    cropped.info[MISSING] = f"its end is missing; {used} of its rows are used"
     return cropped
 
 

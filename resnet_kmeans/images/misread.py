@@ -108,13 +108,19 @@ def _are_dark_colors(image: Image.Image, data: bytes) -> bool:
 
 
 def _has_unscaled_clear(image: Image.Image, data: bytes) -> bool:
-    """Return whether Pillow scaled the 2 or 4 bits of a PNG file, but not the one that is clear."""
-    return image.mode == "L" and data[24] in (2, 4) and "transparency" in image.info
+    """Return whether Pillow scaled the values of a PNG file, but not the one that is clear."""
+    is_scaled = (image.mode, data[24]) in (("L", 2), ("L", 4), ("RGB", 16))
+    return is_scaled and "transparency" in image.info
 
 
 def _read_scaling_clear(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=("PNG",))
-    image.info["transparency"] *= 255 // (2 ** data[24] - 1)
+    clear = image.info["transparency"]
+    image.info["transparency"] = (
+        tuple(value >> 8 for value in clear)
+        if isinstance(clear, tuple)
+        else clear * 255 // (2 ** data[24] - 1)
+    )
     return image
 
 

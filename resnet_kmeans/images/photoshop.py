@@ -26,7 +26,9 @@ def read_photoshop(data: bytes) -> Image.Image:
     DecodeError
         If the file has no composite, or one of a kind that is not supported.
     """
-    _, _, n_channels, height, width, bits, mode = _HEADER.unpack_from(data)
+    _, version, n_channels, height, width, bits, mode = _HEADER.unpack_from(data)
+    if version != 1:
+        raise DecodeError("a large Photoshop file (PSB), which Pillow cannot read")
     start, sections = _HEADER.size, []
     for _ in range(3):
         size = int.from_bytes(data[start : start + 4], "big")

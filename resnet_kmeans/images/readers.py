@@ -14,6 +14,10 @@ from PIL.ExifTags import Base
 from resnet_kmeans.exceptions import DecodeError
 
 PREVIEW_SIDE = 256  # pixels; the preview of a raw photo is used if its longer side has as many
+MAX_BYTES = 2**30  # of the values of an image before they are scaled to 8 bits
+BLOCK_ROWS = 256  # rows of an image that are scaled at a time
+# tifffile logs what it finds wrong; without a handler, Python would print that to stderr.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5  # of a TIFF file's PhotometricInterpretation
 _KNOWN_COLORS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, _CMYK)
@@ -49,23 +53,28 @@ def to_8bit(values: np.ndarray, white: int | None = None) -> np.ndarray:
     """
     if values.dtype == bool:
         return values * np.uint8(255)
-    low, high = _range(values, white)
-    scaled = values.astype(np.float32)
-    if values.dtype.kind == "f":
-        scaled = np.nan_to_num(scaled, copy=False, nan=low, posinf=high, neginf=low)
-    scaled -= low
-    scaled *= 255 / max(high - low, 1e-9)
-    return np.round(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return _scaled(values, *_range(values, white))
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Scale values from `low` to `high` to the range 0 to 255; NaN becomes 0."""
+    pixels = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), BLOCK_ROWS):  # all at once would take 12 bytes a value
+        rows = slice(start, start + BLOCK_ROWS)
+        block = (values[rows].astype(np.float32) - low) * (255 / max(high - low, 1e-9))
+        pixels[rows] = np.rint(np.nan_to_num(np.clip(block, 0, 255), copy=False))
+    return pixels
 
 
 def _range(values: np.ndarray, white: int | None) -> tuple[float, float]:
     """Return the values of black and white."""
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
     if values.dtype.kind == "f":
-        return (0.0, 1.0) if low >= 0 and 0.5 < high <= 1 else (low, high)
+        finite = np.isfinite(values)
+        low = float(values.min(where=finite, initial=np.inf))
+        high = float(values.max(where=finite, initial=-np.inf))
+        is_usual = low >= 0 and 0.5 < high <= 1
+        return (0.0, 1.0) if is_usual or low > high else (low, high)
+    low, high = float(values.min()), float(values.max())
     if low < 0 or high >= 2**16:
         return low, high
     brightest = min(2 ** max(8, int(high).bit_length()) - 1, np.iinfo(values.dtype).max)
@@ -83,8 +92,7 @@ def _with_alpha(values: np.ndarray, n_colors: int, white: int | None = None) -> 
         opaque = _range(colors, white)[1] if colors.any() else 0.0
         if alpha.max() > opaque:
             opaque = float(white or np.iinfo(values.dtype).max)
-    share = np.clip(alpha / opaque, 0, 1)
-    return np.concatenate([to_8bit(colors, white), np.round(share * 255).astype(np.uint8)], axis=2)
+    return np.concatenate([to_8bit(colors, white), _scaled(alpha, 0, opaque)], axis=2)
 
 
 def _library(name: str) -> Any:
@@ -94,11 +102,10 @@ def _library(name: str) -> Any:
         raise MissingReaderError(name) from None
 
 
-def _check_size(width: int, height: int) -> None:
-    """Raise the error of Pillow for an image that it would refuse as too large."""
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or float("inf"))
-    if width * height > limit:
-        raise Image.DecompressionBombError(f"{width * height} pixels")
+def _check_size(n_pixels: int, n_bytes: int = 0) -> None:
+    """Raise the error of Pillow for an image that is too large."""
+    if n_pixels > 2 * (Image.MAX_IMAGE_PIXELS or np.inf) or n_bytes > MAX_BYTES:
+        raise Image.DecompressionBombError(f"{n_pixels} pixels, {n_bytes} bytes")
 
 
 def _as_image(values: np.ndarray, mode: str | None = None) -> Image.Image:
@@ -111,13 +118,15 @@ def _as_image(values: np.ndarray, mode: str | None = None) -> Image.Image:
 def read_tiff(data: bytes) -> Image.Image:
     """Read the first page of a TIFF file with tifffile."""
     tifffile = _library("tifffile")
-    # It logs what it finds wrong; without a handler, Python would print that to stderr.
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         if page.is_dng or (page.is_reduced and page.subifds):
             return read_raw_photo(data)
-        _check_size(page.imagewidth, page.imagelength)
+        _check_size(page.imagewidth * page.imagelength, page.nbytes)
+        n_bits = page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample
+        is_short = page.compression == 1 and 8 * sum(page.databytecounts) < n_bits
+        if is_short or 0 in page.databytecounts:  # tifffile would fill them with zeros
+            raise DecodeError("TIFF of which some values are missing")
         photometric = int(page.photometric)
         # tifffile misreads 24 bits with the highest byte first.
         is_odd = page.bitspersample == 24 or (photometric == _CMYK and page.sampleformat != 1)
@@ -215,7 +224,7 @@ def read_raw_photo(data: bytes) -> Image.Image:
     """
     rawpy = _library("rawpy")
     with rawpy.imread(io.BytesIO(data)) as raw:
-        _check_size(raw.sizes.raw_width, raw.sizes.raw_height)
+        _check_size(raw.sizes.raw_width * raw.sizes.raw_height)
         with suppress(rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
             preview = raw.extract_thumb().data
             image: Image.Image
