@@ -32,7 +32,6 @@ from resnet_kmeans.network.efficientnet_lite import LITES
 from resnet_kmeans.network.extractor import build_extractor
 from resnet_kmeans.network.libraries import has_bfloat16, has_gpu, import_openvino
 from resnet_kmeans.network.lite_graph import build_graph
-from resnet_kmeans.network.onnx_file import hash_onnx
 from resnet_kmeans.network.onnx_graph import build_onnx_graph, reason_of
 from resnet_kmeans.network.openvino_network import CompiledNetwork
 from resnet_kmeans.network.quantizing import quantize
@@ -144,7 +143,7 @@ def _compile_lites(spec: NetworkSpec) -> CompiledFile:
 def _compile_onnx(spec: NetworkSpec) -> CompiledFile:
     pixels = _noise_and_black(spec.input_shape)
     try:
-        graph, weights_hash = build_onnx_graph(spec, 1), hash_onnx(spec.file)
+        graph = build_onnx_graph(spec, 1)
         rows = np.concatenate([_run(graph, pixels[i : i + 1]) for i in range(len(pixels))])
         # A network that was exported for one image may refuse more, or mix them up.
         with contextlib.suppress(NetworkError, RuntimeError):
@@ -157,6 +156,8 @@ def _compile_onnx(spec: NetworkSpec) -> CompiledFile:
         raise WeightsFileError(spec.file, "an ONNX network", reason_of(error)) from error
     _check_varies(rows)
     _fold(graph)
+    # The files are hashed: the same weights in other files are another network.
+    weights_hash = hashlib.sha256(" ".join(spec.hashes()).encode()).hexdigest()
     return _quantized(CompiledFile(graph, weights_hash, rows.shape[1]), spec)
 
 

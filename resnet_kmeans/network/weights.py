@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from resnet_kmeans.exceptions import (
 from resnet_kmeans.network.efficientnet_lite import LITES, read_lite
 from resnet_kmeans.network.keras_errors import check_packages, explain_loading_errors
 from resnet_kmeans.network.libraries import import_tensorflow, may_have_gpu
-from resnet_kmeans.network.onnx_file import external_files
 
 BACKBONES = {
     "resnet50": "ResNet50",
@@ -89,7 +88,9 @@ class NetworkSpec:
         """The files that the weights are read from; they may not exist yet."""
         if self.weights == "imagenet":
             return imagenet_files(self.backbone)
-        return [self.file, *(external_files(self.file) if self.is_onnx else [])]
+        if not self.is_onnx or not self.file.is_file():
+            return [self.file]
+        return [self.file, *_other_files(self.file, state_of(self.file))]
 
     @property
     def file(self) -> Path:
@@ -145,14 +146,27 @@ class NetworkSpec:
     def content(self) -> str:
         """Return a key for what the network computes, wherever its files are."""
         # The fingerprint is one of the weight values: other layers may have the same ones.
-        contents = (file.read_bytes() for file in self.files if file.exists())
-        hashes = [hashlib.sha256(content).hexdigest() for content in contents]
-        return repr((self._parameters(), self.weights is None, hashes))
+        return repr((self._parameters(), self.weights is None, self.hashes()))
+
+    def hashes(self) -> list[str]:
+        """Return the SHA-256 of the content of each of `files` that exists."""
+        contents = (file.read_bytes() for file in self.files if file.is_file())
+        return [hashlib.sha256(content).hexdigest() for content in contents]
 
     def _parameters(self) -> tuple[Any, ...]:
         is_unused = self.is_whole_model or self.is_compiled
         used = replace(self, backbone="" if is_unused else self.backbone, batch_size="auto")
         return astuple(used)[1:]
+
+
+@lru_cache(maxsize=8)
+def _other_files(file: Path, state: tuple[object, ...]) -> list[Path]:
+    """Return the other files that hold weights of an ONNX file, which is read if it changes."""
+    # OpenVINO does not tell them. In protobuf, such a file is the key "location" and a value: each
+    # is a number (10, 18), a length and the text.
+    parts = file.read_bytes().split(b"\n\x08location\x12")[1:]
+    names = dict.fromkeys(part[1 : 1 + part[0]] for part in parts if part)
+    return [file.parent / os.fsdecode(name) for name in names]
 
 
 def default_backbone() -> str:
