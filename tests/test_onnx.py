@@ -159,6 +159,8 @@ def test_a_network_of_grey_images_gets_grey(rows_of):
     grey = PIXELS @ np.array([0.299, 0.587, 0.114])
     expected = np.maximum((grey[..., None] / 127.5 - 1) * KERNEL[:, 0], 0).mean(axis=(1, 2))
     assert_close(rows_of(model, "tf"), expected)
+    with pytest.raises(NetworkError, match=r'"none" or "tf" for .*own\.onnx.* got "torch"'):
+        rows_of(model, "torch")
 
 
 @pytest.mark.parametrize("layer", ["conv", "/conv"])
@@ -182,7 +184,7 @@ TWO_INPUTS = graph_of(
     [
         (TINY, {"layer": "cnv"}, r"layer of own\.onnx, got 'cnv'.*conv"),
         (TINY, {"pooling": "token"}, r"tokens.*pooling='token'"),
-        (TINY, {"input_shape": (64, 32)}, r"\(64, 32\).*takes \(32, 48\).*--input-shape 32 48"),
+        (TINY, {"input_shape": (64, 32)}, r"onnx, \(32, 48\), got \(64, 32\).*--input-shape 32 48"),
         (TINY, {"preprocess": "auto"}, 'for a whole model, got "auto" with .*own.onnx'),
         (TWO_OUTPUTS, {}, "one output, got 2: conv, maps.*layer="),
         (TWO_INPUTS, {"layer": "both"}, "one input, got 2: .*words"),
@@ -191,7 +193,7 @@ TWO_INPUTS = graph_of(
                 [node("Identity", "words", "out")], {"words": ("INT64", ["n", 5])}, {"out": ["n"]}
             ),
             {},
-            r"3 or 1 channels, got an input of shape \[\?,5\]",
+            r"images of shape .*, got .*own\.onnx, which takes \(5\)",
         ),
         (
             graph_of(
@@ -201,7 +203,7 @@ TWO_INPUTS = graph_of(
                 kernel=np.ones((8, 4, 1, 1), np.float32),
             ),
             {},
-            r"3 or 1 channels, got an input of shape \[\?,4,32,48\]",
+            r"images of shape .*, got .*own\.onnx, which takes \(4, 32, 48\)",
         ),
     ],
     ids=str,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from resnet_kmeans.exceptions import NetworkError
-from resnet_kmeans.network.image_input import n_channels, refused_call, refused_count
+from resnet_kmeans.network.image_input import n_channels, refused_call, refused_count, shown
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import NetworkSpec
 
@@ -134,22 +134,21 @@ def _prepare(pixels: Any, spec: NetworkSpec, channels: int) -> Any:
     images = ops.cast(pixels, "float32")
     if spec.preprocess == "none":
         return images
-    matrix, offset = scaling(spec.preprocess)
-    matrix, offset = matrix[:channels, :channels], offset[:channels]
+    matrix, offset = scaling(spec.preprocess, channels)
     # All modes are linear, so a 1x1 convolution can do them, and compilers merge it with the
     # first layer. It uses constants instead of a layer, so that they are not among the hashed
     # weights.
     return ops.conv(images, matrix[None, None], data_format="channels_last") + offset
 
 
-def scaling(mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the matrix (3, 3) and offset (3,) of a preprocessing mode of Keras."""
+def scaling(mode: str, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return the matrix and offset of a preprocessing mode of Keras; that of grey is "tf"."""
     # The constants are those of keras/src/applications/imagenet_utils.py.
-    colors = np.eye(3, dtype=np.float32)
+    colors = np.eye(channels, dtype=np.float32)
     if mode == "caffe":  # blue, green, red, as differences from their means in ImageNet
         return colors[::-1], -np.array([103.939, 116.779, 123.68], np.float32)
     if mode == "tf":
-        return colors / 127.5, -np.ones(3, np.float32)
+        return colors / 127.5, -np.ones(channels, np.float32)
     mean = np.array([0.485, 0.456, 0.406], np.float32)  # of the colors of ImageNet, from 0 to 1
     deviation = np.array([0.229, 0.224, 0.225], np.float32)
     return colors / (255 * deviation), -mean / deviation
@@ -174,12 +173,11 @@ def _pool(maps: Any, spec: NetworkSpec) -> Any:
     raise refused_pooling(spec, maps.shape[1:])
 
 
-def refused_pooling(spec: NetworkSpec, shape: Iterable[object]) -> NetworkError:
+def refused_pooling(spec: NetworkSpec, shape: Iterable[int | None]) -> NetworkError:
     """Return the error for an output of some shape that cannot be pooled in this way."""
-    shown = ", ".join("any" if side is None else str(side) for side in shape)
     return NetworkError(
         f"Expected {'tokens' if spec.pooling == 'token' else 'maps or tokens'} to pool with "
-        f"pooling={spec.pooling!r}, got an output of shape ({shown}) per image. Nothing was "
+        f"pooling={spec.pooling!r}, got an output of shape {shown(shape)} per image. Nothing was "
         'computed. Pass pooling="avg" (--pooling avg) for maps, None (--pooling none) to flatten, '
         "or another layer=NAME (--layer NAME)."
     )

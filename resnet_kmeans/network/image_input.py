@@ -1,8 +1,9 @@
-"""Checks which images a Keras network takes."""
+"""Checks which images a network takes."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from resnet_kmeans.exceptions import NetworkError
+from resnet_kmeans.exceptions import NetworkError, printable
 from resnet_kmeans.network.keras_errors import plain_reason
 from resnet_kmeans.network.weights import NetworkSpec
 
@@ -10,62 +11,76 @@ SMALLEST = 32  # pixels a side, of the images that `ResNetFeaturizer` resizes to
 
 
 def n_channels(model: Any, spec: NetworkSpec) -> int:
-    """Return how many channels a network takes: 3, or 1 if it takes grey images.
-
-    Raises
-    ------
-    NetworkError
-        If the network takes no images, or others than `spec` describes.
-    """
+    """Return how many channels a Keras network takes, and raise the errors of `check_shape`."""
     inputs = getattr(model, "inputs", None) or []
     if len(inputs) > 1:
         raise refused_count("input", [tensor.name for tensor in inputs])
     shape = _built_shape(model)
-    if not shape:
-        return 3
-    # A model without a graph may take sizes other than the one it was built with.
-    is_fixed = bool(inputs) and len(shape) == 3
-    wanted = _wanted_size(shape, spec) if is_fixed else spec.input_shape
-    if advice := _way_out(shape, wanted if wanted != spec.input_shape else None):
+    if shape and not inputs:  # a model without a graph may take sizes other than that of its build
+        shape = (*(None for _ in shape[1:]), shape[-1])
+    return check_shape(model.name, shape or (None, None, 3), spec)
+
+
+def check_shape(name: str, shape: tuple[int | None, ...], spec: NetworkSpec) -> int:
+    """Return how many channels a network takes: 3, or 1 if it takes grey images.
+
+    Parameters
+    ----------
+    name : str
+        The network, for messages.
+    shape : tuple of int or None
+        Height, width and channels of what it takes; None is any number.
+    spec : NetworkSpec
+
+    Raises
+    ------
+    NetworkError
+        If it takes no images, or others than `spec` describes.
+    """
+    wanted = tuple(side or given for side, given in zip(shape, spec.input_shape))
+    is_image = len(shape) == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3, None)
+    if not is_image or min(wanted) < SMALLEST:
         raise NetworkError(
             "Expected a network that takes images of shape (height, width, 3) or (height, width, "
-            f"1), at least {SMALLEST} pixels a side, got {model.name}, which takes "
-            f"{_shown(shape)}. Nothing was computed. {advice}"
+            f"1), at least {SMALLEST} pixels a side, got {name}, which takes {shown(shape)}. "
+            "Nothing was computed. Pass another network, or save this one with a layer before it "
+            "that makes its input of such images: in Keras, keras.Sequential([keras.Input((HEIGHT, "
+            "WIDTH, 3)), keras.layers.Permute((3, 1, 2)), model]) if its channels come first, or "
+            "Resizing instead of Permute if its images are smaller."
         )
     if wanted != spec.input_shape:
         raise NetworkError(
-            f"Expected the input_shape of {model.name}, {wanted}, got {spec.input_shape}. Nothing "
-            f"was computed. Pass {_option(wanted)}."
+            f"Expected the input_shape of {name}, {wanted}, got {spec.input_shape}. Nothing was "
+            f"computed. Pass {_option(*wanted)}."
         )
-    if shape[-1] == 1 and spec.preprocess in ("caffe", "torch"):
+    if shape[2] == 1 and spec.preprocess in ("caffe", "torch"):
         raise NetworkError(
-            f'Expected preprocess="none" or "tf" for {model.name}, which takes one channel, got '
+            f'Expected preprocess="none" or "tf" for {name}, which takes one channel, got '
             f'"{spec.preprocess}", whose constants are those of three colors. Nothing was '
             'computed. Pass the mode that it was trained with, preprocess="none" (--preprocess '
             'none) or "tf", or save a network that takes three channels and makes grey of them.'
         )
-    return shape[-1] or 3
+    return shape[2] or 3
 
 
 def refused_count(what: str, names: list[str]) -> NetworkError:
     """Return the error for several inputs or outputs, as any of them may be meant."""
-    way = "Choose one with layer=NAME (--layer NAME)"
-    way = way if what == "output" else "Use a part with a single input"
+    way = "Choose one with layer=NAME (--layer NAME)" if what == "output" else "Use a part with one"
     return NetworkError(
-        f"Expected a network with one {what}, got {len(names)}: {', '.join(names)}. Nothing "
-        f"was computed. {way}, or save keras.Model(input, output) as a .keras file."
+        f"Expected a network with one {what}, got {len(names)}: {printable(', '.join(names))}. "
+        f"Nothing was computed. {way}, or save a network that has no others."
     )
 
 
 def refused_call(model: Any, spec: NetworkSpec, error: Exception) -> NetworkError:
     """Return the error for a network that fails on images of the size of `spec`."""
-    shape = _built_shape(model)
-    wanted = _wanted_size(shape, spec) if len(shape) == 3 else spec.input_shape
-    option = "the input_shape=(HEIGHT, WIDTH) (--input-shape HEIGHT WIDTH) of its training"
+    size = _built_shape(model)[:2]
+    if size == spec.input_shape or None in size:
+        size = ()
     return NetworkError(
         f"Expected a network that takes images of {spec.input_shape} pixels, got {model.name}, "
         f"which fails: {plain_reason(error)}. Nothing was computed. Pass "
-        f"{option if wanted == spec.input_shape else _option(wanted)}, or another network."
+        f"{_option(*size or ('HEIGHT', 'WIDTH'))} as in its training, or another network."
     )
 
 
@@ -78,37 +93,10 @@ def _built_shape(model: Any) -> tuple[int | None, ...]:
     return tuple(shape[1:]) if shape and is_shape else ()
 
 
-def _wanted_size(shape: tuple[int | None, ...], spec: NetworkSpec) -> tuple[int, int]:
-    height, width = (side or given for side, given in zip(shape, spec.input_shape))
-    return height, width
+def _option(height: object, width: object) -> str:
+    return f"input_shape=({height}, {width}) (--input-shape {height} {width})"
 
 
-def _way_out(shape: tuple[int | None, ...], wanted: tuple[int, int] | None) -> str:
-    """Return what to do about a network that takes no images of ours, or ''."""
-    if len(shape) != 3:
-        return "Pass a network of images."
-    height, width, channels = shape
-    if height in (1, 3):
-        size = f"{width or 'HEIGHT'}, {channels or 'WIDTH'}"
-        return _prepend(f"{size}, {height}", "Permute((3, 1, 2))", "Its channels come first. ")
-    if channels not in (1, 3, None):
-        return f"Save a network that makes its {channels} channels of red, green and blue itself."
-    if wanted and min(wanted) < SMALLEST:
-        size = f"{max(SMALLEST, wanted[0])}, {max(SMALLEST, wanted[1])}"
-        return _prepend(f"{size}, {channels or 3}", f"Resizing{wanted}")
-    return ""
-
-
-def _prepend(shape: str, layer: str, first: str = "") -> str:
-    return (
-        f"{first}Save keras.Sequential([keras.Input(({shape})), keras.layers.{layer}, model]) "
-        "as a .keras file, and pass that."
-    )
-
-
-def _option(size: tuple[int, int]) -> str:
-    return f"input_shape={size} (--input-shape {size[0]} {size[1]})"
-
-
-def _shown(shape: tuple[int | None, ...]) -> str:
-    return f"({', '.join('any' if n is None else str(n) for n in shape)})"
+def shown(shape: Iterable[int | None]) -> str:
+    """Return a shape for messages; None is any number."""
+    return f"({', '.join('any' if side is None else str(side) for side in shape)})"

@@ -1,7 +1,6 @@
 """Says in one plain sentence why Keras cannot load or run a network."""
 
 import contextlib
-import json
 import re
 import textwrap
 import zipfile
@@ -52,15 +51,15 @@ def _problem(file: Path) -> str:
     """Return what is wrong with a file as such, or an empty string."""
     import h5py
 
-    is_archive, is_hdf5 = file.suffix == ".keras", h5py.is_hdf5(file)
-    if is_hdf5:
+    is_archive = file.suffix == ".keras"
+    if h5py.is_hdf5(file):
         with h5py.File(file) as opened:
             if "model_config" in opened.attrs:
                 return f"it is an HDF5 file of a whole model. To use it, {_SAVE_AGAIN}"
         return "it is an HDF5 file of weights alone" if is_archive else ""
-    if not is_archive or not zipfile.is_zipfile(file):
-        return f"it is no {'.keras' if is_archive else 'HDF5'} file, or damaged or incomplete"
-    return "" if _read_archive(file, "config.json") else "it has no config.json"
+    if is_archive and _read_archive(file, "config.json"):
+        return ""
+    return f"it is no {'.keras' if is_archive else 'HDF5'} file, or damaged or incomplete"
 
 
 def _reason(error: Exception, file: Path) -> str:
@@ -81,9 +80,8 @@ def _read_archive(file: Path, name: str) -> str:
 
 def _other_keras(file: Path) -> str:
     """Return a note if a model was saved by another version of Keras, else ''."""
-    try:
-        saved = json.loads(_read_archive(file, "metadata.json"))["keras_version"]
-    except (ValueError, LookupError):
-        return ""
+    found = re.search(r'"keras_version": *"(.+?)"', _read_archive(file, "metadata.json"))
     here = import_tensorflow().keras.__version__
-    return "" if saved == here else f" (it was saved by Keras {saved}; Keras {here} is installed)"
+    if not found or found[1] == here:
+        return ""
+    return f" (it was saved by Keras {found[1]}; Keras {here} is installed)"

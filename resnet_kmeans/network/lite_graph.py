@@ -71,7 +71,7 @@ def build_graph(spec: NetworkSpec, tensors: list[dict[str, np.ndarray]] | None) 
 
 def _pool(ops: Any, maps: Any, spec: NetworkSpec) -> Any:
     if spec.pooling == "token":
-        channels, *sides = (side.to_string() for side in [*maps.get_output_partial_shape(0)][1:])
+        channels, *sides = (side.get_length() for side in [*maps.get_output_partial_shape(0)][1:])
         raise refused_pooling(spec, [*sides, channels])
     if spec.pooling is None:  # in the order of Keras: height, width, channels
         return ops.reshape(ops.transpose(maps, [0, 2, 3, 1]), [0, -1], special_zero=True)
