@@ -96,33 +96,21 @@ class _Builder:
 
     def build(self, lite: Lite, x: Any) -> Any:
         """Add all layers, from scaled pixels (batch, 3, height, width) to feature maps."""
-        x, width, n_blocks = (
-            self._convolve(x, (32, 3, 3, 3), 2, "stem", "_conv_stem", "_bn0"),
-            32,
-            0,
-        )
+        x = self._convolve(x, (32, 3, 3, 3), 2, "stem", "_conv_stem", "_bn0")
+        width, n_blocks = 32, 0
         for stage, (kernel, stride, expansion, filters, n_repeats) in enumerate(STAGES, start=1):
             filters, n_repeats = lite.scaled(filters, n_repeats, stage not in (1, len(STAGES)))
             for repeat in range(n_repeats):
                 name, key = f"block{stage}{'abcdef'[repeat]}", f"_blocks.{n_blocks}."
-                strides = stride if repeat == 0 else 1
-                x = self._add_block(x, width, filters, expansion, kernel, strides, name, key)
+                shape = width, width * expansion, filters, kernel
+                x = self._add_block(x, shape, stride if repeat == 0 else 1, name, key)
                 width, n_blocks = filters, n_blocks + 1
         return self._convolve(x, (N_FEATURES, width, 1, 1), 1, "top", "_conv_head", "_bn1")
 
-    def _add_block(
-        self,
-        x: Any,
-        width: int,
-        filters: int,
-        expansion: int,
-        kernel: int,
-        stride: int,
-        *names: str,
-    ) -> Any:
+    def _add_block(self, x: Any, shape: tuple[int, ...], stride: int, name: str, key: str) -> Any:
         """Add an inverted residual block: expand, depthwise convolution, project."""
-        (name, key), before, inner = names, x, width * expansion
-        if expansion != 1:
+        before, (width, inner, filters, kernel) = x, shape
+        if inner != width:
             keys = f"{key}_expand_conv", f"{key}_bn0"
             x = self._convolve(x, (inner, width, 1, 1), 1, f"{name}_expand", *keys)
         keys = f"{key}_depthwise_conv", f"{key}_bn1"

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import hashlib
 import logging
 import os
 import tempfile
@@ -102,7 +101,8 @@ def compiled_spec(spec: NetworkSpec, folder: Path | None = None) -> NetworkSpec:
 
 def network_of(model: Any, spec: NetworkSpec) -> Network:
     """Return the network of a Keras model that is already in memory."""
-    return _compile_or_freeze(model, spec) if _uses_openvino(spec) else FrozenNetwork(model, spec)
+    compiled = _compile_keras(model, spec)
+    return CompiledNetwork(compiled, spec) if compiled else FrozenNetwork(model, spec)
 
 
 def _uses_openvino(spec: NetworkSpec) -> bool:
@@ -118,26 +118,23 @@ def _uses_openvino(spec: NetworkSpec) -> bool:
 def _load(spec: NetworkSpec, identity: str, folder: Path | None, n_threads: int | None) -> Network:
     if spec.weights is None:
         warn_caller(UntrainedWeightsWarning())
-    if not _uses_openvino(spec):
-        return FrozenNetwork(build_model(spec), spec, n_threads)
-    if found := find_compiled(spec, folder):
+    if _uses_openvino(spec) and (found := find_compiled(spec, folder)):
         return CompiledNetwork(found[1], spec, n_threads)
     logger.info("Preparing %s (first use only).", spec.name)
-    if not (spec.is_lite or spec.is_onnx):
-        return _compile_or_freeze(build_model(spec), spec, folder, n_threads, save=True)
-    compiled = _compile_lites(spec) if spec.is_lite else _compile_onnx(spec)
+    compiled: CompiledFile | None
+    if spec.is_lite or spec.is_onnx:
+        compiled = _compile_lites(spec) if spec.is_lite else _compile_onnx(spec)
+    elif (compiled := _compile_keras(model := build_model(spec), spec)) is None:
+        return FrozenNetwork(model, spec, n_threads)
     save_compiled(compiled, spec, folder)
     return CompiledNetwork(compiled, spec, n_threads)
 
 
 def _compile_lites(spec: NetworkSpec) -> CompiledFile:
     graph = build_graph(spec, read_lites(spec))
-    _fold(graph)
     # The files are known by their hashes.
     hashes = [lite.sha256 for lite in LITES[spec.backbone]] if spec.weights else [spec.backbone]
-    weights_hash = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-    n_features = graph.output(0).partial_shape[1].get_length()
-    return _quantized(CompiledFile(graph, weights_hash, n_features), spec)
+    return _finished(graph, " ".join(hashes), graph.output(0).partial_shape[1].get_length(), spec)
 
 
 def _compile_onnx(spec: NetworkSpec) -> CompiledFile:
@@ -155,16 +152,21 @@ def _compile_onnx(spec: NetworkSpec) -> CompiledFile:
             raise
         raise WeightsFileError(spec.file, "an ONNX network", reason_of(error)) from error
     _check_varies(rows)
-    _fold(graph)
     # The files are hashed: the same weights in other files are another network.
-    weights_hash = hashlib.sha256(" ".join(spec.hashes()).encode()).hexdigest()
-    return _quantized(CompiledFile(graph, weights_hash, rows.shape[1]), spec)
+    return _finished(graph, " ".join(spec.hashes()), rows.shape[1], spec)
 
 
-def _quantized(compiled: CompiledFile, spec: NetworkSpec) -> CompiledFile:
-    if spec.precision != "int8":
-        return compiled
-    return replace(compiled, graph=quantize(compiled.graph, spec.input_shape))
+def _finished(graph: Any, weights_hash: str, n_features: int, spec: NetworkSpec) -> CompiledFile:
+    """Return a graph as it is run and kept."""
+    # Folding batch normalizations into convolutions saves memory at every start. This module of
+    # OpenVINO is private. If it is missing, OpenVINO folds at every start instead.
+    with contextlib.suppress(ImportError):
+        from openvino._offline_transformations import apply_moc_transformations
+
+        apply_moc_transformations(graph, cf=False, smart_reshape=False)
+    if spec.precision == "int8":
+        graph = quantize(graph, spec.input_shape)
+    return CompiledFile(graph, weights_hash, n_features)
 
 
 def _forget_networks() -> None:
@@ -179,75 +181,43 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forget_networks)
 
 
-def _compile_or_freeze(
-    model: Any,
-    spec: NetworkSpec,
-    folder: Path | None = None,
-    n_threads: int | None = None,
-    save: bool = False,
-) -> Network:
-    """Return a network that OpenVINO runs, or one that TensorFlow runs if OpenVINO cannot."""
-    try:
-        compiled = compile_model(model, spec)
-    except NotCompiledError as error:
-        if spec.precision == "int8":
-            raise NetworkError(
-                f'precision="int8" needs OpenVINO, which cannot run {model.name}: {error}. Nothing '
-                'was computed. Pass precision="auto".'
-            ) from error
-        logger.warning("OpenVINO cannot run %s, so TensorFlow does (%s).", model.name, error)
-        return FrozenNetwork(model, spec, n_threads)
-    if save:
-        save_compiled(compiled, spec, folder)
-    return CompiledNetwork(compiled, spec, n_threads)
-
-
-class NotCompiledError(Exception):
-    """OpenVINO cannot run this network; TensorFlow can."""
-
-
-def compile_model(model: Any, spec: NetworkSpec) -> CompiledFile:
-    """Compile a Keras model, including its preprocessing and pooling.
-
-    Parameters
-    ----------
-    model : keras.Model
-    spec : NetworkSpec
-
-    Returns
-    -------
-    CompiledFile
-
-    Raises
-    ------
-    NetworkError
-        If `spec` does not fit the model, or the features do not depend on the image.
-    NotCompiledError
-        If OpenVINO is not installed, lacks an operation of the model, or computes different
-        features.
-    """
+def _compile_keras(model: Any, spec: NetworkSpec) -> CompiledFile | None:
+    """Return a Keras model compiled for OpenVINO, or None if TensorFlow runs it."""
+    if not _uses_openvino(spec):
+        return None
     extractor = build_extractor(model, spec)
     try:
-        compiled = _compile(extractor)
+        graph = _converted(extractor)
+        pixels = _noise_and_black(spec.input_shape)
+        rows = _run(graph, pixels)
+        difference = _difference(rows, np.asarray(extractor(pixels, training=False)))
+        if not difference <= MAX_DIFFERENCE:  # also true for NaN
+            raise ValueError(f"its features differ from those of Keras by {difference:.1g}")
     except NetworkError:  # not even TensorFlow can run it
         raise
     # OpenVINO raises RuntimeError and its own errors, which share no base class.
     except Exception as error:
-        raise NotCompiledError(str(error).strip().splitlines()[-1]) from error
-    _check(compiled, extractor)
-    return _quantized(compiled, spec)
+        reason = str(error).strip().splitlines()[-1]
+        if spec.precision == "int8":
+            raise NetworkError(
+                f'precision="int8" needs OpenVINO, which cannot run {model.name}: {reason}. '
+                'Nothing was computed. Pass precision="auto".'
+            ) from error
+        logger.warning("OpenVINO cannot run %s, so TensorFlow does (%s).", model.name, reason)
+        return None
+    _check_varies(rows)
+    return _finished(graph, hash_weights(extractor), rows.shape[1], spec)
 
 
-def _compile(extractor: Any) -> CompiledFile:
-    openvino = import_openvino()
+def _converted(extractor: Any) -> Any:
+    """Return the OpenVINO graph of a Keras model."""
     with tempfile.TemporaryDirectory() as folder:
         # `read_model`, unlike `convert_model`, sends no usage statistics.
         frozen, function = Path(folder, "frozen.pb"), freeze(extractor)
         frozen.write_bytes(function.graph.as_graph_def().SerializeToString())
-        graph = openvino.Core().read_model(frozen)
+        graph = import_openvino().Core().read_model(frozen)
     _embed_arrays(graph, function)
-    _fold(graph)
-    return CompiledFile(graph, hash_weights(extractor), int(extractor.output_shape[1]))
+    return graph
 
 
 def _embed_arrays(graph: Any, function: Any) -> None:
@@ -261,25 +231,6 @@ def _embed_arrays(graph: Any, function: Any) -> None:
             for target in parameter.output(0).get_target_inputs():
                 target.replace_source_output(constant.output(0))
             graph.remove_parameter(parameter)
-
-
-def _fold(graph: Any) -> None:
-    """Fold batch normalizations into convolutions, which saves memory at every start."""
-    # This module of OpenVINO is private. If it is missing, OpenVINO folds at every start instead.
-    with contextlib.suppress(ImportError):
-        from openvino._offline_transformations import apply_moc_transformations
-
-        apply_moc_transformations(graph, cf=False, smart_reshape=False)
-
-
-def _check(compiled: CompiledFile, extractor: Any) -> None:
-    """Check that the compiled network returns the features of Keras and not a constant."""
-    pixels = _noise_and_black(extractor.input_shape[1:3])
-    rows = _run(compiled.graph, pixels)
-    difference = _difference(rows, np.asarray(extractor(pixels, training=False)))
-    if not difference <= MAX_DIFFERENCE:  # also true for NaN
-        raise NotCompiledError(f"its features differ from those of Keras by {difference:.1g}")
-    _check_varies(rows)
 
 
 def _noise_and_black(shape: tuple[int, int]) -> np.ndarray:
