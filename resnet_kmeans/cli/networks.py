@@ -40,8 +40,9 @@ def weights(args: argparse.Namespace) -> None:
     if args.import_file:
         print(f"Imported to {network.import_imagenet_file(args.import_file)}")
     if args.from_preset:
-        imported = network.import_preset(*args.from_preset)
-        print(f"Imported to {printable(imported.file)}. Use it:\n{imported.usage}")
+        spec = network.import_preset(*args.from_preset)
+        use = f'weights={spec.weights!r}, input_shape={spec.input_shape}, preprocess="none"'
+        print(f"Imported to {printable(spec.weights)}. Use it:\nResNetFeaturizer({use})")
     if args.fetch:
         network.fetch_weights(args.fetch)
     for backbone in network.BACKBONES:

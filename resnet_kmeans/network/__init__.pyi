@@ -7,7 +7,6 @@ from .loading import compiled_spec as compiled_spec
 from .loading import load_network as load_network
 from .loading import network_of as network_of
 from .loading import used_precision as used_precision
-from .presets import ImportedPreset as ImportedPreset
 from .presets import import_preset as import_preset
 from .presets import preset_spec as preset_spec
 from .weights import BACKBONES as BACKBONES

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_kmeans._files import replacing
-from resnet_kmeans.exceptions import WeightsFileError, WeightsNotFoundError, printable
+from resnet_kmeans.exceptions import WeightsFileError, printable
 from resnet_kmeans.network.libraries import import_openvino
 from resnet_kmeans.network.weights import COMPILED_ENDING, NetworkSpec
 
@@ -32,7 +32,8 @@ DAMAGES = (
     zipfile.BadZipFile,
 )
 ENDINGS = (COMPILED_ENDING, ".keras")  # of compiled networks, and of imported presets
-MAX_FILES = 6  # of each kind, 95 MB each for ResNet50; the least recently used are deleted
+# Of each kind, 95 MB each for ResNet50; the least recently used or imported are deleted.
+MAX_FILES = 6
 STALE_AFTER = 3600  # seconds; an older unfinished file was left by a killed process
 
 
@@ -104,8 +105,6 @@ def find_compiled(spec: NetworkSpec, folder: Path | None) -> tuple[Path, Compile
         If `spec.weights` is itself a compiled network that cannot be read.
     """
     if spec.is_compiled:
-        if not spec.file.is_file():
-            raise WeightsNotFoundError(spec.file, None)
         try:
             return spec.file, CompiledFile.read(spec.file)
         except (OSError, *DAMAGES) as error:
@@ -168,7 +167,7 @@ def _read(file: Path) -> CompiledFile | None:
 
 
 def make_room(folder: Path) -> None:
-    """Delete the least recently used files of each kind, and unfinished ones."""
+    """Delete the oldest files of each kind, and unfinished ones."""
     for ending in ENDINGS:
         for file in _cached(folder, ending)[MAX_FILES:]:
             file.unlink(missing_ok=True)
@@ -178,13 +177,9 @@ def make_room(folder: Path) -> None:
 
 
 def _used(file: Path) -> float:
-    # A preset is not marked when it is used, which would change its identity: the networks that
-    # were compiled from it are.
-    times = [0.0]
-    for known in (file, *file.parent.glob(f"{file.stem}-*{COMPILED_ENDING}")):
-        with contextlib.suppress(OSError):  # another process has just deleted it
-            times.append(known.stat().st_mtime)
-    return max(times)
+    with contextlib.suppress(OSError):  # another process has just deleted it
+        return file.stat().st_mtime
+    return 0.0
 
 
 @cache

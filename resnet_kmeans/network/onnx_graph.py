@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.exceptions import NetworkError, WeightsFileError, WeightsNotFoundError, printable
+from resnet_kmeans.exceptions import NetworkError, WeightsFileError, printable
 from resnet_kmeans.network.extractor import LUMA, refused_pooling, scaling, unknown_layer
 from resnet_kmeans.network.image_input import check_shape, refused_count
 from resnet_kmeans.network.libraries import import_openvino
@@ -34,8 +34,8 @@ def build_onnx_graph(spec: NetworkSpec, n_images: int = -1) -> Any:
 
     Raises
     ------
-    WeightsNotFoundError, WeightsFileError
-        If the file, or one that it needs, is missing or damaged, or OpenVINO lacks an operation.
+    WeightsFileError
+        If the file, or one that it needs, is damaged, or OpenVINO lacks an operation.
     NetworkError
         If the network has no layer of that name, has several inputs or outputs, does not take
         images of `input_shape`, or has an output that `pooling` does not apply to.
@@ -63,9 +63,6 @@ def build_onnx_graph(spec: NetworkSpec, n_images: int = -1) -> Any:
 
 
 def _read(spec: NetworkSpec) -> Any:
-    for file in spec.files:
-        if not file.is_file():
-            raise WeightsNotFoundError(file, None)
     try:
         return import_openvino().Core().read_model(spec.file)
     except RuntimeError as error:

@@ -3,16 +3,16 @@
 import contextlib
 import difflib
 import hashlib
-import json
 import logging
 import os
 import re
+import shutil
 import sys
 import zipfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from resnet_kmeans._files import replacing
 from resnet_kmeans.exceptions import ExtraNotInstalledError, NetworkError, printable
@@ -27,23 +27,12 @@ WITH_CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Back
 OWN_SHAPE = (224, 224)  # the default of `ResNetFeaturizer`, which stands for that of the preset
 
 
-class ImportedPreset(NamedTuple):
-    """A file written by `import_preset`, and the input shape of its network."""
-
-    file: Path
-    input_shape: tuple[int, int]
-
-    @property
-    def usage(self) -> str:
-        """A line of Python code that uses the file."""
-        return (
-            f"ResNetFeaturizer(weights={os.fspath(self.file)!r}, input_shape={self.input_shape}, "
-            'preprocess="none")'
-        )
-
-
 def preset_spec(spec: NetworkSpec, folder: Path | None) -> NetworkSpec:
     """Return the spec of the file of a preset, which is imported at its first use.
+
+    Pooled by "avg", its output is the usual embedding: the first token of ViT, DeiT, DINOv2 and
+    DINOv3, the mean token of other transformers, the image embedding of CLIP and SigLIP, and the
+    mean of the last feature maps of other networks.
 
     Parameters
     ----------
@@ -69,42 +58,31 @@ def preset_spec(spec: NetworkSpec, folder: Path | None) -> NetworkSpec:
     is_folder = os.path.isdir(os.path.expanduser(spec.backbone))
     preset = os.path.abspath(os.path.expanduser(spec.backbone)) if is_folder else spec.backbone
     wanted = None if spec.input_shape == OWN_SHAPE else spec.input_shape
-    for file in places_of(_file_name(preset, wanted), folder):
+    places = [*places_of(_file_name(preset, wanted), folder)]
+    for file in places:
         if shape := _shape_in(file):
             return replace(spec, weights=os.fspath(file), input_shape=shape)
     if not is_folder:
         _check_name(preset)
     logger.info("Importing %s (first use only).", printable(preset))
     model, shape = _build(preset, wanted)
-    for file in places_of(_file_name(preset, wanted), folder):
+    for file in places:
         with contextlib.suppress(OSError):  # the folder may be read-only
             file.parent.mkdir(parents=True, exist_ok=True)
-            _write(model, file)
+            with replacing(file) as part:
+                model.save(part)
             make_room(file.parent)
             break
     return replace(spec, weights=os.fspath(file), input_shape=shape)
 
 
-def import_preset(preset: str, file: str | os.PathLike[str]) -> ImportedPreset:
-    """Write a pretrained KerasHub network to a ``.keras`` file that takes pixels from 0 to 255.
-
-    The output of the network is its usual embedding: the first token of ViT, DeiT, DINOv2 and
-    DINOv3, the mean token of other transformers, the image embedding of CLIP and SigLIP, and
-    the mean of the last feature maps of other networks.
-
-    Parameters
-    ----------
-    preset : str
-        Anything that KerasHub accepts: a name, ``kaggle://...``, ``hf://...`` or a folder.
-    file : str or path-like
-        The file to write. It must not exist yet, and have the extension ``.keras``.
+def import_preset(preset: str, file: str | os.PathLike[str]) -> NetworkSpec:
+    """Write a KerasHub preset to a new ``.keras`` file and return the spec that uses it.
 
     Raises
     ------
-    ExtraNotInstalledError
-        If keras-hub is not installed.
-    NetworkError
-        If the preset does not exist or does not take images, or `file` exists already.
+    ExtraNotInstalledError, NetworkError
+        As `preset_spec`, or if `file` exists already or has another extension.
     """
     file = Path(file)
     if file.suffix != ".keras" or file.exists():
@@ -112,33 +90,27 @@ def import_preset(preset: str, file: str | os.PathLike[str]) -> ImportedPreset:
             f"Expected a new file with the extension .keras, got {printable(file)}. Nothing was "
             "written. Choose another name."
         )
-    model, shape = _build(preset, None)
-    _write(model, file)
-    return ImportedPreset(file, shape)
-
-
-def _write(model: Any, file: Path) -> None:
+    spec = preset_spec(NetworkSpec(backbone=preset, preprocess="none"), None)
     with replacing(file) as part:
-        model.save(part)
+        shutil.copyfile(spec.file, part)
+    return replace(spec, weights=os.fspath(file))
 
 
 def _file_name(preset: str, wanted: tuple[int, int] | None) -> str:
     """Return the name of the file of a preset, another one if a folder has changed."""
-    inside = sorted(Path(preset).rglob("*")) if os.path.isdir(preset) else []
-    about = preset, wanted, [state_of(path) for path in inside if path.is_file()]
-    key = hashlib.blake2b(repr(about).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    inside = [state_of(path) for path in sorted(Path(preset).rglob("*")) if path.is_file()]
+    about = repr((preset, wanted, inside)).encode(errors="surrogateescape")
+    key = hashlib.blake2b(about, digest_size=8).hexdigest()
     return f"{re.sub(r'[^a-zA-Z0-9._-]+', '_', preset)[-60:]}-{key}.keras"
 
 
 def _shape_in(file: Path) -> tuple[int, int] | None:
     """Return the input shape of an imported file, or None if it is missing or damaged."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
-        _, height, width, _ = layers[0]["config"]["batch_shape"]
-        return int(height), int(width)
-    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
-        return None
+    with contextlib.suppress(OSError, LookupError, zipfile.BadZipFile):
+        config = zipfile.ZipFile(file).read("config.json")
+        if found := re.search(rb'"batch_shape": \[null, (\d+), (\d+), 3\]', config):
+            return int(found[1]), int(found[2])
+    return None
 
 
 def _named(preset: str) -> str:
@@ -151,16 +123,16 @@ def _check_name(preset: str) -> None:
     """Raise an error at once if a name is misspelled, without waiting for a download."""
     if "://" in preset:
         return
-    names, note = [*BACKBONES], "a preset of KerasHub needs pip install 'resnet-kmeans[hub]'"
+    names = [*BACKBONES]
     with contextlib.suppress(ExtraNotInstalledError):
-        presets = _import_hub().models.Backbone.presets
-        names, note = [*BACKBONES, *presets], "so are the presets of KerasHub, and folders of them"
+        names += _import_hub().models.Backbone.presets
     if preset not in names:
         close = difflib.get_close_matches(preset, names, n=3)
         guess = f" Did you mean {' or '.join(close)}?" if close else ""
         raise NetworkError(
             f"Expected the name of a backbone, got {_named(preset)}. Nothing was computed.{guess} "
-            f"Known are {', '.join(BACKBONES)}; {note}."
+            f"Known are {', '.join(BACKBONES)}, and KerasHub's presets and folders of them, which "
+            "need keras-hub: pip install 'resnet-kmeans[hub]'."
         )
 
 
@@ -218,7 +190,7 @@ def _input_shape(
 
 
 def _build(preset: str, wanted: tuple[int, int] | None) -> tuple[Any, tuple[int, int]]:
-    """Return a network from pixels to embeddings, and its input shape."""
+    """Return a network that takes pixels from 0 to 255, and its input shape."""
     backbone, converter = _load(preset)
     shape = _input_shape(preset, backbone, converter, wanted)
     keras = import_tensorflow().keras
@@ -227,37 +199,24 @@ def _build(preset: str, wanted: tuple[int, int] | None) -> tuple[Any, tuple[int,
     offset = 0.0 if converter.offset is None else converter.offset
     scaled = keras.layers.Rescaling(scale, offset, name="preprocessing")(pixels)
     if hasattr(backbone, "get_vision_embeddings"):
-        rows = backbone.get_vision_embeddings(scaled)
-    else:
-        rows = _pool(preset, backbone, _apply(preset, backbone, scaled))
-    return keras.Model(pixels, rows), shape
+        return keras.Model(pixels, backbone.get_vision_embeddings(scaled)), shape
+    return keras.Model(pixels, _apply(preset, backbone, scaled)), shape
 
 
 def _apply(preset: str, backbone: Any, images: Any) -> Any:
-    """Return the last output of a backbone."""
-    keras = import_tensorflow().keras
-    if isinstance(backbone.input, dict) and len(backbone.input) > 1:
-        raise _refused(preset, f"it takes {' and '.join(backbone.input)}")
-    outputs = backbone.output
-    if isinstance(outputs, dict):  # one output per stage, the last one last
-        outputs = list(outputs.values())[-1]
+    """Return the last output of a backbone, or only its class token."""
+    given = images
+    if isinstance(backbone.input, dict):
+        given = dict.fromkeys(backbone.input, images)
+        if len(given) > 1:
+            raise _refused(preset, f"it takes {' and '.join(given)}")
     # A model that consists only of Keras' own layers can be loaded without keras-hub.
-    if all(type(layer).__module__.startswith("keras.") for layer in backbone.layers):
-        return keras.Model(backbone.inputs, outputs)(images)
-    given = dict.fromkeys(backbone.input, images) if isinstance(backbone.input, dict) else images
-    found = backbone(given)
-    return list(found.values())[-1] if isinstance(found, dict) else found
-
-
-def _pool(preset: str, backbone: Any, output: Any) -> Any:
-    layers = import_tensorflow().keras.layers
-    if len(output.shape) == 2:
-        return output
-    if len(output.shape) == 4:
-        return layers.GlobalAveragePooling2D(data_format="channels_last")(output)
-    if len(output.shape) != 3:
-        raise _refused(preset, f"its output has the shape {output.shape[1:]} per image")
+    is_plain = all(type(layer).__module__.startswith("keras.") for layer in backbone.layers)
+    model = import_tensorflow().keras.Model
+    found = (model(backbone.input, backbone.output) if is_plain else backbone)(given)
+    if isinstance(found, dict):  # one output per stage, the last one last
+        found = list(found.values())[-1]
     has_class_token = getattr(backbone, "use_class_token", True)  # ViT may have none
     if type(backbone).__name__ in WITH_CLASS_TOKEN and has_class_token:
-        return output[:, 0]
-    return layers.GlobalAveragePooling1D(data_format="channels_last")(output)
+        return found[:, 0]
+    return found

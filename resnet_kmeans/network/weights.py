@@ -133,10 +133,19 @@ class NetworkSpec:
         return self.file.name if self.is_whole_model else BACKBONES[self.backbone]
 
     def identity(self) -> str:
-        """Return a key for this network, without loading it; the batch size is no part of it."""
+        """Return a key for this network, without loading it; the batch size is no part of it.
+
+        Raises
+        ------
+        WeightsNotFoundError
+            If a file that the user named, or that it refers to, is missing.
+        """
         state: list[Any] = [self.weights]
-        if self.weights is not None and self.file.exists():
-            state = [state_of(file) for file in self.files if file.exists()]
+        for file in self.files if self.weights is not None else []:
+            if file.is_file():
+                state.append(state_of(file))
+            elif self.weights != "imagenet":  # which is downloaded when it is loaded
+                raise WeightsNotFoundError(file, None)
         versions = library_versions()
         if self.precision == "int8":
             versions = {**library_versions("nncf"), "calibration": str(INT8_VERSION)}
@@ -184,7 +193,6 @@ def state_of(file: Path) -> tuple[str, int, int, int]:
 
 def build_model(spec: NetworkSpec) -> Any:
     """Return the Keras model of `spec` with its weights, without its classification layer."""
-    _require_file(spec)
     keras = import_tensorflow().keras
     if spec.is_whole_model:
         return _load_model(spec.file)
@@ -227,17 +235,11 @@ def read_lites(spec: NetworkSpec) -> list[dict[str, np.ndarray]] | None:
     """Return the arrays of each EfficientNet-Lite of `spec`; None for random weights."""
     if spec.weights is None:
         return None
-    _require_file(spec)
     lites, files = LITES[spec.backbone], spec.files
     if len(files) != len(lites):
         reason = f"one file for {len(lites)} networks; pass backbone= of one of them alone"
         raise WeightsFileError(spec.file, BACKBONES[spec.backbone], reason)
     return [read_lite(lite, file) for lite, file in zip(lites, files)]
-
-
-def _require_file(spec: NetworkSpec) -> None:
-    if spec.weights not in (None, "imagenet") and not spec.file.is_file():
-        raise WeightsNotFoundError(spec.file, None)
 
 
 def imagenet_files(backbone: str, top: bool = False) -> list[Path]:
