@@ -99,6 +99,12 @@ def test_pixels_are_scaled_and_their_channels_put_where_the_network_takes_them(
     assert_close(rows, maps_of(SCALED[preprocess]).mean(axis=(1, 2)))
 
 
+@pytest.mark.parametrize("shape", [["n", "c", "h", "w"], ["n", 3, "h", "w"], ["n", "c", 32, 48]])
+def test_sizes_and_channels_may_be_open(rows_of, shape):
+    model = graph_of(CONVOLUTION, {"images": shape}, {"maps": ["n", 8, "h", "w"]})
+    assert_close(rows_of(model), maps_of(SCALED["torch"]).mean(axis=(1, 2)))
+
+
 @pytest.mark.parametrize("pooling", ["avg", "max", None])
 def test_maps_are_pooled(rows_of, pooling):
     maps = maps_of(SCALED["torch"])

@@ -116,7 +116,9 @@ def _shape_of(value: Any) -> Shape:
 def _check_images(images: Any, spec: NetworkSpec, name: str) -> tuple[bool, int]:
     """Return whether the channels of the input are last, and how many it takes."""
     shape = _shape_of(images)
-    is_last = len(shape) != 3 or shape[0] not in (1, 3)
+    # Networks that leave their channels open usually take them first.
+    first, _, last = shape if len(shape) == 3 else (0, 0, 0)
+    is_last = first not in (1, 3) and (first is not None or last in (1, 3))
     channels = check_shape(name, shape if is_last else (*shape[1:], shape[0]), spec)
     if images.element_type.is_integral_number() and spec.preprocess != "none":
         raise NetworkError(
