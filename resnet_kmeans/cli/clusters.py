@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import resnet_kmeans  # what it contains is imported at its first use
-from resnet_kmeans.cli.options import cache_of, run_params, weights_of
 from resnet_kmeans.cli.printing import announce, count, print_clusters
 from resnet_kmeans.exceptions import (
     IgnoredParameterWarning,
@@ -24,6 +23,7 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.export import ExportedImage, check_images, check_output_folder
 from resnet_kmeans.images import passed_over, require_images
+from resnet_kmeans.network import default_backbone
 
 DEFAULT_N_CLUSTERS = 5
 
@@ -126,6 +126,7 @@ def assign(args: argparse.Namespace) -> None:
 
 def choose_k(args: argparse.Namespace) -> None:
     """Score each number of clusters and choose one."""
+    args.n_clusters, args.clusterer = "auto", "kmeans"
     clusterer, paths = _clusterer(args), require_images(args.input)
     announce(args, _looking_at(paths, clusterer.featurizer))
     with warnings.catch_warnings():
@@ -175,7 +176,7 @@ def _clusterer(args: argparse.Namespace) -> resnet_kmeans.ImageFolderClusterer:
         2 if args.n_clusters == "auto" else args.n_clusters,
         featurizer=_featurizer(args),
         clusterer=hdbscan,
-        reducer=None if args.reducer == "none" else args.reducer,
+        reducer=_or_none(args.reducer),
         unreadable=args.unreadable,
         random_state=args.seed,
     )
@@ -183,14 +184,21 @@ def _clusterer(args: argparse.Namespace) -> resnet_kmeans.ImageFolderClusterer:
 
 def _featurizer(args: argparse.Namespace) -> resnet_kmeans.ResNetFeaturizer:
     return resnet_kmeans.ResNetFeaturizer(
-        weights=weights_of(args),
-        backbone=args.backbone,
         layer=args.layer,
-        pooling=None if args.pooling == "none" else args.pooling,
+        pooling=_or_none(args.pooling),
         input_shape=tuple(args.input_shape),
         preprocess=args.preprocess,
         precision=args.precision,
-        n_jobs=args.jobs,
-        cache=cache_of(args),
-        verbose=int(not args.quiet),
+        **{"backbone": default_backbone(), **run_params(args)},
     )
+
+
+def run_params(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the parameters of a featurizer that any model takes, as far as they are given."""
+    given = {"n_jobs": args.jobs, "cache": _or_none(args.cache), "verbose": int(not args.quiet)}
+    given |= {} if args.weights is None else {"weights": _or_none(args.weights)}
+    return given if args.backbone is None else {**given, "backbone": args.backbone}
+
+
+def _or_none(text: str) -> str | None:
+    return None if text == "none" else text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import resnet_kmeans  # what it contains is imported at its first use
 from resnet_kmeans._folder_names import REPORT, SET_ASIDE_NAME
-from resnet_kmeans.cli.options import run_params
+from resnet_kmeans.cli.clusters import run_params
 from resnet_kmeans.cli.printing import (
     announce,
     count,

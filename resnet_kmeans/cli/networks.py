@@ -3,14 +3,13 @@
 import argparse
 
 from resnet_kmeans import features, network
-from resnet_kmeans.cli.options import cache_of
 from resnet_kmeans.cli.printing import count
 from resnet_kmeans.exceptions import ResNetKMeansError, printable
 
 
 def cache(args: argparse.Namespace) -> None:
     """Show or clear the cache of features and compiled networks."""
-    folder = cache_of(args)
+    folder = None if args.cache == "none" else args.cache
     file = features.cache_path(folder)
     if file is None:
         print("The cache is disabled.")
