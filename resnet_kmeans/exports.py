@@ -24,7 +24,6 @@ from resnet_kmeans._folder_names import (
 from resnet_kmeans.exceptions import (
     OutputFolderError,
     ResNetKMeansError,
-    TooFewImagesError,
     printable,
 )
 from resnet_kmeans.export import (
@@ -42,7 +41,7 @@ from resnet_kmeans.export import (
     redo_export,
     rename_cluster,
     select_new,
-    split_folder,
+    split_cluster,
     undo_export,
 )
 from resnet_kmeans.images import images_of, is_image, reason_unreadable
@@ -127,62 +126,6 @@ def add_images(
     return add_to_export(folder, new, action=action, set_aside=set_aside, dry_run=dry_run)
 
 
-def split_cluster(
-    folder: str | os.PathLike[str],
-    cluster: int | str,
-    n_clusters: int = 2,
-    *,
-    dry_run: bool = False,
-) -> list[ExportedImage]:
-    """Split a cluster of an export into parts, by clustering its images with K-Means.
-
-    The images of the folder ``NAME`` are moved to the new folders ``NAME_1``, ``NAME_2``, ….
-    This needs no network, because an export keeps reduced features of its images.
-
-    Parameters
-    ----------
-    folder : str or path-like
-        The folder of a finished export.
-    cluster : int or str
-        The label of the cluster, or its present folder.
-    n_clusters : int, default=2
-        Number of parts.
-    dry_run : bool, default=False
-        If True, nothing is written: only check the cluster and return what would be done.
-
-    Returns
-    -------
-    list of ExportedImage
-        All images of the export, with their paths after the split.
-
-    Raises
-    ------
-    OutputFolderError
-        If the folder is not an export or keeps no features, or another command on it was
-        interrupted; in these cases, nothing is done. Also if the command stops midway, for
-        example because the disk is full; `finish_export` then completes it.
-    CurationError
-        If there is no such cluster.
-    TooFewImagesError
-        If the cluster has fewer different images than parts.
-
-    Examples
-    --------
-    >>> from resnet_kmeans import split_cluster
-    >>> images = split_cluster("clusters", "cats", 3)  # doctest: +SKIP
-    """
-
-    from sklearn.cluster import KMeans
-
-    def parts_of(features: np.ndarray) -> np.ndarray:
-        if (n_different := len(np.unique(features, axis=0))) < n_clusters:
-            raise TooFewImagesError(n_different, n_clusters)
-        kmeans = KMeans(n_clusters, n_init=10, random_state=0)
-        return np.asarray(kmeans.fit_predict(features.astype(np.float32)))
-
-    return split_folder(folder, cluster, parts_of, dry_run=dry_run)
-
-
 def write_export_report(folder: str | os.PathLike[str]) -> Path:
     """Write an HTML page that shows the clusters of an export, and where they can be corrected.
 
@@ -254,7 +197,7 @@ def summarize_export(
             f"No image of the export in {printable(folder)} can be found there. Nothing was "
             "written. Put the images back; links of another user are not followed."
         )
-    folders = [_folder(row) for row in rows]
+    folders = [row.name for row in rows]
     paths = [row.exported_path if inside else None for row, inside in zip(rows, folders)]
     labels, names = _label(state, folders)
     label_of = {name: label for label, name in names.items()}
@@ -286,7 +229,7 @@ def _row_by_hand(output: Path, path: str) -> ExportedImage:
     """Return the row of an image that was added by hand, whose features are not known."""
     if reason := reason_unreadable(output / path):
         return ExportedImage(UNREADABLE, "", None, str(output / path), reason=reason)
-    return ExportedImage(UNREADABLE, "", path, path)
+    return ExportedImage(UNREADABLE, folder_of(path), path, path)
 
 
 def _facts(state: ExportState) -> dict[str, str]:
@@ -335,19 +278,16 @@ def evaluate_export(
     for row in read_export(Path(folder)).images:
         source, path = Path(row.source_path), row.exported_path or ""
         names = (row.source_path, path, source.name)
-        known = source.parent.name if classes is None else _first_known(classes, names)
-        if known and _folder(row) not in ("", SET_ASIDE_NAME):
-            pairs.append((known, _folder(row)))
+        given = (classes[name] for name in names if name in classes) if classes is not None else ()
+        known = source.parent.name if classes is None else next(iter(given), None)
+        if known and row.name not in ("", SET_ASIDE_NAME):
+            pairs.append((known, row.name))
     if not pairs:
         raise ValueError(
             f"Expected classes of images in {printable(folder)}, got none. Nothing was computed. "
             "Check that the paths or file names are those of clusters.csv."
         )
     return evaluate_labels(*zip(*pairs))
-
-
-def _first_known(classes: Mapping[str, str], names: Sequence[str]) -> str | None:
-    return next((classes[name] for name in names if name in classes), None)
 
 
 def describe_differences(state: ExportState, name: Callable[[str], str] = os.fspath) -> list[str]:
@@ -382,7 +322,3 @@ def _label(state: ExportState, folders: list[str]) -> tuple[np.ndarray, dict[int
         of.setdefault(folder, len(state.folders) + len(of))
     labels = [of.get(folder, UNREADABLE) for folder in folders]
     return np.array(labels), {label: folder for folder, label in of.items()}
-
-
-def _folder(row: ExportedImage) -> str:
-    return folder_of(row.exported_path or "")

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import first_copies
+from resnet_kmeans.clustering import cluster_rows
 from resnet_kmeans.exceptions import UnreadableImagesWarning, warn_caller
 from resnet_kmeans.export import check_output_folder, export_clusters
 from resnet_kmeans.features import Extraction, FeatureCache
@@ -86,8 +85,7 @@ def cluster_images(features: np.ndarray, n_clusters: int = 5) -> np.ndarray:
     >>> bool(labels[0] == labels[1] != labels[2])
     True
     """
-    labels = KMeans(n_clusters, n_init=10, random_state=0).fit_predict(features)
-    return np.asarray(labels)[first_copies(np.asarray(features))]
+    return cluster_rows(np.asarray(features), n_clusters)
 
 
 def save_clustered_images(

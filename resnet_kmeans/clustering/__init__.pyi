@@ -13,6 +13,7 @@ from .prediction import NearestLabels as NearestLabels
 from .prediction import own_distances as own_distances
 from .prediction import predict as predict
 from .recipe import REDUCERS as REDUCERS
+from .recipe import cluster_rows as cluster_rows
 from .recipe import depends_on_n_clusters as depends_on_n_clusters
 from .recipe import describe_fit as describe_fit
 from .recipe import new_clusterer as new_clusterer

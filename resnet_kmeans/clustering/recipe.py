@@ -6,6 +6,7 @@ from inspect import signature
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from sklearn.base import ClusterMixin, clone
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
@@ -16,6 +17,7 @@ from resnet_kmeans._versions import library_versions
 from resnet_kmeans.clustering.discriminant import MANY, ClusterDiscriminantAnalysis
 from resnet_kmeans.clustering.hellinger import MAX_ROWS
 from resnet_kmeans.clustering.prediction import NearestLabels
+from resnet_kmeans.clustering.rows import first_copies
 from resnet_kmeans.exceptions import ExtraNotInstalledError
 
 logger = logging.getLogger(__name__)
@@ -126,7 +128,9 @@ def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: An
         Used only if `clusterer` is None.
     """
     if clusterer is not None:
-        new = with_n_clusters(clusterer, n_clusters)
+        name, new = _n_clusters_name(clusterer), clone(clusterer)
+        if name is not None:
+            new.set_params(**{name: n_clusters})
         return new if hasattr(new, "predict") else NearestLabels(new)
     if n_rows >= MINI_BATCH_FROM:
         return MiniBatchKMeans(
@@ -135,10 +139,10 @@ def new_clusterer(clusterer: Any, n_clusters: int, n_rows: int, random_state: An
     return KMeans(n_clusters, n_init=N_INIT, random_state=random_state)
 
 
-def with_n_clusters(clusterer: Any, n_clusters: int) -> Any:
-    """Return a clone with another number of clusters, unless it finds the number itself."""
-    name, new = _n_clusters_name(clusterer), clone(clusterer)
-    return new if name is None else new.set_params(**{name: n_clusters})
+def cluster_rows(rows: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Cluster rows with K-Means, with a fixed random state; equal rows have the same label."""
+    labels = KMeans(n_clusters, n_init=N_INIT, random_state=0).fit_predict(rows)
+    return np.asarray(labels)[first_copies(rows)]
 
 
 def takes_n_clusters(clusterer: Any) -> bool:

@@ -5,7 +5,7 @@ from .adding import select_new as select_new
 from .corrections import apply_curation as apply_curation
 from .corrections import confirm_images as confirm_images
 from .corrections import rename_cluster as rename_cluster
-from .corrections import split_folder as split_folder
+from .corrections import split_cluster as split_cluster
 from .editing import ExportState as ExportState
 from .editing import read_export as read_export
 from .execution import watching as watching

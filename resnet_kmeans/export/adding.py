@@ -12,17 +12,10 @@ from resnet_kmeans._folder_names import SET_ASIDE_NAME, UNREADABLE, name_key
 from resnet_kmeans.clustering import FolderGaussians, is_readable
 from resnet_kmeans.exceptions import SHOWN, OutputFolderError, list_reasons, printable
 from resnet_kmeans.export.editing import Export, editing
-from resnet_kmeans.export.exporter import SAME, new_files, read_contents, row_of
+from resnet_kmeans.export.exporter import SAME, new_step
 from resnet_kmeans.export.files import Content, contents_of
-from resnet_kmeans.export.journal import Row
 from resnet_kmeans.export.kept import FolderModel, KeptNetwork, judged, read_network
-from resnet_kmeans.export.plan import (
-    ask_file_system,
-    check_images,
-    find_companions,
-    free_name,
-    portable,
-)
+from resnet_kmeans.export.plan import check_images, find_companions, free_name, portable
 from resnet_kmeans.export.table import ExportedImage
 
 logger = logging.getLogger(__name__)
@@ -152,15 +145,9 @@ def add_to_export(
         check_images(plan, export.folder, action)
         if dry_run:
             return images
-        ask_file_system(plan, export.folder, action)
-        start = len(export.journal.files)
-        owners = [*[None] * len(images), *(start + i for i, _ in extra)]
         known = {path: content for path, content in fresh.items() if content}
-        contents = read_contents(plan, known)
-        rows: dict[int, Row | None] = {start + i: row_of(image) for i, image in enumerate(plan)}
-        rows |= dict.fromkeys(_listed_before(export, images))
-        files = new_files(plan, action, contents, owners)
-        step = export.new_step("add", files=files, rows=rows)
+        start, gone = len(export.journal.files), _listed_before(export, images)
+        step = new_step(export, "add", action, images, extra, known, gone=gone)
         export.do(step, features=new.features.astype(np.float16))
         now, numbers = export.journal.rows, export.listed(export.journal.rows)[1]
         return [image for i, image in zip(numbers, export.images(now)) if i >= start]

@@ -1,22 +1,16 @@
 """Corrects an export: renames, merges and splits folders, moves images."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from resnet_kmeans._folder_names import NO_CLUSTER, check_folders, folder_of, name_key
-from resnet_kmeans.clustering import is_readable
-from resnet_kmeans.exceptions import CurationError, OutputFolderError, printable
-from resnet_kmeans.export.curation import (
-    Curation,
-    Plan,
-    plan_curation,
-    plan_moves,
-    read_curation,
-)
+from resnet_kmeans.clustering import is_readable, n_different
+from resnet_kmeans.exceptions import CurationError, OutputFolderError, TooFewImagesError, printable
+from resnet_kmeans.export.curation import Curation, Plan, plan_curation, plan_moves, read_curation
 from resnet_kmeans.export.editing import Export, editing
 from resnet_kmeans.export.table import ExportedImage
 
@@ -75,7 +69,9 @@ def apply_curation(
     >>> curation = {"names": {"cluster_0": "cats"}, "moves": {"cluster_1/a.jpg": "cats"}}
     >>> images = apply_curation("clusters", curation)  # doctest: +SKIP
     """
-    return _correct(Path(output_folder), "apply", read_curation(curation), dry_run)
+    asked = read_curation(curation)
+    with editing(output_folder) as export:
+        return _move(export, "apply", plan_curation(export, asked), dry_run)
 
 
 def rename_cluster(
@@ -206,11 +202,6 @@ def require_folder(export: Export, cluster: int | str) -> str:
     )
 
 
-def _correct(folder: Path, command: str, asked: Curation, dry_run: bool) -> list[ExportedImage]:
-    with editing(folder) as export:
-        return _move(export, command, plan_curation(export, asked), dry_run)
-
-
 def _move(export: Export, command: str, plan: Plan, dry_run: bool) -> list[ExportedImage]:
     """Carry out a plan of moves; return all images."""
     rows = [plan.rows.get(i, row) for i, row in enumerate(export.rows)]
@@ -220,51 +211,69 @@ def _move(export: Export, command: str, plan: Plan, dry_run: bool) -> list[Expor
     return export.images(rows if dry_run else export.journal.rows)
 
 
-def split_folder(
-    output_folder: str | os.PathLike[str],
+def split_cluster(
+    folder: str | os.PathLike[str],
     cluster: int | str,
-    parts_of: Callable[[np.ndarray], np.ndarray],
+    n_clusters: int = 2,
     *,
     dry_run: bool = False,
 ) -> list[ExportedImage]:
-    """Move the images of one folder to several new ones.
+    """Split a cluster of an export into parts, by clustering its images with K-Means.
+
+    The images of the folder ``NAME`` are moved to the new folders ``NAME_1``, ``NAME_2``, ….
+    This needs no network, because an export keeps reduced features of its images.
 
     Parameters
     ----------
-    output_folder : str or path-like
+    folder : str or path-like
+        The folder of a finished export.
     cluster : int or str
-        The label or folder to split.
-    parts_of : callable
-        Returns the part (0, 1, …) of each image, given their kept features (n, c).
+        The label of the cluster, or its present folder.
+    n_clusters : int, default=2
+        Number of parts.
     dry_run : bool, default=False
-        If True, only check and return what would be done.
+        If True, nothing is written: only check the cluster and return what would be done.
 
     Returns
     -------
     list of ExportedImage
-        All images of the export.
+        All images of the export, with their paths after the split.
 
     Raises
     ------
     OutputFolderError
-        If the export keeps no features of images in this folder.
+        If the folder is not an export or keeps no features, or another command on it was
+        interrupted; in these cases, nothing is done. Also if the command stops midway, for
+        example because the disk is full; `finish_export` then completes it.
+    CurationError
+        If there is no such cluster.
+    TooFewImagesError
+        If the cluster has fewer different images than parts.
+
+    Examples
+    --------
+    >>> from resnet_kmeans import split_cluster
+    >>> images = split_cluster("clusters", "cats", 3)  # doctest: +SKIP
     """
-    with editing(output_folder) as export:
+    from resnet_kmeans.clustering import cluster_rows
+
+    with editing(folder) as export:
         named = require_folder(export, cluster)
-        features = export.features
-        readable = is_readable(features).tolist()
-        known = [i for i, p in enumerate(export.found.places) if p and folder_of(p) == named]
-        known = [i for i in known if readable[i]]
-        if not known or not features.shape[1]:
+        readable, places = is_readable(export.features), export.found.places
+        inside = [i for i, p in enumerate(places) if p and folder_of(p) == named and readable[i]]
+        features = export.features[inside]
+        if not features.size:
             raise OutputFolderError(
                 f"The export in {printable(export.folder)} keeps no features of the images in "
                 f"{printable(named)}: it was made from labels alone. Nothing was done. Export "
                 "again with ImageFolderClusterer.export."
             )
-        parts = parts_of(features[known]).tolist()
-        names = part_names(named.lstrip("_"), max(parts) + 1, export.folders)
+        if (most := n_different(features)) < n_clusters:
+            raise TooFewImagesError(most, n_clusters)
+        parts = cluster_rows(features.astype(np.float32), n_clusters)
+        names = part_names(named.lstrip("_"), n_clusters, export.folders)
         check_folders(names)
-        folders = {i: names[part] for i, part in zip(known, parts)}
+        folders = {i: names[part] for i, part in zip(inside, parts)}
         plan = plan_moves(export, [*export.folders, *names], folders)
         return _move(export, "split", plan, dry_run)
 

@@ -30,6 +30,7 @@ from resnet_kmeans.exceptions import (
     printable,
     warn_caller,
 )
+from resnet_kmeans.export import kept
 from resnet_kmeans.export.execution import Work, explain_disk_errors, missing_from, row_at
 from resnet_kmeans.export.files import remove_empty
 from resnet_kmeans.export.journal import (
@@ -44,16 +45,7 @@ from resnet_kmeans.export.journal import (
     not_an_export,
     read_journal,
 )
-from resnet_kmeans.export.kept import (
-    FolderModel,
-    KeptNetwork,
-    judged,
-    keep,
-    model_folders,
-    name_of_kept,
-    read_features,
-    read_network,
-)
+from resnet_kmeans.export.kept import FolderModel, KeptNetwork
 from resnet_kmeans.export.survey import STAGE, Survey, survey
 from resnet_kmeans.export.table import ExportedImage, write_table
 
@@ -143,21 +135,24 @@ def editing(
         interrupted.
     """
     folder = Path(output_folder)
-    if not os.path.lexists(folder / JOURNAL):
-        if not (aside(folder) / JOURNAL).exists():
-            read_journal(folder)  # raises an error that says why there is none
-        if not is_redo:
-            raise undone(folder)
-        with explain_disk_errors(folder):
+    with explain_disk_errors(folder):
+        if not os.path.lexists(folder / JOURNAL):
+            if not (aside(folder) / JOURNAL).exists():
+                read_journal(folder)  # raises an error that says why there is none
+            if not is_redo:
+                raise undone(folder)
             folder.mkdir(parents=True, exist_ok=True)
-    with _uncollected(), lock(folder, is_reading):
-        if is_redo:
-            bring_back(folder)
-        export = Export(folder, read_journal(folder), trust)
-        if not is_finishing:
-            export.require_finished()
-        with explain_disk_errors(folder):
-            yield export
+        with _uncollected(), lock(folder, is_reading):
+            if is_redo:
+                bring_back(folder)
+            export = Export(folder, read_journal(folder), trust)
+            if not is_finishing:
+                export.require_finished()
+            try:
+                yield export
+            finally:
+                if export.journal.is_finished and not export.journal.applied:
+                    put_aside(folder)
 
 
 @dataclass(frozen=True)
@@ -236,7 +231,7 @@ def read_export(output_folder: str | os.PathLike[str]) -> ExportState:
             added=export.found.added,
             model=model,
             positions=positions,
-            network=functools.partial(read_network, export.folder, journal),
+            network=functools.partial(kept.read_network, export.folder, journal),
         )
 
 
@@ -245,23 +240,22 @@ def creating(folder: Path) -> Iterator["Export"]:
     """Lock a folder and begin an export in it; nothing of ours stays if no step was made."""
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with _uncollected(), lock(folder):
-        try:
-            with explain_disk_errors(folder):
+        with _uncollected(), lock(folder):
+            try:
                 yield Export(folder, Journal(secrets.token_hex(8)), trust=False)
-        finally:
-            if not (folder / JOURNAL).exists():
-                _sweep(folder)
+            finally:
+                if not (folder / JOURNAL).exists():
+                    _sweep(folder)
 
 
-def _sweep(folder: Path, *kept: str | None) -> None:
-    """Remove hidden files of ours; `lock` removes the folder if it is empty then."""
+def _sweep(folder: Path, *but: str) -> None:
+    """Remove hidden files of ours `but` some; `lock` removes the folder if it is empty then."""
     for stale in folder.glob(f"{HIDDEN_PREFIX}*"):
         if stale.name == STAGE:
             remove_empty(stale)
         elif stale.is_dir() and not stale.is_symlink():
             shutil.rmtree(stale, ignore_errors=True)
-        elif stale.name not in kept:
+        elif stale.name not in but:
             with suppress(PermissionError):  # Windows keeps an open lock
                 stale.unlink(missing_ok=True)
 
@@ -315,16 +309,15 @@ def bring_back(folder: Path) -> None:
     """Return the records of an export that was taken back to its folder."""
     place = aside(folder)
     if (place / JOURNAL).exists():
-        with explain_disk_errors(folder):
-            _copy_records(place, folder, with_journal=not os.path.lexists(folder / JOURNAL))
+        _copy_records(place, folder, with_journal=not os.path.lexists(folder / JOURNAL))
         forget(folder)
 
 
 def _copy_records(source: Path, target: Path, with_journal: bool = True) -> None:
     """Copy what the steps of an export keep, and then its journal."""
     target.mkdir(parents=True, exist_ok=True)
-    kept = source.glob(f"{HIDDEN_PREFIX}*.safetensors")
-    for file in [*kept, *([source / JOURNAL] if with_journal else [])]:
+    features = source.glob(f"{HIDDEN_PREFIX}*.safetensors")
+    for file in [*features, *([source / JOURNAL] if with_journal else [])]:
         if file.is_file() and not file.is_symlink():
             with replacing(target / file.name) as part:
                 shutil.copyfile(file, part)
@@ -375,11 +368,9 @@ class Export:
     def _now(self) -> tuple[list[Row | None], list[str]]:
         return present_rows(self.folder, self.journal, self.found)
 
-    def listed(
-        self, rows: Sequence[Row | None] | None = None
-    ) -> tuple[list[ExportedImage], list[int]]:
-        """Return the images with given or else their present rows, and their numbers."""
-        pairs = zip(self.journal.files, enumerate(self.rows if rows is None else rows))
+    def listed(self, rows: Sequence[Row | None]) -> tuple[list[ExportedImage], list[int]]:
+        """Return the images with given rows, and their numbers."""
+        pairs = zip(self.journal.files, enumerate(rows))
         shown = [(i, row) for file, (i, row) in pairs if row and file.owner is None]
         return [self.journal.image(i, row) for i, row in shown], [i for i, _ in shown]
 
@@ -391,12 +382,12 @@ class Export:
     def _model_of(self, features: np.ndarray, rows: Sequence[Row | None]) -> FolderModel:
         places = self._places or self.found.places
         present = [row if place else None for row, place in zip(rows, places)]
-        return model_folders(features, present)
+        return kept.model_folders(features, present)
 
     @property
     def features(self) -> np.ndarray:
         """The kept features of each file; NaN if unknown."""
-        return read_features(self.folder, self.journal, self.found.edited)
+        return kept.read_features(self.folder, self.journal, self.found.edited)
 
     def images(self, rows: Sequence[Row | None]) -> list[ExportedImage]:
         """Return the rows of ``clusters.csv``, judged by what the folders contain."""
@@ -412,7 +403,7 @@ class Export:
         known = _judged
         if known is None or known[0] != given:
             model, (images, numbers) = self._model_of(features, rows), self.listed(rows)
-            _judged = known = given, (model, judged(model, images, numbers), numbers)
+            _judged = known = given, (model, kept.judged(model, images, numbers), numbers)
         model, images, numbers = known[1]
         return copy.deepcopy(model), [*images], [*numbers]
 
@@ -482,21 +473,22 @@ class Export:
         """Record a step and what it keeps, then carry it out; only check it for a dry run."""
         self._found = found = self.found if self.journal.steps else Survey([])
         found.places += [None] * len(step.files)
-        planned = self.journal.with_step(step)
+        planned = self.journal.copy()  # as it will be if the step is carried out as planned
+        planned.add(step)
         work = Work(self.folder, planned, found, is_first=not step.of)
         self.check(work)
         if dry_run:
             work.stuck = work.reasons()
             return work
-        keep(self.folder, planned, features, network)
+        kept.keep(self.folder, planned, features, network)
         append_step(self.folder, planned)
         self.journal = planned
         return self.carry_out(work)
 
     def sweep(self) -> None:
         """Remove what killed commands left: temporary files, and rows of no step."""
-        kept = [name_of_kept(step.number) for step in self.journal.steps if step.files]
-        _sweep(self.folder, JOURNAL, LOCK, RESERVE, *kept)
+        features = [kept.name_of_kept(step.number) for step in self.journal.steps if step.files]
+        _sweep(self.folder, JOURNAL, LOCK, RESERVE, *features)
 
     def resume(self) -> Work:
         """Carry out the last step, which was interrupted."""
@@ -536,8 +528,6 @@ class Export:
             _remove_table_and_report(self.folder)
         append_done(self.folder, journal, after, known)
         self.sweep()
-        if not journal.applied:
-            put_aside(self.folder)
         if work.kept:
             warn_caller(EditedCopiesWarning(sorted(work.kept)))
         return work

@@ -257,7 +257,8 @@ class Work:
                 self.kept[place] = reason
             elif reason:
                 self.stuck[place] = reason
-                self.rows[i] = self._staying(i, place)
+                earlier = self.journal.earlier[i] or Row(place, UNREADABLE)
+                self.rows[i] = earlier._replace(path=place)
         self._move_within(moves, waiting)
         known: dict[int, Identity] = {}
         for i, path in self._reporting(placed.items()):
@@ -277,10 +278,6 @@ class Work:
             if time.monotonic() - logged > LOG_SECONDS:
                 logger.info("%d of %d files are in place", self.n_done, self.n_files)
                 logged = time.monotonic()
-
-    def _staying(self, i: int, place: str) -> Row:
-        earlier = self.journal.earlier[i]
-        return earlier._replace(path=place) if earlier else Row(place, UNREADABLE)
 
     def find_moves(self) -> list[Move]:
         """Return the files that move within the folder."""

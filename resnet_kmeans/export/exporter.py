@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.export.editing import Export, creating, forget
 from resnet_kmeans.export.files import Content, contents_of
-from resnet_kmeans.export.journal import ExportedFile, Row, read_journal
+from resnet_kmeans.export.journal import ExportedFile, Row, Step, read_journal
 from resnet_kmeans.export.kept import KeptNetwork
 from resnet_kmeans.export.plan import (
     ask_file_system,
@@ -177,17 +177,12 @@ def write_export(
             logger.info("%d images have the content of others (--skip-copies)", n_copies)
     takes_along = action == "move" if companions is None else companions
     extra = find_companions(images) if takes_along else []
-    plan = [*images, *(companion for _, companion in extra)]
-    check_images(plan, folder, action)
+    check_images([*images, *(companion for _, companion in extra)], folder, action)
     if dry_run:
         return images
     with creating(folder) as export:
         check_output_folder(folder)  # again: another process may have written there meanwhile
-        ask_file_system(plan, folder, action)
-        owners = [*[None] * len(images), *(i for i, _ in extra)]
-        files = new_files(plan, action, {**known, **read_contents(plan[len(images) :])}, owners)
-        rows = {i: row_of(image) for i, image in enumerate(plan)}
-        step = export.new_step("export", files=files, rows=rows, folders=folders)
+        step = new_step(export, "export", action, images, extra, known, folders=folders)
         export.do(step, features=features, network=network)
         forget(folder)
         return export.images(export.journal.rows)
@@ -218,25 +213,48 @@ def without_copies(
     return kept
 
 
-def new_files(
-    images: Sequence[ExportedImage],
+def new_step(
+    export: Export,
+    command: str,
     action: str,
+    images: Sequence[ExportedImage],
+    companions: Sequence[tuple[int, ExportedImage]],
     contents: Mapping[str, Content],
-    owners: Sequence[int | None],
-) -> list[ExportedFile]:
-    """Return what a journal records about new images and their companions."""
-    files = []
-    for image, owner in zip(images, owners):
-        real = real_path(image.source_path)
-        elsewhere = None if real == image.source_path else real
-        content = contents.get(image.source_path)
-        files.append(ExportedFile(image.source_path, action, content, owner, elsewhere))
-    return files
+    *,
+    gone: Iterable[int] = (),
+    folders: list[str] | None = None,
+) -> Step:
+    """Return a step that brings images to an export.
 
-
-def row_of(image: ExportedImage) -> Row:
-    """Return the row of an image in the journal."""
-    return Row(image.exported_path, image.cluster, image.distance, image.reason)
+    Parameters
+    ----------
+    export : Export
+    command : str
+    action : {"copy", "hardlink", "symlink", "move"}
+    images : sequence of ExportedImage
+    companions : sequence of (int, ExportedImage)
+        Result of `find_companions`.
+    contents : mapping of str to Content
+        The contents of sources that are known already; the others are read.
+    gone : iterable of int, default=()
+        Numbers of the files that are not listed any more.
+    folders : list of str, default=None
+        The folder of each label; None means the present ones.
+    """
+    plan, start = [*images, *(companion for _, companion in companions)], len(export.journal.files)
+    ask_file_system(plan, export.folder, action)
+    owners = [*[None] * len(images), *(start + i for i, _ in companions)]
+    contents, files = read_contents(plan, contents), []
+    for image, owner in zip(plan, owners):
+        source, real = image.source_path, real_path(image.source_path)
+        elsewhere = None if real == source else real
+        files.append(ExportedFile(source, action, contents.get(source), owner, elsewhere))
+    rows: dict[int, Row | None] = {
+        i: Row(image.exported_path, image.cluster, image.distance, image.reason)
+        for i, image in enumerate(plan, start)
+    }
+    rows |= dict.fromkeys(gone)
+    return export.new_step(command, files=files, rows=rows, folders=folders)
 
 
 def check_output_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from resnet_kmeans._folder_names import JOURNAL
 from resnet_kmeans.exceptions import OutputFolderError, list_reasons, printable
-from resnet_kmeans.export.editing import Export, aside, editing, put_aside
+from resnet_kmeans.export.editing import Export, aside, editing
 from resnet_kmeans.export.execution import Work
 from resnet_kmeans.export.journal import read_journal
 from resnet_kmeans.export.table import ExportedImage
@@ -147,10 +147,8 @@ def undo_export(
             if not all_steps or not export.journal.applied:
                 return _reported(export, work)
         elif export.journal.is_finished and not export.journal.applied:
-            put_aside(export.folder)  # a kill came before this
-            return []
-        work = _take_back(export, _steps_to_undo(export, all_steps), dry_run)
-        return _reported(export, work, dry_run)
+            return []  # a kill came before the records were put aside
+        return _reported(export, _take_back(export, all_steps, dry_run), dry_run)
 
 
 def _reported(export: Export, work: Work, dry_run: bool = False) -> list[str]:
@@ -189,20 +187,16 @@ def _log_counts(work: Work, n_back: int, is_dry_run: bool) -> None:
     logger.info("%s%s", "would be: " if is_dry_run else "", said)
 
 
-def _steps_to_undo(export: Export, all_steps: bool) -> list[int]:
+def _take_back(export: Export, all_steps: bool, dry_run: bool) -> Work:
     journal = export.journal
-    applied = [*journal.applied]
-    if not journal.is_finished:
-        applied += journal.last.of or [journal.last.number]
-    return applied[::-1] if all_steps else applied[-1:]
-
-
-def _take_back(export: Export, of: list[int], dry_run: bool) -> Work:
-    brought = {i for number in of for i in export.journal.steps[number - 1].brought}
+    interrupted = [] if journal.is_finished else journal.last.of or [journal.last.number]
+    of = [*journal.applied, *interrupted][::-1]
+    of = of if all_steps else of[:1]
+    brought = {i for number in of for i in journal.steps[number - 1].brought}
     if not dry_run:
         export.sweep()  # half a copy may have filled the disk
     # What leaves the folder is read: size and time do not prove a content.
-    leaves = any(export.journal.files[i].action == "move" for i in brought)
+    leaves = any(journal.files[i].action == "move" for i in brought)
     export.survey(read=leaves and not dry_run)
     return export.do(export.new_step("undo", of=of), dry_run=dry_run)
 
@@ -240,11 +234,7 @@ def redo_export(
     ['/home/me/photos/a.jpg', '/home/me/photos/b.jpg']
     """
     with editing(folder, is_finishing=True, is_redo=True, trust=trust) as export:
-        try:
-            work = _repeat(export, dry_run)
-        finally:
-            if not export.journal.applied and export.journal.is_finished:
-                put_aside(export.folder)
+        work = _repeat(export, dry_run)
     if work.stuck:
         raise OutputFolderError(
             f"Some images could not be exported again to {printable(folder)}:\n"
@@ -305,6 +295,4 @@ def finish_export(folder: str | os.PathLike[str], *, trust: bool = False) -> lis
                     f"Some images of {printable(folder)} stay where they are:\n"
                     f"{list_reasons(work.stuck)}\nAll others are done."
                 )
-        elif not export.journal.applied:
-            put_aside(export.folder)  # a kill came before this
         return export.images(export.journal.rows)

@@ -12,7 +12,8 @@ import os
 import posixpath
 import re
 import stat
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,22 +129,7 @@ class Journal:
 
     def copy(self) -> "Journal":
         """Return a journal that can change without this one; their steps are the same."""
-        return replace(
-            self,
-            steps=[*self.steps],
-            files=[*self.files],
-            rows=[*self.rows],
-            known=dict(self.known),
-            applied=[*self.applied],
-            undone=[*self.undone],
-            strange={*self.strange},
-        )
-
-    def with_step(self, step: Step) -> "Journal":
-        """Return the journal with another step, as if that had been carried out as planned."""
-        journal = self.copy()
-        journal.add(step)
-        return journal
+        return Journal(**{name: copy(value) for name, value in vars(self).items()})
 
     def add(self, step: Step) -> None:
         """Take a step into account, as if it had been carried out as planned."""

@@ -164,8 +164,8 @@ def model_folders(features: np.ndarray, rows: Sequence[Row | None]) -> FolderMod
     """Return the folders of an export as a model, if each of its files has the row given."""
     width = features.shape[1]
     is_known = is_readable(features) if width else np.zeros(len(rows), bool)
-    found = [(i, row) for i, row in enumerate(rows) if row and row.path and is_known[i]]
-    inside = [(i, row, name) for i, row in found if row.cluster >= 0 and (name := _folder(row))]
+    found = [(i, row, folder_of(row.path)) for i, row in enumerate(rows) if row and row.path]
+    inside = [(i, row, name) for i, row, name in found if row.cluster >= 0 and name and is_known[i]]
     names = [*dict.fromkeys(name for _, _, name in sorted(inside, key=lambda x: x[1].cluster))]
     own, position = np.full(len(rows), -1), {name: k for k, name in enumerate(names)}
     if not inside:
@@ -202,7 +202,3 @@ def judged(
         )
         for image, (distance, doubt, other, _, is_unknown) in zip(images, values)
     ]
-
-
-def _folder(row: Row) -> str:
-    return folder_of(row.path or "")
