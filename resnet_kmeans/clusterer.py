@@ -23,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from resnet_kmeans import saving
+from resnet_kmeans import clustering, saving
 from resnet_kmeans._folder_names import (
     UNREADABLE,
     check_cluster_names,
@@ -31,25 +31,8 @@ from resnet_kmeans._folder_names import (
     renamed,
 )
 from resnet_kmeans._parameters import RANDOM_STATE, Whole
-from resnet_kmeans.clustering import (
-    MAX_ROWS,
-    REDUCERS,
-    SMALL_UP_TO,
-    FolderClassifier,
-    HellingerPCA,
-    LabelScore,
-    NClustersChoice,
-    choose,
-    describe_fit,
-    new_clusterer,
-    new_reducer,
-    one_thread_if_small,
-    own_n_clusters,
-    prediction,
-    require_reducer,
-    rows,
-    takes_n_clusters,
-)
+from resnet_kmeans._versions import library_versions
+from resnet_kmeans.clustering import prediction, rows
 from resnet_kmeans.exceptions import (
     ConstantFeaturesError,
     FewerClustersWarning,
@@ -57,7 +40,6 @@ from resnet_kmeans.exceptions import (
     ModelFileError,
     OutputFolderError,
     TooFewImagesError,
-    UnknownParameterError,
     UnreadableImagesError,
     printable,
     warn_caller,
@@ -187,7 +169,7 @@ class ImageFolderClusterer(
     _parameter_constraints: dict[str, list[Any]] = {
         "n_clusters": [Whole(1), StrOptions({"auto"})],
         "featurizer": [HasMethods(["fit", "transform"]), None],
-        "reducer": [StrOptions(REDUCERS), HasMethods(["fit", "transform"]), None],
+        "reducer": [StrOptions(clustering.REDUCERS), HasMethods(["fit", "transform"]), None],
         "clusterer": [HasMethods(["fit", "predict"]), HasMethods(["fit_predict"]), None],
         "unreadable": [StrOptions({"skip", "raise"})],
         "random_state": RANDOM_STATE,
@@ -257,34 +239,34 @@ class ImageFolderClusterer(
 
         def reducer_for(features: np.ndarray, reasons: Mapping[int, str]) -> Any:
             _check_features(features, sources, reasons, n_clusters)
-            if len(sources) > SMALL_UP_TO:
+            if len(sources) > clustering.SMALL_UP_TO:
                 logger.info("Clustering %d images", len(sources))
             most = min(n_clusters, rows.n_different(features))
-            return _both(self._new_reducer(features.shape, most), HellingerPCA())
+            return _both(self._new_reducer(features.shape, most), clustering.HellingerPCA())
 
         both, found, reasons = rows.fit_reducer(sources, featurizer, reducer_for, self.random_state)
         (_, reducer), (_, projection) = both.transformer_list
         reduced, self.image_features_ = _split(found, projection)
         readable = rows.drop_unreadable(reduced)
         clusterer = self._new_clusterer(len(readable), self._possible(n_clusters, readable))
-        with one_thread_if_small(len(readable)):
+        with clustering.one_thread_if_small(len(readable)):
             clusterer.fit(readable)
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
         self._cluster_names = None
         self._set_results(sources, reduced, reasons)
         known = self.labels_ != UNREADABLE
-        self._label_score = LabelScore.of(
+        self._label_score = clustering.LabelScore.of(
             projection, self.image_features_[known], self.labels_[known], self.n_clusters_
         )
         return self
 
     def _fitted_featurizer(self, sources: list[Any]) -> Any:
-        require_reducer(self.reducer)  # before the network is loaded
+        clustering.require_reducer(self.reducer)  # before the network is loaded
         return prepare_featurizer(self.featurizer, self.unreadable).fit(sources)
 
     def _possible(self, n_clusters: int, reduced: np.ndarray) -> int:
         """Return the number of clusters, at most that of different rows."""
-        if not takes_n_clusters(self.clusterer):
+        if not clustering.takes_n_clusters(self.clusterer):
             return n_clusters
         if len(reduced) < n_clusters:
             raise TooFewImagesError(len(reduced), n_clusters)
@@ -294,7 +276,7 @@ class ImageFolderClusterer(
 
     def _warn_of_ignored(self) -> None:
         """Warn if one of two numbers of clusters that the user gave is ignored."""
-        own = own_n_clusters(self.clusterer)
+        own = clustering.own_n_clusters(self.clusterer)
         if own not in (None, self.n_clusters):
             text = (
                 f"n_clusters={self.n_clusters!r} is used; that of {self.clusterer!r} is ignored. "
@@ -306,11 +288,11 @@ class ImageFolderClusterer(
         """Return the number of clusters to look for."""
         if not isinstance(self.n_clusters, str):
             return self.n_clusters
-        if not takes_n_clusters(self.clusterer):
+        if not clustering.takes_n_clusters(self.clusterer):
             return 2  # not used, since the clusterer finds the number itself
         return self._choose(sources, None).n_clusters
 
-    def _choose(self, X: Any, n_clusters: Iterable[int] | None) -> NClustersChoice:
+    def _choose(self, X: Any, n_clusters: Iterable[int] | None) -> clustering.NClustersChoice:
         """Choose a number of clusters; see `choose_n_clusters`."""
         sources = images_of(X)
         sampled = sample_of(sources)
@@ -325,15 +307,15 @@ class ImageFolderClusterer(
 
         is_learnt = self.clusterer is None and self.reducer in ("auto", "discriminant")
         rounds = is_learnt and len(features) >= ROUNDS_FROM
-        return choose(features, n_clusters, None if rounds else new_steps)
+        return clustering.choose(features, n_clusters, None if rounds else new_steps)
 
     def _new_reducer(self, shape: tuple[int, int], n_clusters: int) -> Any:
         # Without a number of clusters, there are no directions to learn.
-        known = n_clusters if takes_n_clusters(self.clusterer) else None
-        return new_reducer(self.reducer, shape, known, self.random_state)
+        known = n_clusters if clustering.takes_n_clusters(self.clusterer) else None
+        return clustering.new_reducer(self.reducer, shape, known, self.random_state)
 
     def _new_clusterer(self, n_rows: int, n_clusters: int) -> Any:
-        return new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
+        return clustering.new_clusterer(self.clusterer, n_clusters, n_rows, self.random_state)
 
     def _set_results(
         self, sources: list[Any], reduced: np.ndarray, reasons: Mapping[int, str]
@@ -539,7 +521,7 @@ class ImageFolderClusterer(
     def _network(self) -> KeptNetwork:
         """Return what an export needs to compute features like those that it keeps."""
         featurizer, projection = self.pipeline_["featurizer"], self._label_score.projection
-        header = {"facts": describe_fit(self)}
+        header = {"facts": clustering.describe_fit(self)}
         with suppress(ModelFileError):  # a featurizer that needs code of its own
             header |= describe_featurizer(featurizer)
         is_own = not names_strangers_file(featurizer)
@@ -590,17 +572,19 @@ class ImageFolderClusterer(
         """
         check_is_fitted(self)
         check_cluster_names(self.cluster_names_)  # of folders that a person named
-        featurizer, *steps = (step for _, step in self.pipeline_.steps)
+        featurizer, reducer, last = (step for _, step in self.pipeline_.steps)
         # JSON cannot represent a RandomState, and predictions do not need it.
         seed = int(self.random_state) if isinstance(self.random_state, Integral) else None
         kept = {name: getattr(self, name) for name in ("n_clusters", "reducer", "unreadable")}
         header = {
+            "versions": library_versions("pillow", "numpy", "scikit-learn"),
             **describe_featurizer(featurizer),
             "clusterer": {**kept, "random_state": seed},
             "names": self.cluster_names_,
         }
         is_own = not names_strangers_file(featurizer)
-        saving.save_model(path, header, steps, self._label_score, is_own)
+        arrays = saving.to_arrays(reducer, last, self._label_score)
+        saving.write_model(path, header, arrays, is_own=is_own)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **featurizer_params: Any) -> ImageFolderClusterer:
@@ -631,7 +615,7 @@ class ImageFolderClusterer(
         ModelFileError
             If the file is not a model file, is damaged, or has a newer format. If there is no
             file, the error is a FileNotFoundError too.
-        UnknownParameterError
+        TypeError
             If a parameter is none of `ResNetFeaturizer`.
         """
         _check_params(featurizer_params)
@@ -691,8 +675,10 @@ class ImageFolderClusterer(
         prepared, projection = _restore(folder, network, featurizer_params)
         model = cls(len(found.names), featurizer=clone(prepared))
         features, labels = found.of_folders
-        score = LabelScore.of(projection, features, labels, len(found.names))
-        model._set_steps(prepared, projection, FolderClassifier.of(found.gaussians), score)
+        score = clustering.LabelScore.of(projection, features, labels, len(found.names))
+        last = clustering.FolderClassifier()
+        last.__dict__.update(found.gaussians.__dict__)
+        model._set_steps(prepared, projection, last, score)
         model._cluster_names = found.names
         inside, place = np.flatnonzero(found.own[state.positions] >= 0), os.path.abspath(folder)
         images, numbers = [state.images[i] for i in inside], np.array(state.positions)[inside]
@@ -704,7 +690,7 @@ class ImageFolderClusterer(
         return model
 
     def _set_steps(
-        self, featurizer: Any, reducer: Any, clusterer: Any, label_score: LabelScore
+        self, featurizer: Any, reducer: Any, clusterer: Any, label_score: clustering.LabelScore
     ) -> ImageFolderClusterer:
         """Set fitted steps, but none of the attributes that have one entry per image."""
         self.pipeline_ = _pipeline(featurizer, reducer, clusterer)
@@ -725,7 +711,7 @@ class ImageFolderClusterer(
 
 def sample_of(sources: list[Any]) -> list[Any]:
     """Return at most `MAX_ROWS` images, a fixed random sample if there are more."""
-    return [sources[i] for i in rows.sample(len(sources), MAX_ROWS, random_state=0)]
+    return [sources[i] for i in rows.sample(len(sources), clustering.MAX_ROWS, random_state=0)]
 
 
 def look_at(
@@ -764,7 +750,7 @@ def look_at(
 
 def _restore(
     folder: str | os.PathLike[str], network: KeptNetwork, featurizer_params: Mapping[str, Any]
-) -> tuple[Any, HellingerPCA]:
+) -> tuple[Any, clustering.HellingerPCA]:
     """Return the fitted featurizer and projection that an export keeps."""
     _check_params(featurizer_params)
     header, arrays, is_own = network
@@ -781,10 +767,12 @@ def _restore(
 
 def _check_params(featurizer_params: Mapping[str, Any]) -> None:
     """Check what a user gave, as a mistake in it is no fault of a file."""
-    known = ResNetFeaturizer().get_params()
-    if unknown := [name for name in featurizer_params if name not in known]:
-        raise UnknownParameterError(unknown, [*known])
-    ResNetFeaturizer(**featurizer_params)._validate_params()
+    try:
+        featurizer = ResNetFeaturizer(**featurizer_params)
+    except TypeError as error:
+        there = ", ".join(ResNetFeaturizer().get_params())
+        raise TypeError(f"{printable(error)}. Nothing was loaded. There are {there}.") from None
+    featurizer._validate_params()
 
 
 def _check_features(
@@ -805,7 +793,7 @@ def _both(first: Any, then: Any) -> FeatureUnion:
     return FeatureUnion([("first", first), ("then", then)])
 
 
-def _split(found: np.ndarray, projection: HellingerPCA) -> tuple[np.ndarray, np.ndarray]:
+def _split(found: np.ndarray, projection: clustering.HellingerPCA) -> tuple[np.ndarray, np.ndarray]:
     """Return the reduced rows and the projected rows that `_both` put side by side."""
     width = len(projection.components_)
     # An export keeps the latter; half the precision is enough.

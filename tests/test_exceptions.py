@@ -22,7 +22,6 @@ EXAMPLES = [  # each with what its message must name
     (exceptions.ConstantFeaturesError("all 24 images"), ["all 24 images", "layer"]),
     (exceptions.WeightsMismatchError("a" * 64, "b" * 64), ["aaaaaaaa", "bbbbbbbb"]),
     (exceptions.WorkerError(2), ["2 worker processes", "--jobs", "n_jobs"]),
-    (exceptions.UnknownParameterError(["wieghts"], ["layer"]), ["got wieghts", "are layer"]),
     (exceptions.ModelNotFoundError("got no file"), ["got no file"]),
     (exceptions.FewerClustersWarning(9, 8), ["n_clusters=9", "8 clusters"]),
     (exceptions.UnreadableImagesWarning({"a.jpg": "the file is empty"}), ["a.jpg: the file is"]),

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import resnet_kmeans  # what it contains is imported at its first use
 from resnet_kmeans._folder_names import REPORT, SET_ASIDE_NAME
@@ -26,28 +27,23 @@ from resnet_kmeans.images import require_images
 
 def apply(args: argparse.Namespace) -> None:
     """Apply the corrections saved by the report."""
-    _correct(
-        args, lambda: resnet_kmeans.apply_curation(args.output, args.curation, dry_run=args.dry_run)
-    )
+    _correct(args, resnet_kmeans.apply_curation, args.curation)
 
 
 def rename(args: argparse.Namespace) -> None:
     """Rename a cluster, or merge it with the cluster of that name."""
-    named, dry_run = _folder(args), args.dry_run
-    _correct(
-        args, lambda: resnet_kmeans.rename_cluster(args.output, named, args.name, dry_run=dry_run)
-    )
+    _correct(args, resnet_kmeans.rename_cluster, _inside(args.output, args.cluster), args.name)
 
 
 def split(args: argparse.Namespace) -> None:
     """Split a cluster into parts by clustering its images."""
-    named, k, dry_run = _folder(args), args.n_clusters, args.dry_run
-    _correct(args, lambda: resnet_kmeans.split_cluster(args.output, named, k, dry_run=dry_run))
+    named = _inside(args.output, args.cluster)
+    _correct(args, resnet_kmeans.split_cluster, named, args.n_clusters)
 
 
 def confirm(args: argparse.Namespace) -> None:
     """Confirm that images, or all images of folders, are where they belong."""
-    asked = [_inside(Path(args.output), path) for path in args.paths]
+    asked = [_inside(args.output, path) for path in args.paths]
     images = resnet_kmeans.exports.read_export(args.output).images
     before = {row.source_path for row in images if row.is_confirmed}
     rows = resnet_kmeans.confirm_images(args.output, asked, dry_run=args.dry_run)
@@ -77,12 +73,7 @@ def evaluate(args: argparse.Namespace) -> None:
         print(f"Confusion: {printable(args.plot)}")
 
 
-def _folder(args: argparse.Namespace) -> str:
-    """Return the cluster that the user named, even if the shell completed it to a path."""
-    return _inside(Path(args.output), args.cluster)
-
-
-def _inside(output: Path, named: str) -> str:
+def _inside(output: str, named: str) -> str:
     """Return a path in an export, even if the shell completed it from the working folder."""
     folder, name = os.path.split(os.path.abspath(named))
     path, root = Path(os.path.realpath(folder), name), Path(os.path.realpath(output))
@@ -90,12 +81,15 @@ def _inside(output: Path, named: str) -> str:
     return path.relative_to(root).as_posix() if is_inside else Path(named).as_posix()
 
 
-def _correct(args: argparse.Namespace, work: Callable[[], list[ExportedImage]]) -> None:
+def _correct(
+    args: argparse.Namespace, work: Callable[..., list[ExportedImage]], *asked: Any
+) -> None:
     """Run a correction and print what it changes, or would change."""
     output = Path(args.output)
     state = resnet_kmeans.exports.read_export(output)
     places = {row.source_path: row.exported_path for row in state.images}
-    rows = [row for row in work() if row.exported_path and row.source_path in places]
+    found = work(output, *asked, dry_run=args.dry_run)
+    rows = [row for row in found if row.exported_path and row.source_path in places]
     if state.missing:
         n_missing = count(len(state.missing), "image", "is")
         print(f"{n_missing} missing from the folder; the report lists them", file=sys.stderr)

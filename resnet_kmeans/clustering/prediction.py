@@ -61,13 +61,6 @@ class NearestLabels(ClusterMixin, BaseEstimator):
 class FolderClassifier(FolderGaussians, BaseEstimator):
     """`FolderGaussians` as a step of a pipeline; only this one needs scikit-learn."""
 
-    @classmethod
-    def of(cls, gaussians: FolderGaussians) -> FolderClassifier:
-        """Return an estimator that shares the attributes of fitted Gaussians."""
-        step = cls()
-        step.__dict__.update(gaussians.__dict__)
-        return step
-
 
 def predict(clusterer: Any, reduced: np.ndarray) -> np.ndarray:
     """Return the labels of reduced rows as int32; those of rows of NaN are `UNREADABLE`.

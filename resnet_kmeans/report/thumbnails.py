@@ -33,10 +33,8 @@ def make_thumbnails(images: Sequence[Any]) -> list[str | None]:
 
 
 def _data_uri(image: Any) -> str | None:
-    jpeg = make_thumbnail(image)
-    return (
-        None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
-    )
+    encoded = base64.b64encode(make_thumbnail(image) or b"").decode("ascii")
+    return f"data:image/jpeg;base64,{encoded}" if encoded else None
 
 
 def make_thumbnail(

@@ -96,40 +96,37 @@ def read_model(
     try:
         found = path.stat()
     except FileNotFoundError as error:
-        raise ModelNotFoundError(_refusal(path, "no file")) from error
+        raise ModelNotFoundError(str(_refusal(path, "no file"))) from error
     except (OSError, ValueError) as error:  # the latter for a null character
-        raise ModelFileError(
-            _refusal(path, f"one that cannot be read ({getattr(error, 'strerror', error)})")
-        ) from error
+        why = getattr(error, "strerror", error)
+        raise _refusal(path, f"one that cannot be read ({why})") from error
     if not stat.S_ISREG(found.st_mode):
-        raise ModelFileError(_refusal(path, "something that is not a file"))
+        raise _refusal(path, "something that is not a file")
     if found.st_size > MAX_BYTES:
-        raise ModelFileError(_refusal(path, "a file of more than 1 GiB, too large for a model"))
+        raise _refusal(path, "a file of more than 1 GiB, too large for a model")
     metadata = _metadata(path)
     if metadata is None:
-        raise ModelFileError(_refusal(path, "a damaged file, or one of another kind"))
+        raise _refusal(path, "a damaged file, or one of another kind")
     text = metadata["resnet_kmeans"]
     try:
         header = json.loads(text)
         newer = int(header["format"]) > FORMAT
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ModelFileError(_refusal(path, f"a damaged header ({error})")) from error
+        raise _refusal(path, f"a damaged header ({error})") from error
     if newer:
-        raise ModelFileError(
-            _refusal(path, f"one of format {header['format']}, newer than {FORMAT}")
-            + " Or upgrade resnet-kmeans."
-        )
+        got = f"one of format {header['format']}, newer than {FORMAT}"
+        raise _refusal(path, got, " Or upgrade resnet-kmeans.")
     arrays = _arrays(path)
     digest = _digest(text, arrays)
     if digest != metadata.get("sha256"):
-        raise ModelFileError(_refusal(path, "contents that were changed after it was written"))
+        raise _refusal(path, "contents that were changed after it was written")
     return header, arrays, is_marked(metadata.get("mark"), digest)
 
 
-def _refusal(path: Path, got: str) -> str:
-    return (
+def _refusal(path: Path, got: str, advice: str = "") -> ModelFileError:
+    return ModelFileError(
         f"Expected a model file written by ImageFolderClusterer.save, got {got}, in "
-        f"{printable(path)!r}. Nothing was loaded. Check the path, or save the model again."
+        f"{printable(path)!r}. Nothing was loaded. Check the path, or save the model again.{advice}"
     )
 
 
@@ -148,7 +145,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: file.get_tensor(name) for name in file.keys()}
     # AttributeError: safetensors looks up types that NumPy does not have, F8_E5M2 for example.
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(_refusal(path, f"arrays that cannot be read ({error})")) from error
+        raise _refusal(path, f"arrays that cannot be read ({error})") from error
 
 
 def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -1,7 +1,7 @@
 """Converts the fitted steps of a clusterer to arrays and back."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,6 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from resnet_kmeans._versions import library_versions
 from resnet_kmeans.clustering import (
     ClusterDiscriminantAnalysis,
     ClusterStatistics,
@@ -22,7 +21,6 @@ from resnet_kmeans.clustering import (
     TiedMixture,
 )
 from resnet_kmeans.exceptions import ModelFileError, printable
-from resnet_kmeans.saving.file_format import write_model
 
 KNOWN_REDUCERS = (  # the reducers that can be saved as arrays, by the types of their steps
     [FunctionTransformer],
@@ -30,38 +28,6 @@ KNOWN_REDUCERS = (  # the reducers that can be saved as arrays, by the types of 
     [Normalizer, PCA],
     [ClusterDiscriminantAnalysis],
 )
-
-
-def save_model(
-    path: str | os.PathLike[str],
-    header: Mapping[str, Any],
-    steps: Sequence[Any],
-    label_score: LabelScore,
-    is_own: bool,
-) -> None:
-    """Write a fitted clusterer to a file.
-
-    Parameters
-    ----------
-    path : str or path-like
-    header : mapping
-        The parameters of both under the keys ``clusterer`` and ``featurizer``, and the names of
-        the clusters under ``names``. JSON must be able to represent all values.
-    steps : (reducer, clusterer)
-        The fitted steps.
-    label_score : LabelScore
-    is_own : bool
-        Whether the file gets the mark of this user, by whose word it may name a weights file.
-
-    Raises
-    ------
-    ModelFileError
-        If a step cannot be saved as arrays, or the file cannot be written.
-    """
-    header = {"versions": library_versions("pillow", "numpy", "scikit-learn"), **header}
-    projection, statistics = label_score
-    score = projection_to_arrays(projection) | statistics._asdict()
-    write_model(path, header, to_arrays(*steps) | score, is_own=is_own)
 
 
 @contextmanager
@@ -83,23 +49,19 @@ def explain_model_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
-    """Return the arrays of a fitted reducer and clusterer, for `from_arrays`.
+def to_arrays(reducer: Any, clusterer: Any, label_score: LabelScore) -> dict[str, np.ndarray]:
+    """Return the arrays of a fitted reducer, its clusterer and its score, for `from_arrays`.
 
     Raises
     ------
     ModelFileError
         If a step is of another type, or has settings that `from_arrays` cannot restore.
     """
+    arrays = projection_to_arrays(label_score.projection) | label_score.statistics._asdict()
+    arrays["inertia"] = np.array([getattr(clusterer, "inertia_", np.nan)])
     if type(clusterer) is FolderClassifier:  # of ImageFolderClusterer.from_export
-        weights, means, whitening = clusterer.mixture_
-        return {
-            "gaussian_weights": weights,
-            "gaussian_means": means,
-            "gaussian_whitening": whitening,
-            "gaussian_folders": clusterer.folders_.astype(np.float32),
-            "inertia": np.array([clusterer.inertia_]),
-        }
+        mixture = {f"gaussian_{n}": array for n, array in clusterer.mixture_._asdict().items()}
+        return arrays | mixture | {"gaussian_folders": clusterer.folders_.astype(np.float32)}
     steps = [step for _, step in reducer.steps] if isinstance(reducer, Pipeline) else [reducer]
     reducers = [type(step) for step in steps]
     known = reducers in KNOWN_REDUCERS and all(_is_default(step) for step in steps)
@@ -111,11 +73,8 @@ def to_arrays(reducer: Any, clusterer: Any) -> dict[str, np.ndarray]:
             f"MiniBatchKMeans, which can be saved without code, got {custom}. Nothing was "
             "written. Use joblib.dump(clusterer, path), and load such files only if you trust them."
         )
-    arrays = {
-        "cluster_centers": clusterer.cluster_centers_.astype(np.float32),
-        "inertia": np.array([clusterer.inertia_]),
-        "normalize": np.array([reducers[0] is Normalizer]),
-    }
+    arrays["cluster_centers"] = clusterer.cluster_centers_.astype(np.float32)
+    arrays["normalize"] = np.array([reducers[0] is Normalizer])
     if ClusterDiscriminantAnalysis in reducers:
         arrays |= {"components": reducer.components_, "intercept": reducer.intercept_}
     if PCA in reducers:
@@ -145,9 +104,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Any, Any, LabelScore]
     if "gaussian_means" in arrays:
         return score.projection, _folder_gaussians_of(arrays), score
     centers = _checked(arrays, "cluster_centers", (None, None))
-    width = centers.shape[1]
     clusterer = new_fitted_kmeans(centers, float(arrays["inertia"][0]))
-    return _reducer_of(arrays, width), clusterer, score
+    return _reducer_of(arrays, centers.shape[1]), clusterer, score
 
 
 def _folder_gaussians_of(arrays: Mapping[str, np.ndarray]) -> FolderClassifier:
@@ -201,9 +159,13 @@ def projection_from_arrays(arrays: Mapping[str, np.ndarray]) -> HellingerPCA:
 
 def _reducer_of(arrays: Mapping[str, np.ndarray], width: int) -> Any:
     if "components" in arrays:
-        components = _checked(arrays, "components", (width, None))
-        return _new_fitted_discriminant(components, _checked(arrays, "intercept", (width,)))
-    if arrays["normalize"][0] and "pca_components" in arrays:
+        discriminant = ClusterDiscriminantAnalysis()
+        discriminant.components_ = _checked(arrays, "components", (width, None))
+        discriminant.intercept_ = _checked(arrays, "intercept", (width,))
+        discriminant.n_features_in_ = discriminant.components_.shape[1]
+        return discriminant
+    is_normalized = bool(arrays["normalize"][0])
+    if is_normalized and "pca_components" in arrays:
         components = _checked(arrays, "pca_components", (width, None))
         stand_in = np.eye(2, components.shape[1], dtype=np.float32)
         reducer = make_pipeline(Normalizer(), PCA(1)).fit(stand_in)
@@ -211,7 +173,6 @@ def _reducer_of(arrays: Mapping[str, np.ndarray], width: int) -> Any:
         pca.components_, pca.n_components_ = components, width
         pca.mean_ = _checked(arrays, "pca_mean", components.shape[1:])
         return reducer
-    is_normalized = bool(arrays["normalize"][0])
     reducer = make_pipeline(Normalizer()) if is_normalized else FunctionTransformer()
     return reducer.fit(np.ones((1, width)))
 
@@ -229,13 +190,6 @@ def _checked(
             f"{array.shape}"
         )
     return array.astype(np.float32, copy=False)
-
-
-def _new_fitted_discriminant(components: np.ndarray, intercept: np.ndarray) -> Any:
-    reducer = ClusterDiscriminantAnalysis()
-    reducer.components_, reducer.intercept_ = components, intercept
-    reducer.n_features_in_ = components.shape[1]
-    return reducer
 
 
 def new_fitted_kmeans(centers: np.ndarray, inertia: float) -> Any:

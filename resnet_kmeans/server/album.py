@@ -3,7 +3,7 @@
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,7 @@ class OpenAlbum:
         if len(renamed) == 1 and not moves:
             exports.rename_cluster(self.folder, *renamed.popitem())
             return
-        paths = {self._path_of(number): to for number, to in moves}
+        paths = {_known(self.paths, number, "number of an image"): to for number, to in moves}
         if paths and not renamed and all(p.split("/")[0] == to for p, to in paths.items()):
             exports.confirm_images(self.folder, paths)
             return
@@ -221,21 +221,9 @@ class OpenAlbum:
         exports.apply_curation(self.folder, curation)
 
     def _folder_of(self, label: int) -> str:
-        for cluster in self.content["clusters"]:
-            if cluster["label"] == label:
-                return str(cluster["folder"])
-        raise CurationError(
-            f"Expected the label of a cluster, got {printable(label)}. Nothing was done. Look at "
-            "the page again."
-        )
-
-    def _path_of(self, number: int) -> str:
-        if (path := self.paths.get(number)) is not None:
-            return path
-        raise CurationError(
-            f"Expected the number of an image, got {printable(number)}. Nothing was done. Look at "
-            "the page again."
-        )
+        clusters = self.content["clusters"]
+        folders = {cluster["label"]: str(cluster["folder"]) for cluster in clusters}
+        return _known(folders, label, "label of a cluster")
 
     def _require_correction(self, which: int) -> str:
         """Return words for the step that undo (0) or redo (1) concerns; it brings no images."""
@@ -255,6 +243,14 @@ class OpenAlbum:
     def stop(self) -> None:
         """Stop the present step, which is then taken back, if it is stoppable."""
         self._is_stopped = True
+
+
+def _known(values: Mapping[int, str], number: int, what: str) -> str:
+    if number in values:
+        return values[number]
+    raise CurationError(
+        f"Expected the {what}, got {printable(number)}. Nothing was done. Look at the page again."
+    )
 
 
 def _next_steps(log: Sequence[LoggedStep]) -> tuple[LoggedStep | None, LoggedStep | None]:

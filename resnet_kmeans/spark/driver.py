@@ -11,31 +11,15 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from resnet_kmeans import clustering
 from resnet_kmeans._folder_names import UNREADABLE
 from resnet_kmeans.clusterer import ImageFolderClusterer
-from resnet_kmeans.clustering import (
-    HellingerPCA,
-    LabelScore,
-    new_clusterer,
-    new_reducer,
-    one_thread_if_small,
-)
 from resnet_kmeans.exceptions import NoImagesError, OutputFolderError, TooFewImagesError
 from resnet_kmeans.featurizer import ResNetFeaturizer, prepare_featurizer
 from resnet_kmeans.images import IMAGE_EXTENSIONS, natural_order
 from resnet_kmeans.saving import new_fitted_kmeans
+from resnet_kmeans.spark import worker
 from resnet_kmeans.spark.reading import read_images, reason_where
-from resnet_kmeans.spark.worker import (
-    ASSIGNED,
-    FEATURES,
-    REDUCED,
-    assign_batches,
-    compose,
-    matrix,
-    reduce_batches,
-    reduced_array,
-    ship,
-)
 
 # Rows that the driver clusters by itself. They take 160 MB; spark.driver.maxResultSize is 1 GB.
 SAMPLE_ROWS = 20_000
@@ -121,19 +105,19 @@ def fit(
         if n_rows < n_clusters:
             raise TooFewImagesError(n_rows, n_clusters)
         sample = _sample(readable, n_rows, max(SAMPLE_ROWS, 2 * n_clusters), random_state)
-        reducer = new_reducer("auto", sample.shape, n_clusters, random_state).fit(sample)
+        reducer = clustering.new_reducer("auto", sample.shape, n_clusters, random_state).fit(sample)
         reduced = reducer.transform(sample)
-        clusterer = new_clusterer(None, n_clusters, len(reduced), random_state)
-        with one_thread_if_small(len(reduced)):
+        clusterer = clustering.new_clusterer(None, n_clusters, len(reduced), random_state)
+        with clustering.one_thread_if_small(len(reduced)):
             clusterer.fit(reduced)
         if len(sample) < n_rows:
             clusterer = _refined(readable, n_rows, reducer, clusterer.cluster_centers_)
     finally:
         if is_persisted:
             features.unpersist()
-    projection = HellingerPCA().fit(sample)
+    projection = clustering.HellingerPCA().fit(sample)
     labels = clusterer.predict(reduced)
-    score = LabelScore.of(projection, projection.transform(sample), labels, n_clusters)
+    score = clustering.LabelScore.of(projection, projection.transform(sample), labels, n_clusters)
     return model._set_steps(fitted, reducer, clusterer, score)
 
 
@@ -157,11 +141,11 @@ def assign(clusterer: ImageFolderClusterer, images: Any) -> Any:
     """
     frame, listing = read_images(images)
     featurizer, reducer, last = (step for _, step in clusterer.pipeline_.steps)
-    assigned = partial(assign_batches, reducer, last, clusterer.cluster_centers_)
+    assigned = partial(worker.assign_batches, reducer, last, clusterer.cluster_centers_)
     if "features" in frame.columns:
-        return frame.select("path", "features", "reason").mapInArrow(assigned, ASSIGNED)
-    both = partial(compose, ship(frame.sparkSession, featurizer), assigned)
-    rows = frame.select("path", "content").mapInArrow(both, ASSIGNED)
+        return frame.select("path", "features", "reason").mapInArrow(assigned, worker.ASSIGNED)
+    both = partial(worker.compose, worker.ship(frame.sparkSession, featurizer), assigned)
+    rows = frame.select("path", "content").mapInArrow(both, worker.ASSIGNED)
     if listing is None:
         return rows
     # A file that Spark skipped has no row, so one is added from the listing.
@@ -206,7 +190,8 @@ def extract_features(
 def _features(frame: Any, listing: Any, fitted: ResNetFeaturizer, features_path: str | None) -> Any:
     if "features" in frame.columns:
         return frame
-    rows = frame.select("path", "content").mapInArrow(ship(frame.sparkSession, fitted), FEATURES)
+    shipped = worker.ship(frame.sparkSession, fitted)
+    rows = frame.select("path", "content").mapInArrow(shipped, worker.FEATURES)
     if listing is not None:
         filled = "path", "features", reason_where("features is null and reason is null")
         rows = listing.join(rows, "path", "left").selectExpr(*filled)
@@ -229,7 +214,7 @@ def _written(rows: Any, path: str) -> Any:
             f"Expected a new folder for the features, got {path!r}, which exists. Nothing was "
             "computed. Choose another one, or pass spark.read.parquet(path) as the images."
         ) from error
-    return rows.sparkSession.read.schema(FEATURES).parquet(path)
+    return rows.sparkSession.read.schema(worker.FEATURES).parquet(path)
 
 
 def _sample(readable: Any, n_rows: int, n_drawn: int, random_state: Any) -> np.ndarray:
@@ -242,7 +227,7 @@ def _sample(readable: Any, n_rows: int, n_drawn: int, random_state: Any) -> np.n
     table = readable.select("path", "features").toArrow().combine_chunks()
     paths = table["path"].to_pylist()
     order = sorted(range(len(paths)), key=lambda i: natural_order(paths[i]))
-    return matrix(table["features"].combine_chunks())[order]
+    return worker.matrix(table["features"].combine_chunks())[order]
 
 
 def _refined(readable: Any, n_rows: int, reducer: Any, centers: np.ndarray) -> Any:
@@ -253,10 +238,11 @@ def _refined(readable: Any, n_rows: int, reducer: Any, centers: np.ndarray) -> A
     # Many small partitions are joined before Python reads them; a few large ones are divided
     # after that, when their rows are short.
     n_partitions = -(-n_rows // PARTITION_ROWS)
-    few = readable.coalesce(n_partitions).mapInArrow(partial(reduce_batches, reducer), REDUCED)
+    reduce = partial(worker.reduce_batches, reducer)
+    few = readable.coalesce(n_partitions).mapInArrow(reduce, worker.REDUCED)
     reduced = few.repartition(n_partitions).persist()
     try:
-        rows = reduced.rdd.map(reduced_array)
+        rows = reduced.rdd.map(worker.reduced_array)
         model = KMeans.train(rows, len(centers), MAX_ITERATIONS, initialModel=KMeansModel(centers))
         cost = model.computeCost(rows)
     finally:

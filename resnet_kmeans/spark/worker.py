@@ -68,9 +68,8 @@ class Featurize:
         for batch in batches:
             contents = [content or b"" for content in batch.column("content").to_pylist()]
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", UnreadableImagesWarning
-                )  # reported in the column `reason`
+                # They are reported in the column `reason`.
+                warnings.simplefilter("ignore", UnreadableImagesWarning)
                 found = np.empty((0, 1)), dict[int, str]()
                 if contents:
                     found = features_of(featurizer, contents)
