@@ -21,11 +21,7 @@ from resnet_kmeans._folder_names import (
     UNREADABLE,
     folder_of,
 )
-from resnet_kmeans.exceptions import (
-    OutputFolderError,
-    ResNetKMeansError,
-    printable,
-)
+from resnet_kmeans.exceptions import OutputFolderError, ResNetKMeansError, printable
 from resnet_kmeans.export import (
     ExportedImage,
     ExportState,

@@ -24,7 +24,6 @@ from .recipe import takes_n_clusters as takes_n_clusters
 from .rows import MAX_COMPONENTS as MAX_COMPONENTS
 from .rows import drop_unreadable as drop_unreadable
 from .rows import features_of as features_of
-from .rows import first_copies as first_copies
 from .rows import fit_reducer as fit_reducer
 from .rows import is_readable as is_readable
 from .rows import n_different as n_different

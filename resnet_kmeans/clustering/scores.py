@@ -5,11 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import (
-    adjusted_mutual_info_score,
-    adjusted_rand_score,
-    silhouette_samples,
-)
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, silhouette_samples
 from sklearn.metrics.cluster import contingency_matrix
 
 from resnet_kmeans.clustering.mixture import LOWEST

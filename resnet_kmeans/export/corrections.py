@@ -259,9 +259,10 @@ def split_cluster(
 
     with editing(folder) as export:
         named = require_folder(export, cluster)
-        readable, places = is_readable(export.features), export.found.places
-        inside = [i for i, p in enumerate(places) if p and folder_of(p) == named and readable[i]]
-        features = export.features[inside]
+        features, places = export.features, export.found.places
+        known = np.flatnonzero(is_readable(features)).tolist()
+        inside = [i for i in known if (place := places[i]) and folder_of(place) == named]
+        features = features[inside]
         if not features.size:
             raise OutputFolderError(
                 f"The export in {printable(export.folder)} keeps no features of the images in "

@@ -6,13 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resnet_kmeans._folder_names import (
-    SET_ASIDE_NAME,
-    check_folders,
-    folder_of,
-    label_of,
-    name_key,
-)
+from resnet_kmeans._folder_names import SET_ASIDE_NAME, check_folders, folder_of, label_of, name_key
 from resnet_kmeans.exceptions import (
     CurationError,
     MissingImagesWarning,

@@ -69,10 +69,7 @@ def name_of_kept(step: int) -> str:
 
 
 def keep(
-    folder: Path,
-    journal: Journal,
-    features: np.ndarray | None,
-    network: KeptNetwork | None = None,
+    folder: Path, journal: Journal, features: np.ndarray | None, network: KeptNetwork | None = None
 ) -> None:
     """Write what the last step of an export keeps: the features of the images that it brings.
 

@@ -8,6 +8,7 @@ from PIL import ImageOps
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from resnet_kmeans.exceptions import ExtraNotInstalledError
 from resnet_kmeans.report.summary import ClusteringSummary, read_clusterer, summarize
 from resnet_kmeans.report.thumbnails import make_tile
 
@@ -110,8 +111,7 @@ def take_axes(display: Any, ax: Any, size: tuple[float, float]) -> Any:
         try:
             import matplotlib.pyplot as plt
         except ImportError as error:
-            message = "Displays need the plot extra: pip install 'resnet-kmeans[plot]'"
-            raise ImportError(message) from error
+            raise ExtraNotInstalledError("matplotlib", "plot", "what displays draw with") from error
         ax = plt.subplots(figsize=size, layout="constrained")[1]
     display.ax_, display.figure_ = ax, ax.figure
     return ax

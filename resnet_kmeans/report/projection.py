@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from resnet_kmeans.exceptions import ExtraNotInstalledError
+
 MIN_TSNE = 10  # rows; for fewer, t-SNE shows no more than PCA
 
 
@@ -70,8 +72,7 @@ def _umap(rows: np.ndarray) -> tuple[np.ndarray, str]:
     try:
         from umap import UMAP
     except ImportError as error:
-        message = "projection='umap' needs the umap extra: pip install 'resnet-kmeans[umap]'"
-        raise ImportError(message) from error
+        raise ExtraNotInstalledError("umap-learn", "umap", "projection='umap'") from error
     n_neighbors = min(15, len(rows) - 1)
     points = UMAP(n_neighbors=n_neighbors, random_state=0, n_jobs=1).fit_transform(rows)
     return points, "UMAP: neighbors stay together; distances between groups mean little"

@@ -77,9 +77,7 @@ def _plain(value: Any) -> Any:
     )
 
 
-def read_model(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
     """Return the header and arrays of a model file, and whether this user wrote it.
 
     No code from the file is run.
