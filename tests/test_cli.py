@@ -194,7 +194,10 @@ def test_weights_are_listed(capsys):
             ["cluster", "{pictures}", "{tmp}/out", "-k", "99"],
             "n_clusters=99",
         ),
-        (["cluster", "{pictures}", "{tmp}/out", "--weights", "gone.h5"], "Four ways out"),
+        (
+            ["cluster", "{pictures}", "{tmp}/out", "--weights", "gone.h5"],
+            "There is no weights file gone.h5",
+        ),
         (["assign", "{tmp}/full/file", "{pictures}", "{tmp}/out"], "model file"),
         (["assign", "{tmp}/gone", "{pictures}", "{tmp}/out"], "got no file, in '{tmp}/gone'"),
         (["undo", "{tmp}/empty"], "journal"),

@@ -365,6 +365,17 @@ def test_a_layer_that_no_inner_network_has_is_refused(keras, saved):
 # Networks of grey images, and of none
 
 
+@pytest.mark.slow
+def test_convolutions_with_the_channels_first_are_computed_where_tensorflow_cannot(keras, saved):
+    layers = keras.layers
+    last, first = layers.Conv2D(4, 3), layers.Conv2D(4, 3, data_format="channels_first")
+    expected = in_a_row(keras, last, layers.GlobalAveragePooling2D())(PIXELS / 127.5 - 1)
+    pool = layers.GlobalAveragePooling2D(data_format="channels_first")
+    model = in_a_row(keras, layers.Permute((3, 1, 2)), first, pool)
+    first.set_weights(last.get_weights())
+    assert_close(features(saved(model)), np.asarray(expected))
+
+
 @pytest.fixture
 def no_image_is_read(monkeypatch):
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("an image was read"))

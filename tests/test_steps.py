@@ -107,7 +107,7 @@ def test_given_steps_are_cloned_and_never_fitted():
     [
         {"clusterer": KMeans(algorithm="none")},
         {"reducer": PCA(whiten="none")},
-        {"featurizer": ResNetFeaturizer(backbone="none")},
+        {"featurizer": ResNetFeaturizer(pooling="none")},
     ],
     ids=lambda steps: next(iter(steps)),
 )

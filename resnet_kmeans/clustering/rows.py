@@ -65,7 +65,8 @@ def drop_unreadable(rows: np.ndarray) -> np.ndarray:
 
 def hashes_of(rows: np.ndarray) -> np.ndarray:
     """Return 64-bit hashes of rows of shape (n, d): equal for rows that are the same bytes."""
-    return np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))
+    # The sum makes 0 of -0, which is equal to it.
+    return np.fromiter((hash((row + 0).tobytes()) for row in rows), np.int64, len(rows))
 
 
 def first_copies(rows: np.ndarray) -> np.ndarray:
