@@ -409,7 +409,7 @@ def test_a_tiff_file_without_its_values_is_refused(size):
 
 
 def test_a_tga_without_transparency_is_not_all_transparent():
-    image = Image.fromarray(np.dstack([*planes(COLORS), halves(0, 0)]).astype(np.uint8), "RGBA")
+    image = Image.fromarray(np.dstack([*planes(COLORS), halves(0, 0)]).astype(np.uint8))
     data = bytearray(encoded(image, "TGA"))
     data[17] &= 0xF0
     assert_halves(bytes(data), COLORS)
