@@ -43,7 +43,8 @@ def test_python_in_the_readme_runs(block, pictures, tmp_path, stand_in, monkeypa
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_python_in_the_readme_runs_on_a_real_network(block, pictures, tmp_path, monkeypatch):
     """With EfficientNet-Lite0 in the place of ResNet50, whose weights may not be to hand."""
-    run_block(block, pictures, tmp_path, monkeypatch, backbone="efficientnet_lite0")
+    monkeypatch.setenv("RESNET_KMEANS_BACKBONE", "efficientnet_lite0")
+    run_block(block, pictures, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_a_strip_or_a_dot_is_an_image_too(look, size):
         ("L", (GRAY,) * 3),
         ("P", RED),
         pytest.param("RGB", RED, marks=pytest.mark.slow),
-        pytest.param("I;16", (GRAY,) * 3, marks=pytest.mark.slow),
+        pytest.param("I;16", (2 * GRAY,) * 3, marks=pytest.mark.slow),
     ],
 )
 def test_a_large_image_keeps_its_color_and_its_side(look, mode, color):
@@ -305,7 +305,7 @@ def test_a_large_image_keeps_its_color_and_its_side(look, mode, color):
     two.paste((0, 0, 0), (0, 0, 2, 1))
     two = two.quantize(2) if mode == "P" else two.convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
-        two = Image.fromarray(np.asarray(two).astype(np.uint16) * 257)
+        two = Image.fromarray(np.asarray(two).astype(np.uint16) * (2 * 257))
     large = two.resize((LARGE_SIDE, LARGE_SIDE), Image.Resampling.NEAREST)
     cells = look(encoded(large, "PNG", exif=oriented(6), compress_level=1))
     assert_color(cells[:, 2:], 0)  # the top lies right
