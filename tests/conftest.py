@@ -141,9 +141,9 @@ def without_rights(tmp_path):
 
     def become_nobody():
         for folder in (tmp_path, *tmp_path.parents):
-            if folder.stat().st_mode & 0o005 == 0o005:
-                break  # as are all above it
-            folder.chmod(0o755)
+            # Another run of pytest may have closed one above those that are open.
+            if folder.stat().st_mode & 0o005 != 0o005:
+                folder.chmod(0o755)
         os.seteuid(65534)
 
     yield become_nobody

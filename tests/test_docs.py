@@ -44,7 +44,7 @@ def test_python_in_the_readme_runs(block, pictures, tmp_path, stand_in, monkeypa
 def test_python_in_the_readme_runs_on_a_real_network(block, pictures, tmp_path, monkeypatch):
     """With EfficientNet-Lite0 in the place of ResNet50, whose weights may not be to hand."""
     monkeypatch.setenv("RESNET_KMEANS_BACKBONE", "efficientnet_lite0")
-    run_block(block, pictures, tmp_path, monkeypatch)
+    run_block(block, pictures, tmp_path, monkeypatch, backbone="efficientnet_lite0")
 
 
 @pytest.mark.parametrize(
