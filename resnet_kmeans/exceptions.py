@@ -277,7 +277,8 @@ class ModelFileError(ResNetKMeansError, ValueError):
     """A model file cannot be written or read; raised with a full message."""
 
 
-class ModelNotFoundError(ModelFileError, FileNotFoundError):
+# Dask makes an error anew by the `__new__` of its first base class, which must be OSError's.
+class ModelNotFoundError(FileNotFoundError, ModelFileError):
     """There is no model file; raised with a full message."""
 
 

@@ -36,6 +36,7 @@ def test_errors_name_what_was_wrong_also_after_a_worker_process(error, named):
     assert type(copy) is type(error)
     assert str(copy) == str(error)
     assert [words for words in named if words not in str(copy)] == []
+    assert type(error).__new__(type(error), *error.args).args == error.args  # as Dask's workers do
 
 
 def test_all_errors_share_a_base_class():
