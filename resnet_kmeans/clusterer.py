@@ -767,11 +767,13 @@ def _restore(
 
 def _check_params(featurizer_params: Mapping[str, Any]) -> None:
     """Check what a user gave, as a mistake in it is no fault of a file."""
-    try:
-        featurizer = ResNetFeaturizer(**featurizer_params)
-    except TypeError as error:
-        there = ", ".join(ResNetFeaturizer().get_params())
-        raise TypeError(f"{printable(error)}. Nothing was loaded. There are {there}.") from None
+    there = ResNetFeaturizer().get_params()
+    if unknown := [printable(name) for name in featurizer_params if name not in there]:
+        raise TypeError(
+            f"Expected parameters of ResNetFeaturizer ({', '.join(there)}), "
+            f"got {', '.join(unknown)}. Nothing was loaded."
+        )
+    featurizer = ResNetFeaturizer(**featurizer_params)
     featurizer._validate_params()
 
 

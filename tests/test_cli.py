@@ -64,6 +64,25 @@ def test_unreadable_images_are_listed_with_their_reason(pictures, tmp_path, netw
     assert (bad["exported_path"], bad["reason"]) == ("", "the file is empty")
 
 
+def test_copies_that_are_left_out_and_photos_that_are_cut_are_not_called_unreadable(
+    pictures, tmp_path, network, capsys
+):
+    shutil.copytree(pictures, folder := tmp_path / "in")
+    first = min(folder.iterdir())
+    shutil.copy(first, folder / "z_copy.png")
+    photo = Image.effect_noise((400, 400), 60).convert("RGB")
+    photo.save(folder / "z_cut.jpg", quality=95)
+    whole = (folder / "z_cut.jpg").read_bytes()
+    (folder / "z_cut.jpg").write_bytes(whole[: len(whole) * 7 // 10])
+    out = tmp_path / "out"
+    assert run("cluster", folder, out, "-k", 3, "--skip-copies", "--dry-run", *network) == 0
+    assert capsys.readouterr().err == (
+        f"1 image left out:\n  {folder / 'z_copy.png'}: the same content as {first}\n"
+        "1 image could be read only in part:\n"
+        f"  {folder / 'z_cut.jpg'}: its end is missing; 68% of its rows are used\n"
+    )
+
+
 def test_assign_puts_new_images_into_the_same_clusters(pictures, tmp_path, network):
     model = tmp_path / "model.safetensors"
     run("cluster", pictures, tmp_path / "a", "-k", 4, "--save-model", model, *network)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from resnet_kmeans._folder_names import NOISE_NAME, SET_ASIDE_NAME, TABLE
+from resnet_kmeans._folder_names import NOISE_NAME, SET_ASIDE_NAME, TABLE, UNREADABLE
 from resnet_kmeans.exceptions import list_reasons, printable, shorten
-from resnet_kmeans.export import ExportedImage
+from resnet_kmeans.export import UNCLAIMED, ExportedImage
 
 LISTED = 10  # lines that a message lists; the rest are only counted
 
@@ -44,16 +44,29 @@ def print_some(lines: Iterable[str], rest: str = "") -> None:
         print(text)
 
 
-def print_reasons(reasons: Mapping[str, str], where: str = "") -> None:
-    """Print to stderr why images are unreadable; `where` says where all of them are listed."""
+def print_reasons(
+    reasons: Mapping[str, str], where: str = "", what: str = "could not be read"
+) -> None:
+    """Print to stderr why images were not read; `where` says where all of them are listed."""
     if reasons:
         listed = list_reasons(reasons, LISTED, where)
-        print(f"{count(len(reasons), 'image')} could not be read:\n{listed}", file=sys.stderr)
+        print(f"{count(len(reasons), 'image')} {what}:\n{listed}", file=sys.stderr)
 
 
 def print_unreadable(rows: Iterable[ExportedImage], where: str = "") -> None:
-    """Print the unreadable images to stderr; `where` says where all of them are listed."""
-    print_reasons({row.source_path: row.reason for row in rows if not row.exported_path}, where)
+    """Print to stderr which images were not read, or only in part, or were left out as copies."""
+    told: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row.reason and row.reason != UNCLAIMED:
+            told.setdefault(_state(row), {})[row.source_path] = row.reason
+    for what, reasons in told.items():
+        print_reasons(reasons, where, what)
+
+
+def _state(row: ExportedImage) -> str:
+    if row.cluster == UNREADABLE:
+        return "could not be read"
+    return "could be read only in part" if row.exported_path else "left out"
 
 
 def print_sizes(rows: Iterable[ExportedImage], sign: str = "") -> Counter[str]:
@@ -65,7 +78,7 @@ def print_sizes(rows: Iterable[ExportedImage], sign: str = "") -> Counter[str]:
 
 
 def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
-    """Print the unreadable images, the size of each cluster, and the folder."""
+    """Print the images that were not read, the size of each cluster, and the folder."""
     print_unreadable(rows, "" if dry_run else f"; all are listed in {printable(output / TABLE)}")
     sizes = print_sizes(rows)
     images = count(sizes.total(), "image", "" if dry_run else "is")

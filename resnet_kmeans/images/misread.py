@@ -13,6 +13,7 @@ from resnet_kmeans.exceptions import DecodeError
 from resnet_kmeans.images.photoshop import read_photoshop
 from resnet_kmeans.images.readers import (
     MissingReaderError,
+    is_raw_photo,
     jpeg2000_channels,
     png_white,
     read_jpeg2000,
@@ -23,7 +24,6 @@ from resnet_kmeans.images.readers import (
 )
 
 WHITE = "resnet_kmeans_white"  # key in the `info` of an image: what the file says of white
-_SAMPLE_FORMAT, _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 339, 254, 330, 50706
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Of Fujifilm, Olympus, Panasonic and Canon; those of other cameras begin like TIFF files.
 _RAW_BEGINNINGS = (
@@ -62,7 +62,7 @@ def _tags(image: Image.Image) -> _Tags:
         extra=tuple(tags.get(Base.ExtraSamples, ())),
         is_planar=tags.get(Base.PlanarConfiguration) == 2,
         photometric=tags.get(Base.PhotometricInterpretation, 1),
-        sample_format=tags.get(_SAMPLE_FORMAT, (1,))[0],
+        sample_format=tags.get(Base.SampleFormat, (1,))[0],
         is_compressed=tags.get(Base.Compression, 1) != 1,
         is_big_endian=tags.prefix == b"MM",
     )
@@ -73,9 +73,7 @@ def _tiff(what: str, are_these: Callable[[_Tags], bool]) -> _Misread:
 
 
 def _is_raw_photo(image: Image.Image, data: bytes) -> bool:
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    has_small_first = bool(tags.get(_SUBFILE_TYPE, 0) & 1) and _SUB_IFDS in tags
-    return _DNG_VERSION in tags or has_small_first or data[8:10] == b"CR"
+    return data[8:10] == b"CR" or is_raw_photo(image.tag_v2)  # type: ignore[attr-defined]
 
 
 def _has_byte_palette(image: Image.Image, data: bytes) -> bool:

@@ -120,7 +120,8 @@ def read_tiff(data: bytes) -> Image.Image:
     tifffile = _library("tifffile")
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
-        if page.is_dng or (page.is_reduced and page.subifds):
+        tags = {tag.code: tag.value for tag in page.tags}
+        if is_raw_photo(tags):
             return read_raw_photo(data)
         _check_size(page.imagewidth * page.imagelength, page.nbytes)
         n_bits = page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample
@@ -138,8 +139,8 @@ def read_tiff(data: bytes) -> Image.Image:
         except ImportError:  # its compression needs imagecodecs
             _library("imagecodecs")
             raise
-        image = _tiff_image(page, photometric, _channels_last(page, values))
-        image.getexif()[Base.Orientation] = getattr(page.tags.get(Base.Orientation), "value", 1)
+        image = _tiff_image(page, photometric, tags, _channels_last(page, values))
+        image.getexif()[Base.Orientation] = tags.get(Base.Orientation, 1)
         return image
 
 
@@ -153,7 +154,9 @@ def _channels_last(page: Any, values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values, 0, -1) if is_planar else values
 
 
-def _tiff_image(page: Any, photometric: int, values: np.ndarray) -> Image.Image:
+def _tiff_image(
+    page: Any, photometric: int, tags: Mapping[int, Any], values: np.ndarray
+) -> Image.Image:
     n_colors = {2: 3, _CMYK: 4}.get(photometric, 1)
     extras = [int(extra) for extra in page.extrasamples]
     has_alpha = values.shape[2] > n_colors and n_colors < 4 and extras[:1] not in ([], [0])
@@ -161,7 +164,6 @@ def _tiff_image(page: Any, photometric: int, values: np.ndarray) -> Image.Image:
         colors = np.asarray(page.colormap).T  # shape (n, 3), values 0 to 65535, or 0 to 255
         table = to_8bit(colors, 65535 if colors.max() > 255 else 255)
         return _as_image(table[values[..., 0].astype(np.intp)])
-    tags = {tag.code: tag.value for tag in page.tags}
     white = tiff_white(page.bitspersample, tags)
     pixels = _with_alpha(values[..., : n_colors + has_alpha], n_colors, white)
     if photometric == _WHITE_IS_ZERO:
@@ -170,6 +172,12 @@ def _tiff_image(page: Any, photometric: int, values: np.ndarray) -> Image.Image:
     if has_alpha and extras[0] == _PREMULTIPLIED:
         mode = mode.replace("A", "a")
     return _as_image(pixels, mode)
+
+
+def is_raw_photo(tags: Mapping[int, Any]) -> bool:
+    """Return whether the first page of a TIFF file is that of a raw photo."""
+    has_small_first = bool(tags.get(Base.NewSubfileType, 0) & 1) and Base.SubIFDs in tags
+    return Base.DNGVersion in tags or has_small_first
 
 
 def tiff_white(bits: int, tags: Mapping[int, Any]) -> int | None:
