@@ -238,6 +238,10 @@ MISREAD = {
         lambda: tiff([planes(GRAY, 257)[0], 257 * FULL], "<u2", extra=(2,)),
         *(GRAY, "TIFF of a kind that Pillow cannot read"),
     ),
+    "tiff-cmyk-alpha": (
+        lambda: tiff([FULL, *[0 * FULL] * 3, halves(255, 0)], "<u1", photometric=5, extra=(2,)),
+        *([(0, 255, 255), WHITE], "TIFF of a kind that Pillow cannot read"),
+    ),
     "tiff-rgb-12-in-16": (
         lambda: tiff(list(np.moveaxis(deep(12), -1, 0)), "<u2", photometric=RGB),
         *(COLORS, "16-bit colors of 15 bits or fewer"),
@@ -334,9 +338,9 @@ def test_a_raw_photo_without_a_large_preview_is_developed():
     assert (pixels[2:14, :, 2] + pixels[18:30, :, 0] < 100).all()
 
 
-def test_a_raw_photo_without_values_is_refused():
-    told = reason_unreadable(raw_photo(None, np.zeros((64, 64), np.uint16)))
-    assert told == "a raw photo without a picture"
+def test_a_raw_photo_that_ends_early_is_refused_and_not_developed_from_what_was_in_memory():
+    told = reason_unreadable(raw_photo(None, red_and_blue())[:-SIDE])
+    assert told == "a raw photo of which some values are missing"
 
 
 def test_a_raw_photo_is_refused_without_the_extra(monkeypatch):

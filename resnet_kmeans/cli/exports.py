@@ -18,6 +18,7 @@ from resnet_kmeans.cli.printing import (
     print_clusters,
     print_sizes,
     print_some,
+    print_totals,
     print_unreadable,
 )
 from resnet_kmeans.exceptions import OutputFolderError, printable
@@ -96,7 +97,7 @@ def _correct(
     changed = [row for row in rows if places[row.source_path] != row.exported_path]
     if args.dry_run:
         print_some(f"{places[row.source_path]} -> {row.exported_path}" for row in changed)
-    print_clusters(rows, output, args.dry_run)
+    print_totals(rows, output, args.dry_run)
     moved = "would be moved" if args.dry_run else "moved"
     print(f"{count(len(changed), 'image')} {moved} to another folder")
 

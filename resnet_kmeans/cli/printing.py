@@ -57,16 +57,18 @@ def print_unreadable(rows: Iterable[ExportedImage], where: str = "") -> None:
     """Print to stderr which images were not read, or only in part, or were left out as copies."""
     told: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row.reason and row.reason != UNCLAIMED:
-            told.setdefault(_state(row), {})[row.source_path] = row.reason
+        if what := _what_lacks(row):
+            told.setdefault(what, {})[row.source_path] = row.reason
     for what, reasons in told.items():
         print_reasons(reasons, where, what)
 
 
-def _state(row: ExportedImage) -> str:
-    if row.cluster == UNREADABLE:
-        return "could not be read"
-    return "could be read only in part" if row.exported_path else "left out"
+def _what_lacks(row: ExportedImage) -> str:
+    if not row.exported_path:
+        return "could not be read" if row.cluster == UNREADABLE else "left out"
+    is_set_aside = row.cluster == UNREADABLE
+    is_whole = is_set_aside or row.is_confirmed or row.reason in ("", UNCLAIMED)
+    return "" if is_whole else "could be read only in part"
 
 
 def print_sizes(rows: Iterable[ExportedImage], sign: str = "") -> Counter[str]:
@@ -80,6 +82,11 @@ def print_sizes(rows: Iterable[ExportedImage], sign: str = "") -> Counter[str]:
 def print_clusters(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
     """Print the images that were not read, the size of each cluster, and the folder."""
     print_unreadable(rows, "" if dry_run else f"; all are listed in {printable(output / TABLE)}")
+    print_totals(rows, output, dry_run)
+
+
+def print_totals(rows: list[ExportedImage], output: Path, dry_run: bool = False) -> None:
+    """Print the size of each cluster, and the folder."""
     sizes = print_sizes(rows)
     images = count(sizes.total(), "image", "" if dry_run else "is")
     clusters = count(len(sizes.keys() - {SET_ASIDE_NAME, NOISE_NAME}), "cluster")

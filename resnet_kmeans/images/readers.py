@@ -24,6 +24,7 @@ _KNOWN_COLORS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, _CMYK)
 _SYCC = 18  # of a JPEG 2000 file's enumerated color spaces
 _PREMULTIPLIED = 1  # of its ExtraSamples
 _LARGEST_VALUES = (Base.MaxSampleValue, Base.SMaxSampleValue)  # tags
+_SENSOR, _LOSSLESS = 32803, (1, 7)  # PhotometricInterpretation and Compression of a DNG file
 _UPRIGHT = {0: 1, 3: 3, 5: 8, 6: 6}  # EXIF's orientation for each of LibRaw's
 
 
@@ -159,7 +160,7 @@ def _tiff_image(
 ) -> Image.Image:
     n_colors = {2: 3, _CMYK: 4}.get(photometric, 1)
     extras = [int(extra) for extra in page.extrasamples]
-    has_alpha = values.shape[2] > n_colors and n_colors < 4 and extras[:1] not in ([], [0])
+    has_alpha = values.shape[2] > n_colors and extras[:1] not in ([], [0])
     if photometric == _PALETTE:
         colors = np.asarray(page.colormap).T  # shape (n, 3), values 0 to 65535, or 0 to 255
         table = to_8bit(colors, 65535 if colors.max() > 255 else 255)
@@ -168,7 +169,12 @@ def _tiff_image(
     pixels = _with_alpha(values[..., : n_colors + has_alpha], n_colors, white)
     if photometric == _WHITE_IS_ZERO:
         pixels[..., 0] = 255 - pixels[..., 0]
-    mode = "CMYK" if n_colors == 4 else _MODES[n_colors + has_alpha]
+    if n_colors == 4:
+        image = _as_image(pixels[..., :4], "CMYK").convert("RGB")
+        if has_alpha:
+            image.putalpha(_as_image(pixels[..., 4:]))
+        return image
+    mode = _MODES[n_colors + has_alpha]
     if has_alpha and extras[0] == _PREMULTIPLIED:
         mode = mode.replace("A", "a")
     return _as_image(pixels, mode)
@@ -243,7 +249,24 @@ def read_raw_photo(data: bytes) -> Image.Image:
             image.getexif().setdefault(Base.Orientation, _UPRIGHT.get(raw.sizes.flip, 1))
             if max(image.size) >= PREVIEW_SIDE:
                 return image
-        developed = raw.postprocess(half_size=True, use_camera_wb=True)
-    if (developed == developed[0, 0]).all():  # LibRaw does not tell that the values are missing
-        raise DecodeError("a raw photo without a picture")
-    return Image.fromarray(developed)
+        if _lacks_values(data):
+            raise DecodeError("a raw photo of which some values are missing")
+        return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+
+
+def _lacks_values(data: bytes) -> bool:
+    """Return whether values are missing in a raw photo of the kind that begins like a TIFF file."""
+    # LibRaw would not tell, and develop what was in memory before.
+    tifffile = _library("tifffile")
+    with suppress(tifffile.TiffFileError), tifffile.TiffFile(io.BytesIO(data)) as file:
+        first = file.pages[0]
+        pages = [first, *(first.pages or ())]
+        ends = [sum(ends) for page in pages for ends in zip(page.dataoffsets, page.databytecounts)]
+        return max(ends, default=0) > len(data) or any(map(_is_too_short, pages))
+    return False
+
+
+def _is_too_short(page: Any) -> bool:
+    # Compressed without loss, a value of the sensor takes a bit at least.
+    is_sensor = int(page.photometric) == _SENSOR and int(page.compression) in _LOSSLESS
+    return is_sensor and 8 * sum(page.databytecounts) < page.imagewidth * page.imagelength
