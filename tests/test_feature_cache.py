@@ -355,8 +355,8 @@ def test_of_more_images_than_fit_a_part_stays(tmp_path, noisy, monkeypatch, late
             np.random.default_rng(run).shuffle(shuffled)
         rows = noisy.transform([images[i] for i in shuffled])
         hits.append(np.count_nonzero(is_same(rows, first[shuffled])))
-    assert 120 < hits[0] < 240
-    assert hits[2] >= hits[1] >= hits[0] - 10
+    assert all(120 < n < 240 for n in hits)
+    assert hits[2] >= hits[0] - 20  # what is removed depends on when rows are written
 
 
 def test_the_cache_serves_another_machine_and_another_batch_size(

