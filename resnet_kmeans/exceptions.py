@@ -96,26 +96,24 @@ class NoImagesError(ResNetKMeansError, ValueError):
     def __str__(self) -> str:
         place, *extensions = self.args
         wanted = f" with the extensions {' '.join(*extensions)}" if extensions else ""
-        return (
-            f"No images{wanted} were found in {printable(place)}. Nothing was done. Check the "
-            "path, or pass a list of image paths."
-        )
+        advice = "Check the path." if extensions else "Pass one image at least."
+        return f"No images{wanted} were found in {printable(place)}. Nothing was done. {advice}"
 
 
 class InvalidImagesError(ResNetKMeansError, TypeError):
     """X is not a sequence of images.
 
-    Its arguments are what it is instead and, where that is known, what to do about it.
+    Its arguments are what it is instead and, unless it is a single image, what to do about it.
     """
 
     def __str__(self) -> str:
         got, *advice = self.args
-        usual = "Pass a list, even for one image: [path]. For a folder, pass find_images(folder)."
+        single = "Pass a list, even for one image: [path]. For a folder, pass find_images(folder)."
         return (
             "Expected a sequence of image paths, bytes, PIL images or arrays (uint8 of 1 to 4 "
             "channels; gray may be uint16, floats or bool too), "
-            f"got {printable(got)}. Nothing was read. {(*filter(None, advice), usual)[0]}"
-        )
+            f"got {printable(got)}. Nothing was read. {(*advice, single)[0]}"
+        ).rstrip()
 
 
 class DecodeError(ResNetKMeansError, ValueError):

@@ -14,6 +14,7 @@ from resnet_kmeans import (
     add_images,
     apply_curation,
     export_clusters,
+    export_log,
     split_cluster,
     undo_export,
 )
@@ -104,6 +105,9 @@ def test_unreadable_images_are_listed_and_read_again_next_time(export, tmp_path)
     assert [(r.cluster, r.exported_path, r.reason) for r in rows] == [
         (-3, None, "the file is empty")
     ]
+    with pytest.warns(UnreadableImagesWarning):
+        assert add_images(out, [bad]) == rows
+    assert [step.command for step in export_log(out)] == ["export", "add"]
     paint(bad, 1)
     assert add_images(out, [bad])[0].exported_path
     assert [row.source_path for row in present_rows(out)].count(str(bad)) == 1

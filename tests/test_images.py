@@ -573,14 +573,14 @@ def test_a_damaged_file_is_a_picture_or_has_a_reason(stand_in, seed, edits, leng
 
 
 def test_files_are_found_in_natural_order_by_extension_in_any_case(tmp_path):
-    names = ["img10.jpg", "img2.JPG", "IMG1.Jpeg", "a/9.webp", "a/10.TIFF", "b.PNG"]
+    names = ["img10.jpg", "img2.JPG", "IMG1.Jpeg", "a/9.webp", "a/10.TIFF", "b.PNG", "2024.j2k"]
     for name in [*names, "notes.txt", "jpg", "x.jpg.bak", ".hidden.jpg", ".git/x.jpg", "._x.jpg"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = [str(path.relative_to(tmp_path)) for path in find_images(str(tmp_path))]
-    assert found == ["a/9.webp", "a/10.TIFF", "b.PNG", "IMG1.Jpeg", "img2.JPG", "img10.jpg"]
-    flat = [path.name for path in find_images(tmp_path, recursive=False)]
-    assert flat == ["b.PNG", "IMG1.Jpeg", "img2.JPG", "img10.jpg"]
+    flat = ["2024.j2k", "b.PNG", "IMG1.Jpeg", "img2.JPG", "img10.jpg"]
+    assert found == [flat[0], "a/9.webp", "a/10.TIFF", *flat[1:]]
+    assert [path.name for path in find_images(tmp_path, recursive=False)] == flat
 
 
 def test_the_order_is_the_same_whatever_the_file_system_lists_first(tmp_path):

@@ -126,6 +126,14 @@ def encoded(image: Image.Image, format: str, **options) -> bytes:
     return file.getvalue()
 
 
+def pnm(kind: bytes, values: np.ndarray, white: int) -> bytes:
+    is_text = kind == b"P3"
+    rows = (
+        " ".join(map(str, values.ravel())).encode() if is_text else values.astype(">u2").tobytes()
+    )
+    return kind + b"\n%d %d\n%d\n" % (SIDE, SIDE, white) + rows
+
+
 def png_of_16_bits(values: np.ndarray) -> bytes:
     imagecodecs = pytest.importorskip("imagecodecs", reason="the formats extra is not installed")
     return imagecodecs.png_encode(values)
@@ -162,6 +170,8 @@ PAPER_AND_CYAN = [WHITE := (255,) * 3, (0, 255, 255)]
 BLUE_GREEN_RED = b"".join(struct.pack(">HHH", i, 0, 3 - i) for i in range(3))
 CDEF = struct.pack(">I4sH", 28, b"cdef", 3) + BLUE_GREEN_RED
 
+DARK_GRAY = [(57,) * 3, (5,) * 3]  # GRAY times 4 in 12 bits
+
 # What Pillow reads right, and what the package reads by itself.
 PLAIN = {
     "tiff-rgb-16": (lambda: tiff(planes(COLORS, 257), "<u2", photometric=RGB), COLORS),
@@ -174,6 +184,9 @@ PLAIN = {
         lambda: tiff([halves(0, 1)], "<u1", photometric=PALETTE, tags=palette(257)),
         COLORS,
     ),
+    "ppm-rgb-12-in-16": (lambda: pnm(b"P6", deep(12), 65535), COLORS),
+    "ppm-rgb-12-in-16-as-text": (lambda: pnm(b"P3", deep(16), 65535), COLORS),
+    "pgm-dark-in-12-bits": (lambda: pnm(b"P5", planes(GRAY, 4)[0], 4095), DARK_GRAY),
     "psd-rgb": (lambda: psd(planes(COLORS), 3), COLORS),
     "psd-rgb-raw": (lambda: psd(planes(COLORS), 3, packed=False), COLORS),
     "psd-rgb-16": (lambda: psd(planes(COLORS, 257), 3, bits=16), COLORS),
@@ -265,6 +278,11 @@ MISREAD = {
     ),
     "jp2-rgb-12": (
         lambda: jpeg2000(deep(12), 12),
+        COLORS,
+        "JPEG2000 with other than 8 bits",
+    ),
+    "jp2-rgb-12-in-16": (
+        lambda: jpeg2000(deep(12), 16),
         COLORS,
         "JPEG2000 with other than 8 bits",
     ),

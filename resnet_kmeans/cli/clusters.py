@@ -156,7 +156,8 @@ def _export(
         skip_copies=args.skip_copies,
     )
     print_clusters(rows, output, dry_run)
-    if others := passed_over(args.input):
+    # What a move takes along, a dry run leaves there.
+    if not (dry_run and args.action == "move") and (others := passed_over(args.input)):
         kinds = ", ".join(f"{n} {extension}" for extension, n in others.items())
         print(f"{count(sum(others.values()), 'file', 'was')} passed over: {printable(kinds)}")
     if args.report and not dry_run:

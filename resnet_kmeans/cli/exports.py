@@ -63,6 +63,9 @@ def evaluate(args: argparse.Namespace) -> None:
     found = resnet_kmeans.evaluate_export(args.output, classes)
     sizes = found.counts.sum(), len(found.classes), len(found.clusters)
     print("Images: {}, classes: {}, clusters: {}".format(*sizes))
+    if len(found.classes) == 1:
+        print("All images are of one class: nothing to compare with. Pass --classes FILE.")
+        return
     print(f"AMI {found.ami:.3f}, ARI {found.ari:.3f}, accuracy {found.accuracy:.3f}")
     if args.plot:
         drawn = io.BytesIO()
@@ -148,10 +151,13 @@ def undo(args: argparse.Namespace) -> None:
     )
     names = ", ".join(applied[::-1] if args.all else applied[-1:]) or "undo"
     done, be = ("would be", " would be") if args.dry_run else ("was", "")
+    done = "were" if done == "was" and "," in names else done
     moved = count(len(back), "image", "" if args.dry_run else "was")
     print(f"{names} {done} taken back" + (f"; {moved}{be} moved back" if back else ""))
     if not os.path.exists(args.output):
-        print(f"To have the export back: resnet-kmeans redo {printable(args.output)}")
+        print(
+            f"To have a step back, the first one first: resnet-kmeans redo {printable(args.output)}"
+        )
 
 
 def redo(args: argparse.Namespace) -> None:

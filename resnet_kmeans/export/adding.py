@@ -140,13 +140,17 @@ def add_to_export(
             contents=fresh, features=new.features[kept], is_foreign=new.is_foreign[kept]
         )
         images = _plan(export, new, set_aside)
+        gone = _listed_before(export, images)
+        told = {export.journal.files[i].source: row.reason for i in gone if (row := export.rows[i])}
+        if all(not i.exported_path and told.get(i.source_path) == i.reason for i in images):
+            return images  # nothing is new
         extra = find_companions(images, _taken(export)) if action == "move" else []
         plan = [*images, *(companion for _, companion in extra)]
         check_images(plan, export.folder, action)
         if dry_run:
             return images
         known = {path: content for path, content in fresh.items() if content}
-        start, gone = len(export.journal.files), _listed_before(export, images)
+        start = len(export.journal.files)
         step = new_step(export, "add", action, images, extra, known, gone=gone)
         export.do(step, features=new.features.astype(np.float16))
         now, numbers = export.journal.rows, export.listed(export.journal.rows)[1]

@@ -174,7 +174,7 @@ def write_export(
         if skip_copies:
             images = without_copies(images, known)
         elif n_copies := len(known) - len(set(known.values())):
-            logger.info("%d images have the content of others (--skip-copies)", n_copies)
+            logger.info("images with the content of others: %d (--skip-copies)", n_copies)
     takes_along = action == "move" if companions is None else companions
     extra = find_companions(images) if takes_along else []
     check_images([*images, *(companion for _, companion in extra)], folder, action)

@@ -10,9 +10,9 @@ from resnet_kmeans._folder_names import JOURNAL, SYSTEM_FILES
 from resnet_kmeans.exceptions import FolderNotFoundError, NoImagesError, warn_caller
 
 IMAGE_EXTENSIONS = (
-    *(".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe"),
-    *(".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".tga"),
-    *(".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2"),
+    *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm"),
+    *(".ppm", ".psd", ".tga", ".tif", ".tiff", ".webp"),
     *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),  # raw photos
 )
 
@@ -93,15 +93,15 @@ def _walk(folder: str, recursive: bool, unlisted: list[OSError]) -> Iterator[str
 def natural_order(path: str) -> tuple[bytes, str]:
     """Return a key that sorts paths as `find_images` does."""
     # One string of bytes, because nested tuples would take 1 KB of memory per path. UTF-8 sorts
-    # in the order of code points and never contains the byte 255, so numbers sort after text.
-    # The byte 0, which no path contains, ends each run of text and each part of the path, so
-    # that shorter ones sort first.
+    # in the order of code points; numbers begin with the byte 1, so that they sort before text,
+    # as in file managers. The byte 0, which no path contains, ends each run of text and each
+    # part of the path, so that shorter ones sort first.
     key = bytearray()
     for part in path.casefold().split(os.sep):
         for number, text in re.findall(r"(\d+)|(\D+)", part):
             if number:
                 digits = str(int(number)).encode()
-                key += b"\xff" + len(digits).to_bytes(2, "big") + digits
+                key += b"\1" + len(digits).to_bytes(2, "big") + digits
             else:
                 key += text.encode(errors="surrogatepass") + b"\0"
         key += b"\0"

@@ -3,7 +3,8 @@
 import io
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -12,6 +13,7 @@ from PIL.ExifTags import Base
 from resnet_kmeans.exceptions import DecodeError
 from resnet_kmeans.images.photoshop import read_photoshop
 from resnet_kmeans.images.readers import (
+    NODATA,
     MissingReaderError,
     is_raw_photo,
     jpeg2000_channels,
@@ -21,6 +23,7 @@ from resnet_kmeans.images.readers import (
     read_raw_photo,
     read_tiff,
     tiff_white,
+    to_8bit,
 )
 
 WHITE = "resnet_kmeans_white"  # key in the `info` of an image: what the file says of white
@@ -52,6 +55,7 @@ class _Tags(NamedTuple):
     sample_format: int
     is_compressed: bool
     is_big_endian: bool
+    chroma: tuple[int, ...]
 
 
 def _tags(image: Image.Image) -> _Tags:
@@ -65,6 +69,7 @@ def _tags(image: Image.Image) -> _Tags:
         sample_format=tags.get(Base.SampleFormat, (1,))[0],
         is_compressed=tags.get(Base.Compression, 1) != 1,
         is_big_endian=tags.prefix == b"MM",
+        chroma=tuple(tags.get(Base.YCbCrSubSampling, (2, 2))),
     )
 
 
@@ -74,6 +79,14 @@ def _tiff(what: str, are_these: Callable[[_Tags], bool]) -> _Misread:
 
 def _is_raw_photo(image: Image.Image, data: bytes) -> bool:
     return data[8:10] == b"CR" or is_raw_photo(image.tag_v2)  # type: ignore[attr-defined]
+
+
+def _has_small_first(image: Image.Image, data: bytes) -> bool:
+    return bool(image.tag_v2.get(Base.NewSubfileType, 0) & 1)  # type: ignore[attr-defined]
+
+
+def _has_nodata(image: Image.Image, data: bytes) -> bool:
+    return NODATA in image.tag_v2 and _tags(image).bits > 8  # type: ignore[attr-defined]
 
 
 def _has_byte_palette(image: Image.Image, data: bytes) -> bool:
@@ -97,12 +110,28 @@ def _has_other_order(image: Image.Image, data: bytes) -> bool:
     return any(kind == 0 and color != channel + 1 for channel, kind, color in defined)
 
 
+def _tile(image: Image.Image) -> Any:
+    """Return what Pillow knows of the values of a PPM file: where they are, and their white."""
+    return image.tile[0]  # type: ignore[attr-defined]
+
+
 def _are_dark_colors(image: Image.Image, data: bytes) -> bool:
     """Return whether colors of 16 bits are so dark that the upper 8 bits do not do."""
-    depth = data[24] if image.format == "PNG" else _tags(image).bits
+    if image.format == "PPM":
+        tile = _tile(image)
+        depth = 16 if tile.codec_name == "ppm" and tile.args == ("RGB", 65535) else 8
+    else:
+        depth = data[24] if image.format == "PNG" else _tags(image).bits
     if depth != 16 or image.mode not in ("LA", "RGB", "RGBA"):
         return False
     return bool(np.asarray(image)[..., : 1 if image.mode == "LA" else 3].max() < 128)
+
+
+def _read_deep_ppm(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=("PPM",))
+    shape = image.height, image.width, 3
+    values = np.frombuffer(data, ">u2", int(np.prod(shape)), _tile(image).offset)
+    return Image.fromarray(to_8bit(values.reshape(shape)))
 
 
 def _has_unscaled_clear(image: Image.Image, data: bytes) -> bool:
@@ -123,10 +152,11 @@ def _read_scaling_clear(data: bytes) -> Image.Image:
 
 
 def _has_no_transparency(image: Image.Image, data: bytes) -> bool:
-    """Return whether the fourth bytes of a TGA file, which are all 0, do not mean transparency."""
+    """Return whether what Pillow takes for transparency in a TGA file is something else."""
+    if image.mode != "RGBA" or data[16] == 16:
+        return image.mode == "RGBA"  # the highest of 16 bits, whose meaning Pillow turns around
     # The lower half of byte 17 is the number of bits of transparency.
-    is_said = image.mode == "RGBA" and data[17] & 15 == 0
-    return is_said and image.getchannel("A").getextrema() == (0, 0)
+    return data[17] & 15 == 0 and image.getchannel("A").getextrema() == (0, 0)
 
 
 def _read_opaque(data: bytes) -> Image.Image:
@@ -150,9 +180,16 @@ _MISREAD = (
         "compressed big-endian values of more than 16 bits",
         lambda t: t.is_compressed and t.is_big_endian and t.bits > 16,
     ),
+    _tiff(
+        "chroma of fewer pixels, not compressed",
+        lambda t: t.photometric == 6 and not t.is_compressed and t.chroma != (1, 1),
+    ),
+    _Misread("TIFF", "a small version first", _has_small_first, read_tiff),
+    _Misread("TIFF", "a value for what is missing", _has_nodata, read_tiff),
     _Misread("TIFF", "a palette of values up to 255", _has_byte_palette, read_tiff),
     _Misread("TIFF", "16-bit colors of 15 bits or fewer", _are_dark_colors, read_tiff),
     _Misread("PNG", "16-bit colors of 15 bits or fewer", _are_dark_colors, read_png),
+    _Misread("PPM", "", _are_dark_colors, _read_deep_ppm),
     _Misread("PNG", "", _has_unscaled_clear, _read_scaling_clear),
     _Misread("TGA", "", _has_no_transparency, _read_opaque),
     _Misread(
@@ -200,7 +237,13 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
     """
     for kind in _MISREAD:
         if kind.format == image.format and kind.are_these(image, data):
-            return _read(kind.read, data, f"{kind.format} with {kind.what}")
+            other = _read(kind.read, data, f"{kind.format} with {kind.what}")
+            with suppress(Exception):  # whatever Pillow raises for damaged EXIF data
+                orientation = image.getexif().get(Base.Orientation, 1)
+                other.getexif().setdefault(Base.Orientation, orientation)
+            return other
+    if image.format == "PPM" and _tile(image).codec_name != "raw":
+        image.info[WHITE] = 2**16 - 1  # Pillow scales gray values to 16 bits
     if image.format == "PNG":
         image.info[WHITE] = png_white(data)
     if image.format == "TIFF":
@@ -218,4 +261,5 @@ def _read(read: Callable[[bytes], Image.Image], data: bytes, what: str) -> Image
         raise
     # tifffile, imagecodecs and LibRaw raise errors of their own, without a base class.
     except Exception as error:
-        raise DecodeError(f"{what}: {type(error).__name__}: {error}") from None
+        said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else error
+        raise DecodeError(f"{what}, which cannot be read ({said})") from None

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -16,8 +17,10 @@ from resnet_kmeans.exceptions import DecodeError
 PREVIEW_SIDE = 256  # pixels; the preview of a raw photo is used if its longer side has as many
 MAX_BYTES = 2**30  # of the values of an image before they are scaled to 8 bits
 BLOCK_ROWS = 256  # rows of an image that are scaled at a time
-# tifffile logs what it finds wrong; without a handler, Python would print that to stderr.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+NODATA = 42113  # the tag of GDAL for the value of pixels that are missing
+# Both log what they find wrong; without a handler, Python would print that to stderr.
+for _name in ("tifffile", "PIL"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5  # of a TIFF file's PhotometricInterpretation
 _KNOWN_COLORS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, _CMYK)
@@ -60,9 +63,11 @@ def to_8bit(values: np.ndarray, white: int | None = None) -> np.ndarray:
 def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Scale values from `low` to `high` to the range 0 to 255; NaN becomes 0."""
     pixels = np.empty(values.shape, np.uint8)
+    is_wide = values.dtype.kind == "f" or values.dtype.itemsize > 2
     for start in range(0, len(values), BLOCK_ROWS):  # all at once would take 12 bytes a value
         rows = slice(start, start + BLOCK_ROWS)
-        block = (values[rows].astype(np.float32) - low) * (255 / max(high - low, 1e-9))
+        block: np.ndarray = values[rows].astype(np.float64 if is_wide else np.float32)
+        block = (block - low) * (255 / ((high - low) or 1))
         pixels[rows] = np.rint(np.nan_to_num(np.clip(block, 0, 255), copy=False))
     return pixels
 
@@ -74,7 +79,9 @@ def _range(values: np.ndarray, white: int | None) -> tuple[float, float]:
         low = float(values.min(where=finite, initial=np.inf))
         high = float(values.max(where=finite, initial=-np.inf))
         is_usual = low >= 0 and 0.5 < high <= 1
-        return (0.0, 1.0) if is_usual or low > high else (low, high)
+        if low > high:
+            raise DecodeError("none of its values is a number")
+        return (0.0, 1.0) if is_usual else (low, high)
     low, high = float(values.min()), float(values.max())
     if low < 0 or high >= 2**16:
         return low, high
@@ -92,7 +99,7 @@ def _with_alpha(values: np.ndarray, n_colors: int, white: int | None = None) -> 
         # Usually it has as many bits as the colors, but it may use all 16 with colors of 12.
         opaque = _range(colors, white)[1] if colors.any() else 0.0
         if alpha.max() > opaque:
-            opaque = float(white or np.iinfo(values.dtype).max)
+            opaque = float(np.iinfo(values.dtype).max)
     return np.concatenate([to_8bit(colors, white), _scaled(alpha, 0, opaque)], axis=2)
 
 
@@ -124,6 +131,9 @@ def read_tiff(data: bytes) -> Image.Image:
         tags = {tag.code: tag.value for tag in page.tags}
         if is_raw_photo(tags):
             return read_raw_photo(data)
+        if page.is_reduced:  # another page is the picture
+            page = max(page.pages or file.pages, key=lambda p: p.imagewidth * p.imagelength)
+            tags = {tag.code: tag.value for tag in page.tags}
         _check_size(page.imagewidth * page.imagelength, page.nbytes)
         n_bits = page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample
         is_short = page.compression == 1 and 8 * sum(page.databytecounts) < n_bits
@@ -165,6 +175,9 @@ def _tiff_image(
         colors = np.asarray(page.colormap).T  # shape (n, 3), values 0 to 65535, or 0 to 255
         table = to_8bit(colors, 65535 if colors.max() > 255 else 255)
         return _as_image(table[values[..., 0].astype(np.intp)])
+    if NODATA in tags:
+        black = 0 if values.dtype.kind == "u" and values.dtype.itemsize <= 2 else np.nan
+        values = np.where(values == page.nodata, black, values)
     white = tiff_white(page.bitspersample, tags)
     pixels = _with_alpha(values[..., : n_colors + has_alpha], n_colors, white)
     if photometric == _WHITE_IS_ZERO:
@@ -182,8 +195,9 @@ def _tiff_image(
 
 def is_raw_photo(tags: Mapping[int, Any]) -> bool:
     """Return whether the first page of a TIFF file is that of a raw photo."""
-    has_small_first = bool(tags.get(Base.NewSubfileType, 0) & 1) and Base.SubIFDs in tags
-    return Base.DNGVersion in tags or has_small_first
+    is_small = bool(tags.get(Base.NewSubfileType, 0) & 1)
+    is_of_camera = is_small and Base.SubIFDs in tags and Base.Make in tags
+    return Base.DNGVersion in tags or is_of_camera
 
 
 def tiff_white(bits: int, tags: Mapping[int, Any]) -> int | None:
@@ -197,8 +211,8 @@ def tiff_white(bits: int, tags: Mapping[int, Any]) -> int | None:
 
 def png_white(data: bytes) -> int | None:
     """Return the value of white that the chunk sBIT of a PNG file says."""
-    start = data.find(b"sBIT", 0, data.find(b"IDAT"))
-    return None if start < 0 else int(2 ** data[start + 4] - 1)
+    found = re.search(rb"\0\0\0[\1-\4]sBIT([\1-\x10])", data[: data.find(b"IDAT")])
+    return 2 ** found[1][0] - 1 if found else None
 
 
 def read_png(data: bytes) -> Image.Image:
@@ -217,7 +231,7 @@ def read_jpeg2000(data: bytes) -> Image.Image:
         raise DecodeError("JPEG2000 in YCC, or with channels of different sizes: not supported")
     values = np.atleast_3d(_library("imagecodecs").jpeg2k_decode(data))
     n_colors = 3 if len(channels) > 2 else 1
-    return _as_image(_with_alpha(values[..., :4], n_colors, 2 ** channels[0][0] - 1))
+    return _as_image(_with_alpha(values[..., :4], n_colors, tiff_white(channels[0][0], {})))
 
 
 def jpeg2000_channels(data: bytes) -> list[tuple[int, int, int]]:
@@ -251,7 +265,9 @@ def read_raw_photo(data: bytes) -> Image.Image:
                 return image
         if _lacks_values(data):
             raise DecodeError("a raw photo of which some values are missing")
-        return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+        image = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+        image.getexif()[Base.Orientation] = 1  # LibRaw turned it
+        return image
 
 
 def _lacks_values(data: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Splits the images that a user passes as `X` into single images with names."""
 
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,11 @@ def images_of(X: Any) -> list[Any]:
 
 
 def _listed(X: Any) -> list[Any]:
-    if isinstance(X, (str, bytes, os.PathLike, Image.Image)) or not _has_length(X):
+    is_single = isinstance(X, (str, bytes, os.PathLike, Image.Image))
+    if not is_single and isinstance(X, (Set, Mapping, Iterator)):
+        raise InvalidImagesError(f"a {type(X).__name__}", "Pass a list: list(images).")
+    if is_single or not _has_length(X):
         raise InvalidImagesError(f"a single {type(X).__name__}: {X!r:.80}")
-    if isinstance(X, (Set, Mapping)):
-        raise InvalidImagesError(f"a {type(X).__name__}, which has no order")
     values = X.to_numpy() if hasattr(X, "to_numpy") else X
     if len(values) == 0:
         raise NoImagesError("an empty sequence")
@@ -87,7 +88,9 @@ def _check_array(source: Any, index: int) -> None:
     if not isinstance(source, np.ndarray):
         is_array_like = hasattr(source, "__array__") or isinstance(source, (list, tuple))
         advice = (
-            "Pass arrays, as of numpy.asarray(image), or paths: [path]." if is_array_like else ""
+            "Pass arrays, as of numpy.asarray(image), or paths: [path]."
+            if is_array_like
+            else "Pass its path, or its content as bytes."
         )
         raise InvalidImagesError(f"a {type(source).__name__} at position {index}", advice)
     if not is_image_array(source):
