@@ -33,6 +33,7 @@ from resnet_kmeans import (
     find_images,
 )
 from resnet_kmeans.exceptions import (
+    DecodeError,
     FolderNotFoundError,
     UnreadableImagesError,
     UnreadableImagesWarning,
@@ -432,6 +433,23 @@ def test_what_is_gray_in_a_photo_is_not_taken_for_missing():
     data = encoded(photo, "JPEG", quality=95)
     assert decode_noting(data[:-2], (40, 40))[1] == "its end is missing; all of its rows are used"
     assert "of its rows are used" in decode_noting(data[: len(data) * 6 // 10], (40, 40))[1]
+
+
+def test_rows_that_are_there_in_part_do_not_count():
+    data = encoded(noise().resize((64, 64)), "JPEG")
+    told = decode_noting(data[: len(data) * 85 // 100], (40, 40))[1]
+    assert told.startswith("its end is missing; ")
+    assert "all" not in told
+    low = encoded(noise().resize((640, 16)), "JPEG")
+    with pytest.raises(DecodeError, match="its end is missing: only 0% of its rows are there"):
+        decode(low[: len(low) * 85 // 100], (40, 40))
+
+
+def test_gray_ground_is_there_if_hardly_more_than_the_end_marker_is_missing():
+    photo = noise()
+    photo.paste((128, 128, 128), (0, 100, 400, 400))
+    data = encoded(photo, "JPEG")
+    assert "of its rows are used" in decode_noting(data[:-3], (40, 40))[1]
 
 
 def test_a_cut_photo_is_told_even_if_pillow_is_made_to_fill_it_in(monkeypatch):

@@ -29,6 +29,12 @@ def halves(left: float, right: float) -> np.ndarray:
     return values
 
 
+def with_edge(values: np.ndarray, value: float) -> np.ndarray:
+    """Return values with others in the first rows, which `assert_halves` does not look at."""
+    values[:1] = value
+    return values
+
+
 def planes(colors, scale: float = 1) -> list[np.ndarray]:
     return [halves(left, right) * scale for left, right in zip(*colors)]
 
@@ -41,7 +47,7 @@ def tiff(
     planar: bool = False,
     compressed: bool = False,
     extra: tuple[int, ...] = (),
-    tags: dict[int, list[int]] | None = None,
+    tags: dict[int, list[int] | str] | None = None,
 ) -> bytes:
     """Write channels to a TIFF file of one strip, or one a channel, tag by tag.
 
@@ -63,17 +69,21 @@ def tiff(
     return _tiff_file(order, b"".join(strips), found)
 
 
-def _tiff_file(order: str, data: bytes, tags: dict[int, list[int]]) -> bytes:
+def _tiff_file(order: str, data: bytes, tags: dict[int, list[int] | str]) -> bytes:
     start = 8 + len(data)
     entries, rest = b"", b""
     for tag, values in sorted(tags.items()):
-        kind, code = ("I", 4) if tag in (273, 279) else ("H", 3)
-        raw = struct.pack(f"{order}{len(values)}{kind}", *values)
+        if isinstance(values, str):
+            code, raw = 2, values.encode() + b"\0"
+        else:
+            kind, code = ("I", 4) if tag in (273, 279) else ("H", 3)
+            raw = struct.pack(f"{order}{len(values)}{kind}", *values)
         if len(raw) > 4:
             raw, value = b"", raw
             raw = struct.pack(f"{order}I", start + 6 + 12 * len(tags) + len(rest))
             rest += value
-        entries += struct.pack(f"{order}HHI", tag, code, len(values)) + raw.ljust(4, b"\0")
+        n_values = len(values) + isinstance(values, str)
+        entries += struct.pack(f"{order}HHI", tag, code, n_values) + raw.ljust(4, b"\0")
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, start)
     return head + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + rest
 
@@ -239,6 +249,14 @@ MISREAD = {
         lambda: tiff([halves(0x7300, 0x0A00)], ">i2", compressed=True),
         *(GRAY, "TIFF with signed values"),
     ),
+    "tiff-elevations-with-nodata": (
+        lambda: tiff([with_edge(halves(900, 100), -9999)], "<i2", tags={42113: "-9999"}),
+        *([(255,) * 3, (0,) * 3], "TIFF with signed values"),
+    ),
+    "tiff-uint16-with-nodata": (
+        lambda: tiff([with_edge(halves(230, 20), 65535)], "<u2", tags={42113: "65535"}),
+        *(GRAY, "TIFF with a value for what is missing"),
+    ),
     "tiff-uint32": (
         lambda: tiff([halves(0xE600, 0x1400)], "<u4"),
         *(GRAY, "TIFF with 32-bit integers"),
@@ -299,7 +317,7 @@ MISREAD = {
 
 def assert_halves(data: bytes, colors) -> None:
     pixels = decode(data, (SIDE, SIDE)).astype(int)
-    for part, color in ((pixels[:, 2:14], colors[0]), (pixels[:, 18:30], colors[1])):
+    for part, color in ((pixels[1:, 2:14], colors[0]), (pixels[1:, 18:30], colors[1])):
         assert np.abs(part - color).max() <= 2
 
 
@@ -429,6 +447,55 @@ def test_a_tiff_file_without_its_values_is_refused(size):
     )
     assert data != whole
     assert reason_unreadable(data)
+
+
+def test_a_tiff_file_whose_chroma_has_fewer_pixels_is_refused_and_not_read_as_noise():
+    values = np.full((SIDE, SIDE // 2), 99, np.uint8)  # 6 bytes for each 2 by 2 pixels
+    whole = tiff([values] * 3, "<u1", photometric=6)
+    told = reason_unreadable(whole)
+    assert "not supported (YCBCR, 8 bits)" in told or "chroma of fewer pixels" in told
+
+
+@pytest.mark.parametrize("place", ["a page", "a page below"])
+def test_of_a_tiff_file_with_a_small_version_first_the_picture_is_read(place):
+    tifffile = pytest.importorskip("tifffile", reason="the formats extra is not installed")
+    picture = np.stack(planes(COLORS), -1).astype(np.uint8)
+    file, is_below = io.BytesIO(), place == "a page below"
+    with tifffile.TiffWriter(file) as writer:
+        small = np.zeros((8, 8, 3), np.uint8)
+        options = {"photometric": "rgb", "metadata": None}
+        writer.write(small, subfiletype=1, subifds=int(is_below), **options)
+        writer.write(picture, **options)
+    assert_halves(file.getvalue(), COLORS)
+
+
+@pytest.mark.parametrize("values", [(0.0, 1e-12), (1e6, 1e6 + 0.01), (-3e38, 3e38)])
+@pytest.mark.filterwarnings("error")
+def test_floats_of_any_range_are_stretched(values):
+    assert_halves(tiff([halves(*values)], "<f8"), [(0,) * 3, (255,) * 3])
+
+
+def test_a_16_bit_tga_is_not_all_transparent():
+    header = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, SIDE, SIDE, 16, 0x21)
+    data = header + halves(0x8000 + 0x7C00, 0x8000 + 0x1F).astype("<u2").tobytes()
+    assert_halves(data, [(255, 0, 0), (0, 0, 255)])
+
+
+def test_a_picture_that_is_read_by_other_means_is_upright():
+    exif = Image.Exif()
+    exif[274] = 3
+    whole = png_of_16_bits(deep(12)[::-1, ::-1].copy())
+    content = exif.tobytes()[6:]
+    chunk = b"eXIf" + content
+    chunk = struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    assert_halves(whole[:33] + chunk + whole[33:], COLORS)
+
+
+def test_what_looks_like_the_white_of_a_png_is_not_taken_for_it():
+    text = b"tEXtsee sBIT!!!!"
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    gray = encoded(Image.fromarray(deep(12, GRAY)[..., 0]), "PNG")
+    assert_halves(gray[:33] + chunk + gray[33:], GRAY)
 
 
 def test_a_tga_without_transparency_is_not_all_transparent():

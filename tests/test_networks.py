@@ -24,6 +24,7 @@ from resnet_kmeans.exceptions import (
     NetworkError,
     UntrainedWeightsWarning,
     WeightsFileError,
+    WeightsMismatchError,
 )
 
 pytestmark = pytest.mark.slow
@@ -374,6 +375,57 @@ def test_convolutions_with_the_channels_first_are_computed_where_tensorflow_cann
     model = in_a_row(keras, layers.Permute((3, 1, 2)), first, pool)
     first.set_weights(last.get_weights())
     assert_close(features(saved(model)), np.asarray(expected))
+
+
+def test_maps_with_the_channels_first_are_pooled_over_their_sides(keras, saved, tiny, maps):
+    model = keras.Sequential([keras.Input((32, 32, 3)), tiny, keras.layers.Permute((3, 1, 2))])
+    assert_close(features(saved(model)), maps.mean(axis=(1, 2)))
+
+
+def test_a_network_that_takes_whole_numbers_gets_pixels_alone(keras, saved):
+    inputs = keras.Input((32, 32, 3), dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 255)(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(scaled))
+    expected = PIXELS.mean(axis=(1, 2)) / 255
+    assert_close(features(saved(model), preprocess="none"), expected)
+    with pytest.raises(NetworkError, match=r'preprocess="none".*whole numbers'):
+        features(saved(model), preprocess="torch")
+
+
+@pytest.mark.parametrize("last", ["Softmax", "ReLU"])
+def test_another_network_with_the_same_weights_is_not_that_of_the_fit(keras, tiny, tmp_path, last):
+    file = tmp_path / "own.keras"
+    params = {"input_shape": (32, 32), "preprocess": "tf", "cache": None}
+    tiny.save(file)
+    featurizer = ResNetFeaturizer(weights=file, **params).fit(PIXELS)
+    keras.Sequential([keras.Input((32, 32, 3)), tiny, getattr(keras.layers, last)()]).save(file)
+    with pytest.raises(WeightsMismatchError):
+        featurizer.transform(PIXELS)
+
+
+def test_a_network_that_is_saved_again_is_that_of_the_fit(keras, tmp_path):
+    def build():
+        layers = [keras.layers.Conv2D(4, 3), keras.layers.ReLU()]
+        return keras.Sequential([keras.Input((32, 32, 3)), *layers])
+
+    first, second = build(), build()  # Keras numbers their layers on
+    second.set_weights(first.get_weights())
+    first.trainable = False
+    found = set()
+    for model in (first, second):
+        model.save(tmp_path / "own.keras")
+        params = {"input_shape": (32, 32), "preprocess": "tf", "cache": None}
+        found.add(
+            ResNetFeaturizer(weights=tmp_path / "own.keras", **params).fit(PIXELS).fingerprint_
+        )
+    assert len(found) == 1
+
+
+def test_a_network_that_returns_nan_is_refused_before_the_first_image(keras, saved):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3)])
+    model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
+    with pytest.raises(NetworkError, match=r"got NaN for noise and for a black image"):
+        features(saved(model))
 
 
 @pytest.fixture

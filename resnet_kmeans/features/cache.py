@@ -22,7 +22,7 @@ from resnet_kmeans.features.cache_file import connect
 MAX_BYTES = 2 * 10**9  # room for 240,000 rows of 2048 float32
 # Seconds. Rows that were used more recently count as used by this run: a search fits often.
 USED_STEP = 60
-DECODING = 2  # to be raised whenever a change in `images` changes pixels
+DECODING = 3  # to be raised whenever a change in `images` changes pixels
 # Seconds. A file that changed more recently may change again without a new time stamp.
 SETTLED_AFTER = 2
 

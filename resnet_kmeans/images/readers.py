@@ -22,7 +22,7 @@ NODATA = 42113  # the tag of GDAL for the value of pixels that are missing
 for _name in ("tifffile", "PIL"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5  # of a TIFF file's PhotometricInterpretation
+_WHITE_IS_ZERO, _PALETTE, _CMYK, _YCC = 0, 3, 5, 6  # of a TIFF file's PhotometricInterpretation
 _KNOWN_COLORS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, _CMYK)
 _SYCC = 18  # of a JPEG 2000 file's enumerated color spaces
 _PREMULTIPLIED = 1  # of its ExtraSamples
@@ -135,16 +135,18 @@ def read_tiff(data: bytes) -> Image.Image:
             page = max(page.pages or file.pages, key=lambda p: p.imagewidth * p.imagelength)
             tags = {tag.code: tag.value for tag in page.tags}
         _check_size(page.imagewidth * page.imagelength, page.nbytes)
-        n_bits = page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample
-        is_short = page.compression == 1 and 8 * sum(page.databytecounts) < n_bits
-        if is_short or 0 in page.databytecounts:  # tifffile would fill them with zeros
-            raise DecodeError("TIFF of which some values are missing")
         photometric = int(page.photometric)
+        if (photometric, int(page.compression)) == (_YCC, 7):  # JPEG, which is decoded to RGB
+            photometric = 2
         # tifffile misreads 24 bits with the highest byte first.
         is_odd = page.bitspersample == 24 or (photometric == _CMYK and page.sampleformat != 1)
         if photometric not in _KNOWN_COLORS or page.imagedepth != 1 or is_odd:
             name = f"{getattr(page.photometric, 'name', photometric)}, {page.bitspersample} bits"
             raise DecodeError(f"a TIFF file of a kind that is not supported ({name})")
+        n_bits = page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample
+        is_short = page.compression == 1 and 8 * sum(page.databytecounts) < n_bits
+        if is_short or 0 in page.databytecounts:  # tifffile would fill them with zeros
+            raise DecodeError("TIFF of which some values are missing")
         try:
             values = page.asarray()
         except ImportError:  # its compression needs imagecodecs
@@ -175,9 +177,10 @@ def _tiff_image(
         colors = np.asarray(page.colormap).T  # shape (n, 3), values 0 to 65535, or 0 to 255
         table = to_8bit(colors, 65535 if colors.max() > 255 else 255)
         return _as_image(table[values[..., 0].astype(np.intp)])
-    if NODATA in tags:
-        black = 0 if values.dtype.kind == "u" and values.dtype.itemsize <= 2 else np.nan
-        values = np.where(values == page.nodata, black, values)
+    with suppress(KeyError, ValueError):  # without the tag, or without a number in it
+        missing = values == float(str(tags[NODATA]).strip("\0 "))
+        is_stretched = values.dtype.kind != "u" or values.dtype.itemsize > 2
+        values = np.where(missing, np.nan if is_stretched else 0, values)
     white = tiff_white(page.bitspersample, tags)
     pixels = _with_alpha(values[..., : n_colors + has_alpha], n_colors, white)
     if photometric == _WHITE_IS_ZERO:

@@ -13,6 +13,7 @@ from resnet_kmeans.network.image_input import n_channels, refused_call, refused_
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import NetworkSpec
 
+Shape = tuple[int | None, ...]  # None is any number
 # Pillow's weights of red, green and blue for mode "L" (ITU-R 601), times 65536.
 LUMA = np.array([19595, 38470, 7471], np.int32)
 
@@ -169,8 +170,22 @@ def _pool(maps: Any, spec: NetworkSpec) -> Any:
         return maps[:, 0]
     if n_axes in (3, 4) and spec.pooling != "token":
         pool = ops.mean if spec.pooling == "avg" else ops.max
-        return pool(maps, axis=tuple(range(1, n_axes - 1)))
+        axes = [1] if n_axes == 3 else spatial_axes(tuple(maps.shape[1:]), spec, is_last=True)
+        return pool(maps, axis=tuple(axes))
     raise refused_pooling(spec, maps.shape[1:])
+
+
+def spatial_axes(shape: Shape, spec: NetworkSpec, is_last: bool) -> list[int]:
+    """Return the axes of maps that are not channels."""
+    # Usually the channels are where those of the input are. But Swin of timm, for example, takes
+    # them first and returns them last; then the sides of its maps tell.
+    usual, other = ([1, 2], [2, 3]) if is_last else ([2, 3], [1, 2])
+
+    def fits(axes: list[int]) -> bool:
+        sides = [side for axis in axes if (side := shape[axis - 1])]
+        return len(sides) < 2 or sides[0] * spec.input_shape[1] == sides[1] * spec.input_shape[0]
+
+    return other if fits(other) and not fits(usual) else usual
 
 
 def refused_pooling(spec: NetworkSpec, shape: Iterable[int | None]) -> NetworkError:

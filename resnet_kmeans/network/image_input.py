@@ -18,10 +18,13 @@ def n_channels(model: Any, spec: NetworkSpec) -> int:
     shape = _built_shape(model)
     if shape and not inputs:  # a model without a graph may take sizes other than that of its build
         shape = (*(None for _ in shape[1:]), shape[-1])
-    return check_shape(model.name, shape or (None, None, 3), spec)
+    is_whole = bool(inputs) and "int" in inputs[0].dtype
+    return check_shape(model.name, shape or (None, None, 3), spec, is_whole)
 
 
-def check_shape(name: str, shape: tuple[int | None, ...], spec: NetworkSpec) -> int:
+def check_shape(
+    name: str, shape: tuple[int | None, ...], spec: NetworkSpec, is_whole: bool = False
+) -> int:
     """Return how many channels a network takes: 3, or 1 if it takes grey images.
 
     Parameters
@@ -31,6 +34,8 @@ def check_shape(name: str, shape: tuple[int | None, ...], spec: NetworkSpec) -> 
     shape : tuple of int or None
         Height, width and channels of what it takes; None is any number.
     spec : NetworkSpec
+    is_whole : bool, default=False
+        Whether it takes whole numbers.
 
     Raises
     ------
@@ -45,13 +50,19 @@ def check_shape(name: str, shape: tuple[int | None, ...], spec: NetworkSpec) -> 
             f"1), at least {SMALLEST} pixels a side, got {name}, which takes {shown(shape)}. "
             "Nothing was computed. Pass another network, or save this one with a layer before it "
             "that makes its input of such images: in Keras, keras.Sequential([keras.Input((HEIGHT, "
-            "WIDTH, 3)), keras.layers.Permute((3, 1, 2)), model]) if its channels come first, or "
-            "Resizing instead of Permute if its images are smaller."
+            f"WIDTH, {1 if shape[-1:] == (1,) else 3})), keras.layers.Permute((3, 1, 2)), model]) "
+            "if its channels come first, or Resizing instead of Permute if its images are smaller."
         )
     if wanted != spec.input_shape:
         raise NetworkError(
             f"Expected the input_shape of {name}, {wanted}, got {spec.input_shape}. Nothing was "
             f"computed. Pass {_option(*wanted)}."
+        )
+    if is_whole and spec.preprocess != "none":
+        raise NetworkError(
+            f'Expected preprocess="none" (--preprocess none) for {name}, which takes whole '
+            f"numbers, got {spec.preprocess!r}. Nothing was computed. Such a network scales its "
+            "pixels itself."
         )
     if shape[2] == 1 and spec.preprocess in ("caffe", "torch"):
         raise NetworkError(

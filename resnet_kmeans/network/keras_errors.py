@@ -1,6 +1,7 @@
 """Says in one plain sentence why Keras cannot load or run a network."""
 
 import contextlib
+import json
 import re
 import textwrap
 import zipfile
@@ -59,7 +60,9 @@ def _problem(file: Path) -> str:
         return "it is an HDF5 file of weights alone" if is_archive else ""
     if is_archive and _read_archive(file, "config.json"):
         return ""
-    return f"it is no {'.keras' if is_archive else 'HDF5'} file, or damaged or incomplete"
+    if is_archive:
+        return "it is no .keras file, or damaged or incomplete"
+    return "it is no HDF5 file, or damaged or incomplete (whole networks are .keras or .onnx files)"
 
 
 def _reason(error: Exception, file: Path) -> str:
@@ -76,6 +79,17 @@ def _read_archive(file: Path, name: str) -> str:
             return archive.read(name).decode()
     except (OSError, ValueError, LookupError, zipfile.BadZipFile):
         return ""
+
+
+def layers_of(file: Path) -> str:
+    """Return what a .keras file says of the layers of its model, without their numbers.
+
+    Models with the same weights and other layers return other features.
+    """
+    saved = json.loads(_read_archive(file, "config.json") or "{}")
+    text = json.dumps([saved.get("class_name"), saved.get("config")], sort_keys=True)
+    # The numbers in names depend on what was built before, and freezing changes no feature.
+    return re.sub(r'_\d+(?=")|"trainable": \w+', "", text)
 
 
 def _other_keras(file: Path) -> str:

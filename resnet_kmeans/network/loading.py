@@ -43,7 +43,7 @@ from resnet_kmeans.network.tensorflow_network import (
     FrozenNetwork,
     freeze,
     gpu_precision,
-    hash_weights,
+    hash_network,
 )
 from resnet_kmeans.network.weights import NetworkSpec, build_model, read_lites
 
@@ -156,7 +156,7 @@ def _compile_onnx(spec: NetworkSpec) -> CompiledFile:
         if isinstance(error, ResNetKMeansError):
             raise
         raise WeightsFileError(spec.file, "an ONNX network", reason_of(error)) from error
-    _check_varies(rows)
+    _check_varies(rows, spec)
     # The files are hashed: the same weights in other files are another network.
     return _finished(graph, " ".join(spec.hashes()), rows.shape[1], spec)
 
@@ -195,6 +195,7 @@ def _compile_keras(model: Any, spec: NetworkSpec) -> CompiledFile | None:
         graph = _converted(extractor)
         pixels = _noise_and_black(spec.input_shape)
         rows = _run(graph, pixels)
+        _check_varies(rows, spec)
         # TensorFlow alone lacks convolutions with the channels first on a processor.
         with contextlib.suppress(import_tensorflow().tensorflow.errors.UnimplementedError):
             difference = _difference(rows, np.asarray(extractor(pixels, training=False)))
@@ -212,8 +213,7 @@ def _compile_keras(model: Any, spec: NetworkSpec) -> CompiledFile | None:
             ) from error
         logger.warning("OpenVINO cannot run %s, so TensorFlow does (%s).", model.name, reason)
         return None
-    _check_varies(rows)
-    return _finished(graph, hash_weights(extractor), rows.shape[1], spec)
+    return _finished(graph, hash_network(extractor, spec), rows.shape[1], spec)
 
 
 def _converted(extractor: Any) -> Any:
@@ -254,9 +254,15 @@ def _run(graph: Any, pixels: np.ndarray) -> np.ndarray:
 
 
 def _difference(rows: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.abs(rows - expected).max() / max(np.abs(expected).max(), 1e-30))
+    with np.errstate(invalid="ignore"):  # infinite rows
+        return float(np.abs(rows - expected).max() / max(np.abs(expected).max(), 1e-30))
 
 
-def _check_varies(rows: np.ndarray) -> None:
+def _check_varies(rows: np.ndarray, spec: NetworkSpec) -> None:
+    if np.isnan(rows).any(axis=1).all():
+        raise NetworkError(
+            f"Expected numbers from {spec.name}, got NaN for noise and for a black image. Nothing "
+            "was computed. Check preprocess= (--preprocess) and the weights."
+        )
     if (rows[0] == rows[1]).all():
         raise ConstantFeaturesError("a black image and noise")

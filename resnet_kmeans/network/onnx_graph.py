@@ -7,13 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from resnet_kmeans.exceptions import NetworkError, WeightsFileError, printable
-from resnet_kmeans.network.extractor import LUMA, refused_pooling, scaling, unknown_layer
+from resnet_kmeans.exceptions import (
+    NetworkError,
+    WeightsFileError,
+    WeightsNotFoundError,
+    printable,
+)
+from resnet_kmeans.network.extractor import (
+    LUMA,
+    Shape,
+    refused_pooling,
+    scaling,
+    spatial_axes,
+    unknown_layer,
+)
 from resnet_kmeans.network.image_input import check_shape, refused_count
 from resnet_kmeans.network.libraries import import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
-
-Shape = tuple[int | None, ...]  # None is any number
 
 
 def build_onnx_graph(spec: NetworkSpec, n_images: int = -1) -> Any:
@@ -66,7 +76,12 @@ def _read(spec: NetworkSpec) -> Any:
     try:
         return import_openvino().Core().read_model(spec.file)
     except RuntimeError as error:
-        raise WeightsFileError(spec.file, "an ONNX network", reason_of(error)) from error
+        if missing := [file for file in spec.other_files if not file.is_file()]:
+            raise WeightsNotFoundError(missing[0], None) from error
+        reason = reason_of(error)
+        if "model format" in reason:  # OpenVINO lists what it reads
+            reason = "it is no ONNX file, or damaged or incomplete"
+        raise WeightsFileError(spec.file, "an ONNX network", reason) from error
 
 
 def reason_of(error: Exception) -> str:
@@ -119,14 +134,8 @@ def _check_images(images: Any, spec: NetworkSpec, name: str) -> tuple[bool, int]
     # Networks that leave their channels open usually take them first.
     first, _, last = shape if len(shape) == 3 else (0, 0, 0)
     is_last = first not in (1, 3) and (first is not None or last in (1, 3))
-    channels = check_shape(name, shape if is_last else (*shape[1:], shape[0]), spec)
-    if images.element_type.is_integral_number() and spec.preprocess != "none":
-        raise NetworkError(
-            f'Expected preprocess="none" for a network that takes whole numbers, got '
-            f"{spec.preprocess!r} with {name}. Nothing was computed. Such a network scales its "
-            "pixels itself."
-        )
-    return is_last, channels
+    shape = shape if is_last else (*shape[1:], shape[0])
+    return is_last, check_shape(name, shape, spec, images.element_type.is_integral_number())
 
 
 def _scaled(ops: Any, pixels: Any, spec: NetworkSpec, channels: int, is_last: bool) -> Any:
@@ -151,18 +160,5 @@ def _pool(ops: Any, maps: Any, spec: NetworkSpec, is_last: bool) -> Any:
         return ops.gather(maps, np.int64(0), np.int64(1))
     if len(shape) not in (2, 3) or spec.pooling == "token":
         raise refused_pooling(spec, shape)
-    axes = [1] if len(shape) == 2 else _spatial_axes(shape, spec, is_last)
+    axes = [1] if len(shape) == 2 else spatial_axes(shape, spec, is_last)
     return (ops.reduce_mean if spec.pooling == "avg" else ops.reduce_max)(maps, axes)
-
-
-def _spatial_axes(shape: Shape, spec: NetworkSpec, is_last: bool) -> list[int]:
-    """Return the axes of maps that are not channels."""
-    # Usually the channels are where those of the input are. But Swin of timm, for example, takes
-    # them first and returns them last; then the sides of its maps tell.
-    usual, other = ([1, 2], [2, 3]) if is_last else ([2, 3], [1, 2])
-
-    def fits(axes: list[int]) -> bool:
-        sides = [side for axis in axes if (side := shape[axis - 1])]
-        return len(sides) < 2 or sides[0] * spec.input_shape[1] == sides[1] * spec.input_shape[0]
-
-    return other if fits(other) and not fits(usual) else usual

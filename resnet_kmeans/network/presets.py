@@ -132,7 +132,8 @@ def _check_name(preset: str) -> None:
         raise NetworkError(
             f"Expected the name of a backbone, got {_named(preset)}. Nothing was computed.{guess} "
             f"Known are {', '.join(BACKBONES)}, and KerasHub's presets and folders of them, which "
-            "need keras-hub: pip install 'resnet-kmeans[hub]'."
+            "need keras-hub: pip install 'resnet-kmeans[hub]'. A file of a network is passed as "
+            "weights= (--weights)."
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.extractor import build_extractor
-from resnet_kmeans.network.keras_errors import plain_reason
+from resnet_kmeans.network.keras_errors import layers_of, plain_reason
 from resnet_kmeans.network.libraries import has_gpu, import_tensorflow, limit_threads
 from resnet_kmeans.network.weights import NetworkSpec
 
@@ -38,7 +38,7 @@ class FrozenNetwork(Network):
         extractor = build_extractor(model, spec)
         super().__init__(
             spec,
-            weights_hash=hash_weights(extractor),
+            weights_hash=hash_network(extractor, spec),
             n_features=int(extractor.output_shape[1]),
             batch_size=int(default if isinstance(spec.batch_size, str) else spec.batch_size),
             n_streams=1,
@@ -56,9 +56,9 @@ class FrozenNetwork(Network):
         return np.asarray(rows)
 
 
-def hash_weights(model: Any) -> str:
-    """Return a hash of a model's weight values, in the order of `get_weights`."""
-    digest = hashlib.sha256()
+def hash_network(model: Any, spec: NetworkSpec) -> str:
+    """Return a hash of a model's weight values and, if it was read from a file, of its layers."""
+    digest = hashlib.sha256(layers_of(spec.file).encode() if spec.is_whole_model else b"")
     for value in model.get_weights():
         digest.update(f"{value.shape} {value.dtype}".encode())
         # Viewed as bytes, because NumPy cannot export a buffer of bfloat16.

