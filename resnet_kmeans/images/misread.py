@@ -81,6 +81,15 @@ def _is_raw_photo(image: Image.Image, data: bytes) -> bool:
     return data[8:10] == b"CR" or is_raw_photo(image.tag_v2)  # type: ignore[attr-defined]
 
 
+def _has_few_chroma(image: Image.Image, data: bytes) -> bool:
+    tags = _tags(image)
+    return tags.photometric == 6 and not tags.is_compressed and tags.chroma != (1, 1)
+
+
+def _refuse_chroma(data: bytes) -> Image.Image:
+    raise DecodeError("TIFF whose colors have fewer pixels, not compressed: not supported")
+
+
 def _has_small_first(image: Image.Image, data: bytes) -> bool:
     return bool(image.tag_v2.get(Base.NewSubfileType, 0) & 1)  # type: ignore[attr-defined]
 
@@ -153,8 +162,10 @@ def _read_scaling_clear(data: bytes) -> Image.Image:
 
 def _has_no_transparency(image: Image.Image, data: bytes) -> bool:
     """Return whether what Pillow takes for transparency in a TGA file is something else."""
-    if image.mode != "RGBA" or data[16] == 16:
-        return image.mode == "RGBA"  # the highest of 16 bits, whose meaning Pillow turns around
+    if image.mode != "RGBA":
+        return False
+    if data[16] == 16:  # Pillow turns the meaning of the highest bit around
+        return True
     # The lower half of byte 17 is the number of bits of transparency.
     return data[17] & 15 == 0 and image.getchannel("A").getextrema() == (0, 0)
 
@@ -180,10 +191,7 @@ _MISREAD = (
         "compressed big-endian values of more than 16 bits",
         lambda t: t.is_compressed and t.is_big_endian and t.bits > 16,
     ),
-    _tiff(
-        "chroma of fewer pixels, not compressed",
-        lambda t: t.photometric == 6 and not t.is_compressed and t.chroma != (1, 1),
-    ),
+    _Misread("TIFF", "", _has_few_chroma, _refuse_chroma),
     _Misread("TIFF", "a small version first", _has_small_first, read_tiff),
     _Misread("TIFF", "a value for what is missing", _has_nodata, read_tiff),
     _Misread("TIFF", "a palette of values up to 255", _has_byte_palette, read_tiff),
