@@ -72,6 +72,7 @@ class ResNetFeaturizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         - A path: a Keras weights file (``.h5`` or ``.weights.h5``) for `backbone`, or a whole
           network (``.keras`` or ``.onnx``), in which case `backbone` is ignored. OpenVINO reads
           ONNX files, as exported from PyTorch, without any other library.
+          Layers whose code is yours are known by the file: save it again if their code changes.
         - None: random weights, for tests only, with a warning.
     backbone : str, default="resnet50"
         ``"resnet50"``, ``"resnet101"`` or ``"resnet152"`` of `keras.applications`. Or

@@ -61,7 +61,7 @@ def test_what_leaves_a_strangers_export_is_asked_for_first(
     assert contents(out) == exported
     assert main(["undo", str(out)]) == 2
     assert main(["undo", "--trust", str(out)]) == 0
-    assert "To have a step back" in capsys.readouterr().out
+    assert "To have the export back" in capsys.readouterr().out
     assert {path: data for path, data in contents(out.parent).items() if "in/" in path} == before
 
 

@@ -155,9 +155,7 @@ def undo(args: argparse.Namespace) -> None:
     moved = count(len(back), "image", "" if args.dry_run else "was")
     print(f"{names} {done} taken back" + (f"; {moved}{be} moved back" if back else ""))
     if not os.path.exists(args.output):
-        print(
-            f"To have a step back, the first one first: resnet-kmeans redo {printable(args.output)}"
-        )
+        print(f"To have the export back, step by step: resnet-kmeans redo {printable(args.output)}")
 
 
 def redo(args: argparse.Namespace) -> None:
