@@ -34,7 +34,7 @@ LEAST_ROWS = 0.5
 MISSING = "resnet_kmeans_missing"  # key in the `info` of a PIL image
 _END_OF_JPEG = b"\xff\xd9"
 _END_BYTES = 2**16  # in which the end of a JPEG is looked for, as cameras write more after it
-_OTHER_END = bytes(range(16, 80)) + _END_OF_JPEG  # what is missing becomes noise first
+_NOISE = bytes(range(16, 80))
 _BLOCK_ROWS = 8  # of a JPEG; twice as many if its colors have fewer pixels
 # The mean color of ImageNet, which equals zero padding after preprocessing.
 PAD_COLOR = (124, 116, 104)
@@ -172,40 +172,49 @@ def _load_file(image: Image.Image, data: bytes, draft_size: tuple[int, int]) -> 
                 raise
     # With the marker of the end, libjpeg fills in what is missing before it.
     completed = open_image(data + _END_OF_JPEG, _known_formats())
-    return _load(completed, draft_size, open_image(data + _OTHER_END, _known_formats()))
+    return _load(completed, draft_size, data)
 
 
-def _load(
-    image: Image.Image, draft_size: tuple[int, int], other: Image.Image | None = None
-) -> Image.Image:
-    """Load an image; `other` is a photo whose end is missing, completed in another way."""
+def _load(image: Image.Image, draft_size: tuple[int, int], damaged: bytes = b"") -> Image.Image:
+    """Load an image; `damaged` is the content of a photo that lacks its end."""
     if not image.width or not image.height:
         raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
     # libjpeg can decode at a half, a quarter or an eighth of the size, which saves most of the
     # work on a large photo. A square, because the image may be rotated afterwards.
-    if other is None:  # a reduced decoding of damaged data may have other colors
+    if not damaged:  # a reduced decoding of damaged data may have other colors
         image.draft("RGB", (max(draft_size), max(draft_size)))
     image.load()
     turn = _turn(image)
-    if other is not None:
-        image = _without_missing_rows(image, other)
+    if damaged:
+        image = _without_missing_rows(image, damaged)
     factor = min(image.width // max(draft_size), image.height // max(draft_size))
     if factor > 1 and image.width * image.height > LARGE_PIXELS:
         image = (image if image.mode in _REDUCIBLE else _to_rgb(image)).reduce(factor)
     return _to_rgb(image if turn is None else image.transpose(turn))
 
 
-def _without_missing_rows(image: Image.Image, other: Image.Image) -> Image.Image:
-    """Crop the rows at the bottom that libjpeg filled in, otherwise than in `other`."""
+def _without_missing_rows(image: Image.Image, data: bytes) -> Image.Image:
+    """Crop the rows at the bottom of a JPEG that libjpeg filled in, as its end is missing."""
     pixels = np.asarray(image).reshape(image.height, -1)
-    is_other = (pixels != np.asarray(other).reshape(image.height, -1)).any(axis=1)
-    n_rows = image.height
-    if is_other.any() and "progressive" not in image.info:
-        # The row before may differ too, as colors of fewer pixels are blended.
-        n_rows = round(int(is_other.argmax()) / _BLOCK_ROWS) * _BLOCK_ROWS
-    elif is_other.any():
-        # Of a later pass over all rows, what is missing is detail. Of the first, libjpeg fills
-        # in medium gray, block by block.
+
+    def first_changed(data: bytes) -> int | None:
+        """Return the first row that becomes another if noise follows the data."""
+        try:
+            other = np.asarray(open_image(data + _NOISE + _END_OF_JPEG, _known_formats()))
+        except OSError:
+            return None
+        changed = (pixels != other.reshape(image.height, -1)).any(axis=1)
+        return int(changed.argmax()) if changed.any() else None
+
+    is_one_pass = "progressive" not in image.info
+    if is_one_pass and (row := first_changed(data)) is not None:
+        # The row before may change too, as colors of fewer pixels are blended.
+        n_rows = round(row / _BLOCK_ROWS) * _BLOCK_ROWS
+    elif is_one_pass and first_changed(data[: -len(_NOISE)]) is not None:
+        n_rows = image.height  # the data are whole but for the marker
+    else:
+        # In one of several passes over all rows, or damaged before the end of the data. libjpeg
+        # fills in medium gray, block by block.
         is_there = (pixels.min(axis=1) < 127) | (pixels.max(axis=1) > 129)
         n_rows = int(np.flatnonzero(is_there).max(initial=-1)) + 1
         if n_rows < image.height:  # the last row of blocks may be there in part

@@ -250,7 +250,7 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
                 orientation = image.getexif().get(Base.Orientation, 1)
                 other.getexif().setdefault(Base.Orientation, orientation)
             return other
-    if image.format == "PPM" and _tile(image).codec_name != "raw":
+    if image.format == "PPM" and image.mode == "I" and _tile(image).codec_name != "raw":
         image.info[WHITE] = 2**16 - 1  # Pillow scales gray values to 16 bits
     if image.format == "PNG":
         image.info[WHITE] = png_white(data)
