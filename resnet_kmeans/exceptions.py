@@ -230,7 +230,7 @@ class ConstantFeaturesError(NetworkError):
     message = (
         "The network returns the same features for {}. Nothing was clustered. Unless the images "
         "are identical, the weights file lacks the last layers of the network, or its last layer "
-        "says yes or no. Pass complete weights, or set layer=NAME (--layer NAME) to the last layer "
+        "saturates. Pass complete weights, or set layer=NAME (--layer NAME) to the last layer "
         "whose weights the file has, or to one before the last."
     )
 

@@ -269,5 +269,8 @@ def _read(read: Callable[[bytes], Image.Image], data: bytes, what: str) -> Image
         raise
     # tifffile, imagecodecs and LibRaw raise errors of their own, without a base class.
     except Exception as error:
-        said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else error
-        raise DecodeError(f"{what}, which cannot be read ({said})") from None
+        first = (*error.args, "")[0]
+        said = first.decode(errors="replace") if isinstance(first, bytes) else str(error)
+        raise DecodeError(
+            f"{what}, which cannot be read ({said or type(error).__name__})"
+        ) from None

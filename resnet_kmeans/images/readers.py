@@ -131,6 +131,7 @@ def read_tiff(data: bytes) -> Image.Image:
         tags = {tag.code: tag.value for tag in page.tags}
         if is_raw_photo(tags):
             return read_raw_photo(data)
+        upright = tags.get(Base.Orientation, 1)
         if page.is_reduced:  # another page is the picture
             page = max(page.pages or file.pages, key=lambda p: p.imagewidth * p.imagelength)
             tags = {tag.code: tag.value for tag in page.tags}
@@ -153,7 +154,7 @@ def read_tiff(data: bytes) -> Image.Image:
             _library("imagecodecs")
             raise
         image = _tiff_image(page, photometric, tags, _channels_last(page, values))
-        image.getexif()[Base.Orientation] = tags.get(Base.Orientation, 1)
+        image.getexif()[Base.Orientation] = tags.get(Base.Orientation, upright)
         return image
 
 

@@ -185,7 +185,8 @@ def _other_files(file: Path, state: tuple[object, ...]) -> list[Path]:
     # is a number (10, 18), a length and the text. A length above 127 takes a second byte.
     names: dict[bytes, None] = {}
     for part in file.read_bytes().split(b"\n\x08location\x12")[1:]:
-        size, start = (part[0], 1) if part[:1] < b"\x80" else (part[0] % 128 + 128 * part[1], 2)
+        first, second = (part + bytes(2))[:2]
+        size, start = (first, 1) if first < 128 else (first - 128 + 128 * second, 2)
         names[part[start : start + size]] = None
     return [file.parent / os.fsdecode(name) for name in names if b"\0" not in name]
 
