@@ -356,7 +356,7 @@ def test_of_more_images_than_fit_a_part_stays(tmp_path, noisy, monkeypatch, late
         rows = noisy.transform([images[i] for i in shuffled])
         hits.append(np.count_nonzero(is_same(rows, first[shuffled])))
     assert all(120 < n < 240 for n in hits)
-    assert hits[2] >= hits[0] - 20  # what is removed depends on when rows are written
+    assert hits[2] >= hits[1] >= hits[0] - 20  # the first depends on when rows are written
 
 
 def test_the_cache_serves_another_machine_and_another_batch_size(

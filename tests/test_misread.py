@@ -375,6 +375,11 @@ def test_a_raw_photo_without_a_large_preview_is_developed():
     assert (pixels[2:14, :, 2] + pixels[18:30, :, 0] < 100).all()
 
 
+def test_a_raw_photo_without_values_is_refused():
+    told = reason_unreadable(raw_photo(None, np.zeros((64, 64), np.uint16)))
+    assert told == "a raw photo without a picture"
+
+
 def test_a_raw_photo_that_ends_early_is_refused_and_not_developed_from_what_was_in_memory():
     told = reason_unreadable(raw_photo(None, red_and_blue())[:-SIDE])
     assert told is not None

@@ -65,8 +65,8 @@ def evaluate(args: argparse.Namespace) -> None:
     print("Images: {}, classes: {}, clusters: {}".format(*sizes))
     if len(found.classes) == 1:
         print("All images are of one class: nothing to compare with. Pass --classes FILE.")
-        return
-    print(f"AMI {found.ami:.3f}, ARI {found.ari:.3f}, accuracy {found.accuracy:.3f}")
+    else:
+        print(f"AMI {found.ami:.3f}, ARI {found.ari:.3f}, accuracy {found.accuracy:.3f}")
     if args.plot:
         drawn = io.BytesIO()
         resnet_kmeans.display.ConfusionDisplay(found).plot().figure_.savefig(
@@ -150,8 +150,8 @@ def undo(args: argparse.Namespace) -> None:
         args.output, all_steps=args.all, dry_run=args.dry_run, trust=args.trust
     )
     names = ", ".join(applied[::-1] if args.all else applied[-1:]) or "undo"
-    done, be = ("would be", " would be") if args.dry_run else ("was", "")
-    done = "were" if done == "was" and "," in names else done
+    was = "were" if "," in names else "was"
+    done, be = ("would be", " would be") if args.dry_run else (was, "")
     moved = count(len(back), "image", "" if args.dry_run else "was")
     print(f"{names} {done} taken back" + (f"; {moved}{be} moved back" if back else ""))
     if not os.path.exists(args.output):

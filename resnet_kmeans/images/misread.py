@@ -56,6 +56,8 @@ class _Tags(NamedTuple):
     is_compressed: bool
     is_big_endian: bool
     chroma: tuple[int, ...]
+    is_small: bool
+    has_nodata: bool
 
 
 def _tags(image: Image.Image) -> _Tags:
@@ -70,32 +72,25 @@ def _tags(image: Image.Image) -> _Tags:
         is_compressed=tags.get(Base.Compression, 1) != 1,
         is_big_endian=tags.prefix == b"MM",
         chroma=tuple(tags.get(Base.YCbCrSubSampling, (2, 2))),
+        is_small=bool(tags.get(Base.NewSubfileType, 0) & 1),
+        has_nodata=NODATA in tags,
     )
 
 
-def _tiff(what: str, are_these: Callable[[_Tags], bool]) -> _Misread:
-    return _Misread("TIFF", what, lambda image, _: are_these(_tags(image)), read_tiff)
+def _tiff(
+    what: str,
+    are_these: Callable[[_Tags], bool],
+    read: Callable[[bytes], Image.Image] = read_tiff,
+) -> _Misread:
+    return _Misread("TIFF", what, lambda image, _: are_these(_tags(image)), read)
 
 
 def _is_raw_photo(image: Image.Image, data: bytes) -> bool:
     return data[8:10] == b"CR" or is_raw_photo(image.tag_v2)  # type: ignore[attr-defined]
 
 
-def _has_few_chroma(image: Image.Image, data: bytes) -> bool:
-    tags = _tags(image)
-    return tags.photometric == 6 and not tags.is_compressed and tags.chroma != (1, 1)
-
-
 def _refuse_chroma(data: bytes) -> Image.Image:
     raise DecodeError("TIFF whose colors have fewer pixels, not compressed: not supported")
-
-
-def _has_small_first(image: Image.Image, data: bytes) -> bool:
-    return bool(image.tag_v2.get(Base.NewSubfileType, 0) & 1)  # type: ignore[attr-defined]
-
-
-def _has_nodata(image: Image.Image, data: bytes) -> bool:
-    return NODATA in image.tag_v2 and _tags(image).bits > 8  # type: ignore[attr-defined]
 
 
 def _has_byte_palette(image: Image.Image, data: bytes) -> bool:
@@ -191,13 +186,17 @@ _MISREAD = (
         "compressed big-endian values of more than 16 bits",
         lambda t: t.is_compressed and t.is_big_endian and t.bits > 16,
     ),
-    _Misread("TIFF", "", _has_few_chroma, _refuse_chroma),
-    _Misread("TIFF", "a small version first", _has_small_first, read_tiff),
-    _Misread("TIFF", "a value for what is missing", _has_nodata, read_tiff),
+    _tiff(
+        "colors of fewer pixels, not compressed",
+        lambda t: t.photometric == 6 and not t.is_compressed and t.chroma != (1, 1),
+        _refuse_chroma,
+    ),
+    _tiff("a small version first", lambda t: t.is_small),
+    _tiff("a value for what is missing", lambda t: t.has_nodata and t.bits > 8),
     _Misread("TIFF", "a palette of values up to 255", _has_byte_palette, read_tiff),
     _Misread("TIFF", "16-bit colors of 15 bits or fewer", _are_dark_colors, read_tiff),
     _Misread("PNG", "16-bit colors of 15 bits or fewer", _are_dark_colors, read_png),
-    _Misread("PPM", "", _are_dark_colors, _read_deep_ppm),
+    _Misread("PPM", "16-bit colors of 15 bits or fewer", _are_dark_colors, _read_deep_ppm),
     _Misread("PNG", "", _has_unscaled_clear, _read_scaling_clear),
     _Misread("TGA", "", _has_no_transparency, _read_opaque),
     _Misread(

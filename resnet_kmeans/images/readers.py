@@ -54,6 +54,11 @@ def to_8bit(values: np.ndarray, white: int | None = None) -> np.ndarray:
     Returns
     -------
     ndarray of the same shape, dtype uint8
+
+    Raises
+    ------
+    DecodeError
+        If all values are NaN or infinite.
     """
     if values.dtype == bool:
         return values * np.uint8(255)
@@ -128,13 +133,12 @@ def read_tiff(data: bytes) -> Image.Image:
     tifffile = _library("tifffile")
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
-        tags = {tag.code: tag.value for tag in page.tags}
+        tags = _page_tags(page)
         if is_raw_photo(tags):
             return read_raw_photo(data)
-        upright = tags.get(Base.Orientation, 1)
         if page.is_reduced:  # another page is the picture
             page = max(page.pages or file.pages, key=lambda p: p.imagewidth * p.imagelength)
-            tags = {tag.code: tag.value for tag in page.tags}
+            tags = {Base.Orientation: tags.get(Base.Orientation, 1), **_page_tags(page)}
         _check_size(page.imagewidth * page.imagelength, page.nbytes)
         photometric = int(page.photometric)
         if (photometric, int(page.compression)) == (_YCC, 7):  # JPEG, which is decoded to RGB
@@ -154,8 +158,12 @@ def read_tiff(data: bytes) -> Image.Image:
             _library("imagecodecs")
             raise
         image = _tiff_image(page, photometric, tags, _channels_last(page, values))
-        image.getexif()[Base.Orientation] = tags.get(Base.Orientation, upright)
+        image.getexif()[Base.Orientation] = tags.get(Base.Orientation, 1)
         return image
+
+
+def _page_tags(page: Any) -> dict[int, Any]:
+    return {tag.code: tag.value for tag in page.tags}
 
 
 def _channels_last(page: Any, values: np.ndarray) -> np.ndarray:
@@ -269,9 +277,12 @@ def read_raw_photo(data: bytes) -> Image.Image:
                 return image
         if _lacks_values(data):
             raise DecodeError("a raw photo of which some values are missing")
-        image = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
-        image.getexif()[Base.Orientation] = 1  # LibRaw turned it
-        return image
+        developed = raw.postprocess(half_size=True, use_camera_wb=True)
+    if (developed == developed[0, 0]).all():  # of other kinds, LibRaw fills in what is missing
+        raise DecodeError("a raw photo without a picture")
+    image = Image.fromarray(developed)
+    image.getexif()[Base.Orientation] = 1  # LibRaw turned it
+    return image
 
 
 def _lacks_values(data: bytes) -> bool:

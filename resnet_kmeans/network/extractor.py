@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from resnet_kmeans.exceptions import NetworkError
-from resnet_kmeans.network.image_input import n_channels, refused_call, refused_count, shown
+from resnet_kmeans.network.image_input import (
+    Shape,
+    n_channels,
+    refused_call,
+    refused_count,
+    shown,
+)
 from resnet_kmeans.network.libraries import import_tensorflow
 from resnet_kmeans.network.weights import NetworkSpec
 
-Shape = tuple[int | None, ...]  # None is any number
 # Pillow's weights of red, green and blue for mode "L" (ITU-R 601), times 65536.
 LUMA = np.array([19595, 38470, 7471], np.int32)
 

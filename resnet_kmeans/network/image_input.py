@@ -7,6 +7,7 @@ from resnet_kmeans.exceptions import NetworkError, printable
 from resnet_kmeans.network.keras_errors import plain_reason
 from resnet_kmeans.network.weights import NetworkSpec
 
+Shape = tuple[int | None, ...]  # None is any number
 SMALLEST = 32  # pixels a side, of the images that `ResNetFeaturizer` resizes to
 
 
@@ -18,13 +19,11 @@ def n_channels(model: Any, spec: NetworkSpec) -> int:
     shape = _built_shape(model)
     if shape and not inputs:  # a model without a graph may take sizes other than that of its build
         shape = (*(None for _ in shape[1:]), shape[-1])
-    is_whole = bool(inputs) and "int" in inputs[0].dtype
-    return check_shape(model.name, shape or (None, None, 3), spec, is_whole)
+    is_integral = bool(inputs) and "int" in inputs[0].dtype
+    return check_shape(model.name, shape or (None, None, 3), spec, is_integral)
 
 
-def check_shape(
-    name: str, shape: tuple[int | None, ...], spec: NetworkSpec, is_whole: bool = False
-) -> int:
+def check_shape(name: str, shape: Shape, spec: NetworkSpec, is_integral: bool = False) -> int:
     """Return how many channels a network takes: 3, or 1 if it takes grey images.
 
     Parameters
@@ -34,7 +33,7 @@ def check_shape(
     shape : tuple of int or None
         Height, width and channels of what it takes; None is any number.
     spec : NetworkSpec
-    is_whole : bool, default=False
+    is_integral : bool, default=False
         Whether it takes whole numbers.
 
     Raises
@@ -58,7 +57,7 @@ def check_shape(
             f"Expected the input_shape of {name}, {wanted}, got {spec.input_shape}. Nothing was "
             f"computed. Pass {_option(*wanted)}."
         )
-    if is_whole and spec.preprocess != "none":
+    if is_integral and spec.preprocess != "none":
         raise NetworkError(
             f'Expected preprocess="none" (--preprocess none) for {name}, which takes whole '
             f"numbers, got {spec.preprocess!r}. Nothing was computed. Such a network scales its "
@@ -95,7 +94,7 @@ def refused_call(model: Any, spec: NetworkSpec, error: Exception) -> NetworkErro
     )
 
 
-def _built_shape(model: Any) -> tuple[int | None, ...]:
+def _built_shape(model: Any) -> Shape:
     """Return the shape of the images that a network was built for; () if it does not say."""
     if inputs := getattr(model, "inputs", None):
         return tuple(inputs[0].shape[1:])

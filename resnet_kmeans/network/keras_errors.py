@@ -1,7 +1,6 @@
 """Says in one plain sentence why Keras cannot load or run a network."""
 
 import contextlib
-import json
 import re
 import textwrap
 import zipfile
@@ -44,7 +43,7 @@ def explain_loading_errors(file: Path, network: str) -> Iterator[None]:
 def check_packages(file: Path) -> None:
     """Raise an error if a model needs keras-hub and it is not installed."""
     # The error of Keras itself only says that it cannot find a class.
-    if '"keras_hub.' in _read_archive(file, "config.json") and find_spec("keras_hub") is None:
+    if '"keras_hub.' in read_archive(file, "config.json") and find_spec("keras_hub") is None:
         raise ExtraNotInstalledError("keras-hub", "hub", f"the layers of {printable(file)}")
 
 
@@ -58,7 +57,7 @@ def _problem(file: Path) -> str:
             if "model_config" in opened.attrs:
                 return f"it is an HDF5 file of a whole model. To use it, {_SAVE_AGAIN}"
         return "it is an HDF5 file of weights alone" if is_archive else ""
-    if is_archive and _read_archive(file, "config.json"):
+    if is_archive and read_archive(file, "config.json"):
         return ""
     if is_archive:
         return "it is no .keras file, or damaged or incomplete"
@@ -72,7 +71,7 @@ def _reason(error: Exception, file: Path) -> str:
     return reason + _other_keras(file) + "".join(advice)
 
 
-def _read_archive(file: Path, name: str) -> str:
+def read_archive(file: Path, name: str) -> str:
     """Return a text member of a .keras file, or an empty string."""
     try:
         with zipfile.ZipFile(file) as archive:
@@ -81,20 +80,9 @@ def _read_archive(file: Path, name: str) -> str:
         return ""
 
 
-def layers_of(file: Path) -> str:
-    """Return what a .keras file says of the layers of its model, without their numbers.
-
-    Models with the same weights and other layers return other features.
-    """
-    saved = json.loads(_read_archive(file, "config.json") or "{}")
-    text = json.dumps([saved.get("class_name"), saved.get("config")], sort_keys=True)
-    # The numbers in names depend on what was built before, and freezing changes no feature.
-    return re.sub(r'_\d+(?=")|"trainable": \w+', "", text)
-
-
 def _other_keras(file: Path) -> str:
     """Return a note if a model was saved by another version of Keras, else ''."""
-    found = re.search(r'"keras_version": *"(.+?)"', _read_archive(file, "metadata.json"))
+    found = re.search(r'"keras_version": *"(.+?)"', read_archive(file, "metadata.json"))
     here = import_tensorflow().keras.__version__
     if not found or found[1] == here:
         return ""

@@ -15,13 +15,12 @@ from resnet_kmeans.exceptions import (
 )
 from resnet_kmeans.network.extractor import (
     LUMA,
-    Shape,
     refused_pooling,
     scaling,
     spatial_axes,
     unknown_layer,
 )
-from resnet_kmeans.network.image_input import check_shape, refused_count
+from resnet_kmeans.network.image_input import Shape, check_shape, refused_count
 from resnet_kmeans.network.libraries import import_openvino
 from resnet_kmeans.network.weights import NetworkSpec
 

@@ -1,7 +1,10 @@
 """Runs a network with TensorFlow, as one function with constant weights."""
 
 import hashlib
+import json
+import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -10,7 +13,7 @@ import numpy as np
 from resnet_kmeans.exceptions import NetworkError
 from resnet_kmeans.network.base import Network
 from resnet_kmeans.network.extractor import build_extractor
-from resnet_kmeans.network.keras_errors import layers_of, plain_reason
+from resnet_kmeans.network.keras_errors import plain_reason, read_archive
 from resnet_kmeans.network.libraries import has_gpu, import_tensorflow, limit_threads
 from resnet_kmeans.network.weights import NetworkSpec
 
@@ -58,12 +61,23 @@ class FrozenNetwork(Network):
 
 def hash_network(model: Any, spec: NetworkSpec) -> str:
     """Return a hash of a model's weight values and, if it was read from a file, of its layers."""
-    digest = hashlib.sha256(layers_of(spec.file).encode() if spec.is_whole_model else b"")
+    digest = hashlib.sha256(_layers_of(spec.file).encode() if spec.is_whole_model else b"")
     for value in model.get_weights():
         digest.update(f"{value.shape} {value.dtype}".encode())
         # Viewed as bytes, because NumPy cannot export a buffer of bfloat16.
         digest.update(np.ascontiguousarray(value).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _layers_of(file: Path) -> str:
+    """Return what a .keras file says of the layers of its model, without their numbers.
+
+    Models with the same weights and other layers return other features.
+    """
+    saved = json.loads(read_archive(file, "config.json") or "{}")
+    text = json.dumps([saved.get("class_name"), saved.get("config")], sort_keys=True)
+    # The numbers in names depend on what was built before, and freezing changes no feature.
+    return re.sub(r'_\d+(?=")|"trainable": \w+', "", text)
 
 
 def freeze(extractor: Any) -> Any:
